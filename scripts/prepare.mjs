@@ -1,0 +1,70 @@
+// Installs and builds what is missing or older than its sources. Plain Node, because nothing else is there yet.
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+
+const root = new URL("..", import.meta.url).pathname;
+const at = (...parts) => join(root, ...parts);
+const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
+
+function run(what, command, args) {
+  process.stderr.write(`${what} ...\n`);
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+    shell: process.platform === "win32",
+  });
+  if (error || status !== 0) {
+    process.stderr.write(`${command} ${args.join(" ")} failed${error ? `: ${error.message}` : ""}\n`);
+    process.exit(status || 1);
+  }
+}
+
+function newest(folder) {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return Math.max(0, ...files.filter((f) => f.isFile()).map((f) => changed(join(f.parentPath ?? f.path, f.name))));
+}
+
+/** `npx bitloom` finds the command here, without asking a registry. */
+function linkCommand() {
+  const main = at("dist", "src", "cli", "main.js");
+  const link = at("node_modules", ".bin", "bitloom");
+  if (process.platform === "win32" || !existsSync(main)) return;
+  chmodSync(main, 0o755);
+  rmSync(link, { force: true });
+  mkdirSync(at("node_modules", ".bin"), { recursive: true });
+  symlinkSync(join("..", "..", "dist", "src", "cli", "main.js"), link);
+}
+
+if (changed(at("node_modules", ".package-lock.json")) < changed(at("package-lock.json"))) {
+  run("installing dependencies", "npm", ["ci", "--no-audit", "--no-fund"]);
+}
+/** Removes what was compiled from sources that are gone, so that their tests do not run for ever. */
+function prune() {
+  for (const file of readdirSync(at("dist"), { recursive: true })) {
+    const source = file.replace(/(\.d\.ts|\.js\.map|\.js)$/, ".ts");
+    if (source !== file && !existsSync(at(source))) rmSync(at("dist", file));
+  }
+}
+
+const stamp = at("dist", ".built");
+const sources = ["src", "test", "bench"].map((folder) => newest(at(folder)));
+const settings = ["tsconfig.json", "package-lock.json"].map((file) => changed(at(file)));
+if (changed(stamp) < Math.max(...sources, ...settings)) {
+  const begin = new Date();
+  run("building", process.execPath, [at("node_modules", "typescript", "bin", "tsc")]);
+  prune();
+  writeFileSync(stamp, "");
+  utimesSync(stamp, begin, begin);
+  linkCommand();
+}

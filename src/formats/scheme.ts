@@ -1,0 +1,55 @@
+/**
+ * A scheme says how a whole tensor is held: the format of its elements, which elements share a scale, how the scale
+ * itself is coded, whether there is an offset, and the rule that chooses them. A value is
+ *
+ *     w = S * v(code) + M      (offset kind "min")
+ *     w = S * (v(code) - Z)    (offset kind "zeroPoint")
+ *     w = S * v(code)          (no offset)
+ *
+ * where S is the block's scale times the scale of its super-block (or tensor) if there is one, and likewise M.
+ */
+import type { Named } from "../registry.js";
+import type { NumberFormat } from "./format.js";
+
+/** Numbers shared by groups of elements along the last axis. */
+export interface SharedCodec {
+  readonly format: NumberFormat;
+  /** How many consecutive elements of a row share one; the last group of a row may be shorter. */
+  readonly per: number | "row";
+  /** A second level that multiplies this one: K-quants' super-block scale, NVFP4's tensor scale. */
+  readonly super?: { readonly format: NumberFormat; readonly per: number | "tensor" };
+}
+
+export interface OffsetCodec extends SharedCodec {
+  readonly kind: "min" | "zeroPoint";
+}
+
+export interface Scheme extends Named {
+  readonly summary: string;
+  readonly source: string;
+  readonly element: NumberFormat;
+  readonly scale?: SharedCodec;
+  readonly offset?: OffsetCodec;
+  /** Chooses scales, offsets and codes for a tensor by rounding to nearest under this scheme's own rule. */
+  readonly quantize: SchemeRule;
+}
+
+/**
+ * Fills `planes` (allocated by the caller) from `rows` x `columns` values in row-major order. Every f32 operation a
+ * reference implementation does in f32 is done in f32 here, so that bytes agree.
+ */
+export type SchemeRule = (scheme: Scheme, values: Float32Array, rows: number, columns: number, planes: Planes) => void;
+
+/**
+ * The codes of a packed tensor, one plane for each kind of number. Within a plane every row starts at a byte; inside a
+ * row code i occupies bits [i * bits, (i + 1) * bits), least significant first, so 8, 16 and 32-bit codes are plain
+ * little-endian numbers. The super planes hold one row each row of the tensor, or a single code per tensor.
+ */
+export interface Planes {
+  readonly codes: Uint8Array;
+  readonly scales?: Uint8Array;
+  readonly superScales?: Uint8Array;
+  readonly offsets?: Uint8Array;
+  readonly superOffsets?: Uint8Array;
+}
+export type PlaneName = keyof Planes;

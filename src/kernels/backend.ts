@@ -1,0 +1,97 @@
+/**
+ * What a backend computes. One small set of operations serves every architecture; activations are f32, weights are
+ * packed tensors of any scheme, laid out once at load in whatever way the backend likes.
+ *
+ * All calls are synchronous and in order. Batches are rows: `x` of a matmul is [batch, columns], row-major. Buffers
+ * belong to the backend that made them.
+ */
+import type { Named } from "../registry.js";
+import type { PackedTensor } from "../tensor/packed.js";
+
+/** f32 numbers in the backend's memory. */
+export interface Buffer {
+  readonly length: number;
+  /** The numbers themselves, valid until the next allocation; a view, not a copy. */
+  data(): Float32Array;
+  /** A part of the same memory. */
+  view(start: number, length: number): Buffer;
+}
+
+/** A weight matrix [rows = outputs, columns = inputs] in the backend's own layout. */
+export interface Matrix {
+  readonly rows: number;
+  readonly columns: number;
+  readonly scheme: string;
+  /** Bytes held by the backend for it. */
+  readonly bytes: number;
+}
+
+/** How activations enter a matmul: as they are, or rounded to int8 with one scale for each row or group. */
+export type Activations = "f32" | "int8";
+
+export interface BackendInfo {
+  readonly name: string;
+  readonly threads: number;
+  /** What the engine offers and this backend uses: "simd128", "relaxed-simd", "threads". */
+  readonly features: readonly string[];
+  /** What was wanted and is missing, with its effect, in words for the user. */
+  readonly fallbacks: readonly string[];
+}
+
+export interface Backend {
+  readonly info: BackendInfo;
+
+  /** `length` zeros. */
+  allocate(length: number): Buffer;
+  /** A copy of `values` in backend memory. */
+  upload(values: Float32Array): Buffer;
+  free(buffer: Buffer): void;
+  loadMatrix(weight: PackedTensor, activations?: Activations): Matrix;
+  freeMatrix(matrix: Matrix): void;
+
+  /** out[i] = row ids[i] of the table. out: [ids.length, table.columns]. */
+  embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void;
+  /** out[b, n] = sum_k x[b, k] weight[n, k] (+ bias[n]). x: [batch, columns], out: [batch, rows]. */
+  matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void;
+  /** out[b] = x[b] / sqrt(mean(x[b]^2) + epsilon) * gain, for rows of gain.length. out may be x. */
+  rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void;
+  /**
+   * Rotary embedding in place on [batch, heads, headSize], pairing element i with i + headSize / 2; row b stands at
+   * position + b. cos and sin: [positions, headSize / 2].
+   */
+  rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void;
+  /**
+   * Causal grouped-query attention. q: [batch, heads, headSize], query row b at position + b; keys and values:
+   * [context, kvHeads, headSize] with rows 0 .. position + batch - 1 filled; out as q. Scores are scaled by
+   * 1 / sqrt(headSize).
+   */
+  attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void;
+  /** out = gate / (1 + exp(-gate)) * up, elementwise over `length`. out may be gate. */
+  siluMultiply(out: Buffer, gate: Buffer, up: Buffer, length: number): void;
+  /** out = a + b, elementwise over `length`. out may be a. */
+  add(out: Buffer, a: Buffer, b: Buffer, length: number): void;
+  /** Row-wise softmax over `columns`. out may be x. */
+  softmax(out: Buffer, x: Buffer, rows: number, columns: number): void;
+
+  /** Gives all memory and threads back; the backend cannot be used afterwards. */
+  dispose(): Promise<void>;
+}
+
+export interface AttentionShape {
+  readonly batch: number;
+  readonly position: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+}
+
+export interface BackendOptions {
+  /** Threads to use, the calling one included. Default: 1. */
+  readonly threads?: number;
+}
+
+/** One way to compute, registered in index.ts. */
+export interface BackendRecord extends Named {
+  readonly summary: string;
+  create(options?: BackendOptions): Promise<Backend>;
+}
