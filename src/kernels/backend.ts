@@ -22,6 +22,8 @@ export interface Matrix {
   readonly rows: number;
   readonly columns: number;
   readonly scheme: string;
+  /** How activations enter matmuls with it. */
+  readonly activations: Activations;
   /** Bytes held by the backend for it. */
   readonly bytes: number;
 }

@@ -1,0 +1,22 @@
+/** The backends by name, and the one function that starts one. */
+import { type Registry, registry } from "../registry.js";
+import type { Backend, BackendOptions, BackendRecord } from "./backend.js";
+import { reference } from "./reference/index.js";
+
+export type {
+  Activations,
+  AttentionShape,
+  Backend,
+  BackendInfo,
+  BackendOptions,
+  BackendRecord,
+  Buffer,
+  Matrix,
+} from "./backend.js";
+
+export const backends: Registry<BackendRecord> = registry("backend", [reference]);
+
+/** Starts the backend of that name. InputError for an unknown name, UnsupportedError where it cannot run. */
+export function createBackend(name: string, options?: BackendOptions): Promise<Backend> {
+  return backends.get(name).create(options);
+}

@@ -1,0 +1,78 @@
+/**
+ * Matmul on integers: activations are rounded to int8, one scale for each block, and multiplied with weights whose
+ * values are small integers times a unit. Sums within a block are exact integers, so every engine, every instruction
+ * set and every number of threads gives the same bits. For each output, with blocks g in order and f32 rounding after
+ * every operation:
+ *
+ *     d[g] = amax(x[g]) / 127,  q[k] = nearest-even(x[k] * (127 / amax)),  I = sum q[k] i[k],  X = sum q[k]
+ *     y += I * (S[g] unit d[g])                       no offset
+ *     y += I * (S[g] unit d[g]);  y += (X d[g]) M[g]  offset "min"
+ *     y += (I - Z X) * (S[g] unit d[g])               offset "zeroPoint"
+ *
+ * The blocks are those of the weights; where a whole row shares one scale (or has none), blocks of 128 columns.
+ */
+import { UnsupportedError } from "../errors.js";
+import type { NumberFormat } from "../formats/format.js";
+import { decodeTable } from "../formats/table.js";
+import type { WeightRows } from "./weight-rows.js";
+
+/** Columns of a block where the weights do not say. */
+export const wholeRowBlock = 128;
+
+/** The largest block whose sums stay exact in f32: 1040 * 127 * 127 < 2^24. */
+const largestBlock = 1040;
+
+/** Columns that share one activation scale. */
+export function activationBlock({ blockColumns, blocks }: WeightRows): number {
+  return blocks <= 1 && blockColumns > wholeRowBlock ? wholeRowBlock : blockColumns;
+}
+
+export interface IntegerValues {
+  /** value(code) = integers[code] * unit, |integers[code]| <= 128. */
+  readonly integers: Int16Array;
+  readonly unit: number;
+}
+
+/**
+ * The values of a format as int8 times a power of two: every integer format of at most 8 bits, FP4 (halves), ternary.
+ * undefined where that is not exact (NF4, float8).
+ */
+export function integerValues(format: NumberFormat): IntegerValues | undefined {
+  if (format.bits > 8) return undefined;
+  const values = decodeTable(format);
+  for (let unit = 1; unit >= 2 ** -10; unit /= 2) {
+    const integers = Int16Array.from(values, (v) => v / unit);
+    const exact = values.every((v, code) => integers[code] === v / unit && Math.abs(v / unit) <= 128);
+    if (exact) return { integers, unit };
+  }
+  return undefined;
+}
+
+/** The integer values of a weight that is to meet int8 activations; UnsupportedError with the reason otherwise. */
+export function demandIntegers(weight: WeightRows): IntegerValues {
+  const { scheme, blockColumns } = weight;
+  const found = integerValues(scheme.element);
+  const refuse = (why: string) =>
+    new UnsupportedError(`${scheme.name} weights cannot be multiplied with int8 activations`, {
+      where: "loadMatrix",
+      why,
+      try: 'activations "f32", which every scheme supports',
+    });
+  if (!found) throw refuse(`the values of ${scheme.element.name} are not int8 multiples of one unit`);
+  if (activationBlock(weight) > largestBlock) {
+    throw refuse(`sums over blocks of ${blockColumns} columns are not exact in f32 (at most ${largestBlock})`);
+  }
+  return found;
+}
+
+/** UnsupportedError unless every zero point of the row in hand is a small integer in the element's unit. */
+export function demandIntegerZeroPoints({ scheme, offsets }: WeightRows, unit: number): void {
+  if (scheme.offset?.kind !== "zeroPoint" || !offsets) return;
+  const bad = offsets.find((z) => !Number.isInteger(z / unit) || Math.abs(z / unit) > 255);
+  if (bad === undefined) return;
+  throw new UnsupportedError(`${scheme.name} weights cannot be multiplied with int8 activations`, {
+    where: "loadMatrix",
+    why: `a zero point is ${bad}, which is no small integer`,
+    try: 'activations "f32"',
+  });
+}

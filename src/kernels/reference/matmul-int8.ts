@@ -1,0 +1,62 @@
+/** Matmul with int8 activations, as int8.ts defines it. */
+import { activationBlock, demandIntegers, demandIntegerZeroPoints } from "../int8.js";
+import type { WeightRows } from "../weight-rows.js";
+
+const f = Math.fround;
+
+/** A weight ready for int8 activations. */
+export function int8Matrix(rows: WeightRows) {
+  const { integers, unit } = demandIntegers(rows);
+  for (let n = 0; n < rows.rows; n++) {
+    rows.read(n);
+    demandIntegerZeroPoints(rows, unit);
+  }
+  return { rows, integers, unit, block: activationBlock(rows) };
+}
+
+/** Rounds one block: codes to q, the scale d back. */
+export function roundBlock(x: Float32Array, start: number, end: number, q: Int8Array): number {
+  let amax = 0;
+  for (let k = start; k < end; k++) amax = Math.max(amax, Math.abs(x[k]));
+  const inverse = amax > 0 ? f(127 / amax) : 0;
+  for (let k = start; k < end; k++) q[k - start] = nearestEven(f(x[k] * inverse));
+  return f(amax / 127);
+}
+
+function nearestEven(x: number): number {
+  const rounded = Math.round(x);
+  return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+/** out[m, n] = sum over blocks; see int8.ts. */
+export function matmulInt8(
+  out: Float32Array,
+  x: Float32Array,
+  { rows: weight, integers, unit, block }: ReturnType<typeof int8Matrix>,
+  batch: number,
+): void {
+  const { rows, columns, codes, scales, offsets, blockColumns, scheme } = weight;
+  const q = new Int8Array(block);
+  out.fill(0, 0, batch * rows);
+  for (let n = 0; n < rows; n++) {
+    weight.read(n);
+    for (let start = 0; start < columns; start += block) {
+      const end = Math.min(start + block, columns);
+      const g = Math.floor(start / blockColumns);
+      const S = f((scales ? scales[g] : 1) * unit);
+      const offset = offsets ? offsets[g] : 0;
+      for (let m = 0; m < batch; m++) {
+        const d = roundBlock(x.subarray(m * columns, (m + 1) * columns), start, end, q);
+        let [I, X] = [0, 0];
+        for (let k = start; k < end; k++) {
+          I += q[k - start] * integers[codes[k]];
+          X += q[k - start];
+        }
+        if (scheme.offset?.kind === "zeroPoint") I -= (offset / unit) * X;
+        let y = f(out[m * rows + n] + f(I * f(S * d)));
+        if (scheme.offset?.kind === "min") y = f(y + f(f(X * d) * offset));
+        out[m * rows + n] = y;
+      }
+    }
+  }
+}

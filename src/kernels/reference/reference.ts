@@ -1,0 +1,189 @@
+/**
+ * The reference backend: plain TypeScript, slow and clear, kept for ever as the oracle that fast backends must equal
+ * bit for bit. Every operation on numbers is one f32 operation, rounded by Math.fround (a binary64 result of +, -, *, /
+ * or sqrt on f32 operands, rounded to f32, is the correctly rounded f32 result), in an order that is part of the
+ * definition:
+ *
+ * - a matmul sums over k in order, from 0, product rounded, then sum rounded;
+ * - other sums over a row (norm, softmax, dot products of attention) keep four partial sums, element i in sum i mod 4,
+ *   and end as (s0 + s1) + (s2 + s3); this is the one concession to machines with four lanes.
+ */
+import { InputError } from "../../errors.js";
+import type { PackedTensor } from "../../tensor/packed.js";
+import type { Activations, Backend, Buffer, Matrix } from "../backend.js";
+import { expF32 } from "../exp.js";
+import { check } from "../shapes.js";
+import { decodeRow, weightRows } from "../weight-rows.js";
+import { int8Matrix, matmulInt8 } from "./matmul-int8.js";
+
+const f = Math.fround;
+
+class ArrayBuffer32 implements Buffer {
+  readonly array: Float32Array;
+  constructor(array: Float32Array) {
+    this.array = array;
+  }
+  get length(): number {
+    return this.array.length;
+  }
+  data(): Float32Array {
+    return this.array;
+  }
+  view(start: number, length: number): Buffer {
+    check.view(this.length, start, length);
+    return new ArrayBuffer32(this.array.subarray(start, start + length));
+  }
+}
+
+interface ReferenceMatrix extends Matrix {
+  /** Fills `out` with row n of the weight in f32. */
+  row(n: number, out: Float32Array): void;
+  readonly int8?: ReturnType<typeof int8Matrix>;
+}
+
+function loadMatrix(weight: PackedTensor, activations: Activations = "f32"): ReferenceMatrix {
+  const reader = weightRows(weight);
+  const { rows, columns } = reader;
+  const bytes = Object.values(weight.planes).reduce((sum, plane) => sum + (plane?.length ?? 0), 0);
+  const row = (n: number, out: Float32Array) => {
+    reader.read(n);
+    decodeRow(reader, out);
+  };
+  const int8 = activations === "int8" ? int8Matrix(reader) : undefined;
+  return { rows, columns, scheme: weight.scheme.name, activations, bytes, row, int8 };
+}
+
+/** Sum of terms 0 .. count - 1 in the order of four lanes. */
+export function sumInLanes(count: number, term: (i: number) => number): number {
+  const s = [0, 0, 0, 0];
+  for (let i = 0; i < count; i++) s[i % 4] = f(s[i % 4] + term(i));
+  return f(f(s[0] + s[1]) + f(s[2] + s[3]));
+}
+
+/** exp(x - max) of a row in place, and their sum. */
+function exponentials(x: Float32Array): number {
+  const max = x.reduce((a, b) => Math.max(a, b), -Infinity);
+  for (let i = 0; i < x.length; i++) x[i] = expF32(f(x[i] - max));
+  return sumInLanes(x.length, (i) => x[i]);
+}
+
+export function createReference(): Backend {
+  return {
+    info: { name: "reference", threads: 1, features: [], fallbacks: [] },
+
+    allocate(length) {
+      check.allocate(length);
+      return new ArrayBuffer32(new Float32Array(length));
+    },
+    upload: (values) => new ArrayBuffer32(values.slice()),
+    free() {},
+    loadMatrix,
+    freeMatrix() {},
+
+    embed(out, ids, table) {
+      check.embed(out, ids, table);
+      const { row, columns } = own(table);
+      for (let i = 0; i < ids.length; i++) row(ids[i], out.view(i * columns, columns).data());
+    },
+
+    matmul(out, x, weight, batch, bias) {
+      check.matmul(out, x, weight, batch, bias);
+      const { rows, columns, row, int8 } = own(weight);
+      const [o, input, b] = [out.data(), x.data(), bias?.data()];
+      if (int8) matmulInt8(o, input, int8, batch);
+      else {
+        const w = new Float32Array(columns);
+        for (let n = 0; n < rows; n++) {
+          row(n, w);
+          for (let m = 0; m < batch; m++) {
+            let sum = 0;
+            for (let k = 0; k < columns; k++) sum = f(sum + f(input[m * columns + k] * w[k]));
+            o[m * rows + n] = sum;
+          }
+        }
+      }
+      if (b) for (let i = 0; i < batch * rows; i++) o[i] += b[i % rows];
+    },
+
+    rmsNorm(out, x, gain, batch, epsilon) {
+      check.rmsNorm(out, x, gain, batch);
+      const [o, input, g] = [out.data(), x.data(), gain.data()];
+      const size = gain.length;
+      for (let m = 0; m < batch; m++) {
+        const row = input.slice(m * size, (m + 1) * size);
+        const mean = f(sumInLanes(size, (i) => f(row[i] * row[i])) / size);
+        const scale = f(1 / f(Math.sqrt(f(mean + f(epsilon)))));
+        for (let i = 0; i < size; i++) o[m * size + i] = f(row[i] * scale) * g[i];
+      }
+    },
+
+    rope(x, batch, heads, headSize, cos, sin, position) {
+      check.rope(x, batch, heads, headSize, cos, sin, position);
+      const [v, c, s] = [x.data(), cos.data(), sin.data()];
+      const half = headSize / 2;
+      for (let m = 0; m < batch; m++) {
+        for (let h = 0; h < heads; h++) {
+          for (let i = 0; i < half; i++) {
+            const at = (m * heads + h) * headSize + i;
+            const angle = (position + m) * half + i;
+            const [a, b] = [v[at], v[at + half]];
+            v[at] = f(a * c[angle]) - f(b * s[angle]);
+            v[at + half] = f(b * c[angle]) + f(a * s[angle]);
+          }
+        }
+      }
+    },
+
+    attention(out, q, keys, values, shape) {
+      check.attention(out, q, keys, values, shape);
+      const { batch, position, heads, kvHeads, headSize } = shape;
+      const [o, query, k, v] = [out.data(), q.data().slice(), keys.data(), values.data()];
+      const scale = f(1 / Math.sqrt(headSize));
+      for (let m = 0; m < batch; m++) {
+        for (let h = 0; h < heads; h++) {
+          const at = (m * heads + h) * headSize;
+          const kv = (t: number) => (t * kvHeads + Math.floor((h * kvHeads) / heads)) * headSize;
+          const dot = (t: number) => sumInLanes(headSize, (i) => f(query[at + i] * k[kv(t) + i]));
+          const weights = Float32Array.from({ length: position + m + 1 }, (_, t) => f(dot(t) * scale));
+          const total = exponentials(weights);
+          for (let i = 0; i < headSize; i++) {
+            let sum = 0;
+            for (let t = 0; t < weights.length; t++) sum = f(sum + f(weights[t] * v[kv(t) + i]));
+            o[at + i] = sum / total;
+          }
+        }
+      }
+    },
+
+    siluMultiply(out, gate, up, length) {
+      check.elementwise("siluMultiply", length, { out, gate, up });
+      const [o, g, u] = [out.data(), gate.data(), up.data()];
+      for (let i = 0; i < length; i++) o[i] = f(g[i] / f(1 + expF32(-g[i]))) * u[i];
+    },
+
+    add(out, a, b, length) {
+      check.elementwise("add", length, { out, a, b });
+      const [o, p, q] = [out.data(), a.data(), b.data()];
+      for (let i = 0; i < length; i++) o[i] = p[i] + q[i];
+    },
+
+    softmax(out, x, rows, columns) {
+      check.softmax(out, x, rows, columns);
+      for (let r = 0; r < rows; r++) {
+        const row = x.data().slice(r * columns, (r + 1) * columns);
+        const total = exponentials(row);
+        out.data().set(
+          row.map((e) => e / total),
+          r * columns,
+        );
+      }
+    },
+
+    async dispose() {},
+  };
+}
+
+function own(matrix: Matrix): ReferenceMatrix {
+  if ("row" in matrix) return matrix as ReferenceMatrix;
+  throw new InputError(`this ${matrix.scheme} matrix was loaded by another backend`, { where: "reference" });
+}

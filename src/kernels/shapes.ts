@@ -1,0 +1,80 @@
+/** What every backend checks before it computes: that buffers are long enough and shapes fit, said in one way. */
+import { InputError } from "../errors.js";
+import type { AttentionShape, Buffer, Matrix } from "./backend.js";
+
+const count = (n: number) => Number.isSafeInteger(n) && n >= 0;
+
+function demand(holds: boolean, op: string, why: string): void {
+  if (!holds) throw new InputError(`the shapes given to ${op} do not fit`, { where: op, why });
+}
+
+function long(op: string, name: string, buffer: Buffer, wanted: number, shape: string): void {
+  demand(buffer.length >= wanted, op, `${name} holds ${buffer.length} numbers, wanted ${shape} = ${wanted}`);
+}
+
+function counts(op: string, sizes: Readonly<Record<string, number>>): void {
+  for (const [name, size] of Object.entries(sizes)) {
+    demand(count(size), op, `${name} must be a whole number of at least 0, got ${size}`);
+  }
+}
+
+const describe = (weight: Matrix) => `${weight.scheme} weight [${weight.rows}, ${weight.columns}]`;
+
+export const check = {
+  allocate(length: number): void {
+    counts("allocate", { length });
+  },
+  view(length: number, start: number, part: number): void {
+    counts("view", { start, length: part });
+    demand(start + part <= length, "view", `[${start}, ${start + part}) reaches past the end at ${length}`);
+  },
+  embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void {
+    const op = `embed from a ${describe(table)}`;
+    long(op, "out", out, ids.length * table.columns, `[${ids.length}, ${table.columns}]`);
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i];
+      demand(Number.isInteger(id) && id >= 0 && id < table.rows, op, `id ${i} is ${id}, wanted 0 .. ${table.rows - 1}`);
+    }
+  },
+  matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void {
+    const op = `matmul with a ${describe(weight)}`;
+    counts(op, { batch });
+    long(op, "x", x, batch * weight.columns, `[${batch}, ${weight.columns}]`);
+    long(op, "out", out, batch * weight.rows, `[${batch}, ${weight.rows}]`);
+    if (bias) long(op, "bias", bias, weight.rows, `[${weight.rows}]`);
+  },
+  rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number): void {
+    counts("rmsNorm", { batch });
+    long("rmsNorm", "x", x, batch * gain.length, `[${batch}, ${gain.length}]`);
+    long("rmsNorm", "out", out, batch * gain.length, `[${batch}, ${gain.length}]`);
+  },
+  rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
+    counts("rope", { batch, heads, headSize, position });
+    demand(headSize % 2 === 0, "rope", `headSize must be even, got ${headSize}`);
+    long("rope", "x", x, batch * heads * headSize, `[${batch}, ${heads}, ${headSize}]`);
+    const table = `[${position + batch} positions, ${headSize / 2}]`;
+    long("rope", "cos", cos, ((position + batch) * headSize) / 2, table);
+    long("rope", "sin", sin, ((position + batch) * headSize) / 2, table);
+  },
+  attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void {
+    const { batch, position, heads, kvHeads, headSize } = shape;
+    counts("attention", { batch, position, heads, kvHeads, headSize });
+    const grouped = heads === 0 || (kvHeads > 0 && heads % kvHeads === 0);
+    demand(grouped, "attention", `${heads} heads cannot share ${kvHeads} key-value heads`);
+    const queries = `[${batch}, ${heads}, ${headSize}]`;
+    const cache = `[${position + batch}, ${kvHeads}, ${headSize}]`;
+    long("attention", "q", q, batch * heads * headSize, queries);
+    long("attention", "out", out, batch * heads * headSize, queries);
+    long("attention", "keys", keys, (position + batch) * kvHeads * headSize, cache);
+    long("attention", "values", values, (position + batch) * kvHeads * headSize, cache);
+  },
+  elementwise(op: string, length: number, buffers: Readonly<Record<string, Buffer>>): void {
+    counts(op, { length });
+    for (const [name, buffer] of Object.entries(buffers)) long(op, name, buffer, length, `[${length}]`);
+  },
+  softmax(out: Buffer, x: Buffer, rows: number, columns: number): void {
+    counts("softmax", { rows, columns });
+    long("softmax", "x", x, rows * columns, `[${rows}, ${columns}]`);
+    long("softmax", "out", out, rows * columns, `[${rows}, ${columns}]`);
+  },
+};
