@@ -11,6 +11,8 @@ interface FormatCommon extends Named {
   readonly summary: string;
   /** Where the definition comes from: standard and section, or paper. */
   readonly source: string;
+  /** What encoding does with values out of range when the caller does not say. Default: by the kind and non-finite codes. */
+  readonly overflow?: Overflow;
 }
 
 /**
@@ -18,9 +20,24 @@ interface FormatCommon extends Named {
  * - `ieee`: the highest exponent holds infinities (trailing significand 0) and NaNs;
  * - `fn`: only the all-ones code of each sign is NaN, no infinity (OFP8 E4M3);
  * - `fnuz`: one NaN, at the code of negative zero; no infinity, no negative zero;
+ * - `extended`: as `fnuz` if signed (one NaN at the code of negative zero), as `fn` if unsigned, and the highest code
+ *   left of each sign is an infinity (IEEE P3109 extended formats);
  * - `none`: every code is a finite number (OCP FP4, FP6).
  */
-export type NonFinite = "ieee" | "fn" | "fnuz" | "none";
+export type NonFinite = "ieee" | "fn" | "fnuz" | "extended" | "none";
+
+/**
+ * What becomes of a value beyond the largest magnitude after rounding, of an infinity, and of a negative value in an
+ * unsigned format:
+ * - `saturate`: the nearest end of the range, also for infinities (P3109 SatFinite);
+ * - `propagate`: finite values saturate, infinities stay where the format has them (P3109 SatPropagate);
+ * - `none`: infinity where the format has one, else the end of the range; toward-zero roundings stop at the largest
+ *   finite value; below an unsigned range comes NaN (P3109 SatNone, IEEE 754);
+ * - `nan`: NaN (OFP8 E4M3 without saturation, FNUZ);
+ * - `wrap`: integers only, modulo 2^bits;
+ * - `error`: a NumericError.
+ */
+export type Overflow = "saturate" | "propagate" | "none" | "nan" | "wrap" | "error";
 
 /**
  * Sign, exponent, trailing significand.
@@ -38,12 +55,20 @@ export interface MinifloatFormat extends FormatCommon {
   readonly subnormals: boolean;
 }
 
-/** Two's-complement or unsigned integers; `min` and `max` bound what encoding may return. */
+/**
+ * Integers and fixed point: value = q / 2^fractionBits, where q is the two's-complement (signed) or plain (unsigned)
+ * reading of the code, or code - offset where an offset is given (offset binary). `min` and `max` bound the q that
+ * encoding may return.
+ */
 export interface IntegerFormat extends FormatCommon {
   readonly kind: "integer";
   readonly signed: boolean;
   readonly min: number;
   readonly max: number;
+  /** Offset binary: q = code - offset, the code read unsigned (8 in the nibbles of q4_0). Default: two's complement. */
+  readonly offset?: number;
+  /** Bits right of the binary point. Default 0. */
+  readonly fractionBits?: number;
 }
 
 /** A list of values: code i means values[i]. At most 16 bits. */
@@ -54,3 +79,26 @@ export interface CodebookFormat extends FormatCommon {
 
 export type NumberFormat = MinifloatFormat | IntegerFormat | CodebookFormat;
 export type FormatKind = NumberFormat["kind"];
+
+type MinifloatParts = Pick<
+  MinifloatFormat,
+  "name" | "exponentBits" | "significandBits" | "nonFinite" | "summary" | "source"
+> &
+  Partial<MinifloatFormat>;
+
+/** A minifloat record with the usual rest: signed, subnormals, bias 2^(E-1) - 1, width 1 + E + M. */
+export function minifloat(parts: MinifloatParts): MinifloatFormat {
+  const { exponentBits, significandBits, signed = true } = parts;
+  const bias = exponentBits === 0 ? 0 : 2 ** (exponentBits - 1) - 1;
+  const bits = Number(signed) + exponentBits + significandBits;
+  return { kind: "minifloat", bits, bias, signed, subnormals: true, ...parts };
+}
+
+type IntegerParts = Pick<IntegerFormat, "name" | "bits" | "signed" | "summary" | "source"> & Partial<IntegerFormat>;
+
+/** An integer record over the whole range of its bits unless `min` and `max` say otherwise. */
+export function integer(parts: IntegerParts): IntegerFormat {
+  const { bits, signed, offset } = parts;
+  const low = offset !== undefined ? -offset : signed ? -(2 ** (bits - 1)) : 0;
+  return { kind: "integer", min: low, max: low + 2 ** bits - 1, ...parts };
+}

@@ -1,5 +1,5 @@
 /** Tensors held in a scheme: codes, scales, offsets, packed to the bit. */
-import type { Planes, Scheme } from "../formats/scheme.js";
+import type { PlaneName, Planes, Scheme } from "../formats/scheme.js";
 
 /**
  * A tensor of codes. `shape` is row-major (the last axis is contiguous); all axes but the last count as rows. A vector
@@ -10,3 +10,5 @@ export interface PackedTensor {
   readonly shape: readonly number[];
   readonly planes: Planes;
 }
+
+export const PLANE_NAMES: readonly PlaneName[] = ["codes", "scales", "superScales", "offsets", "superOffsets"];

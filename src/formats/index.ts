@@ -1,0 +1,41 @@
+/** Number formats and schemes: the registries, and everything public of this folder. */
+import { registry } from "../registry.js";
+import { bf16 } from "./bf16.js";
+import { e2m1 } from "./e2m1.js";
+import { e2m3 } from "./e2m3.js";
+import { e3m2 } from "./e3m2.js";
+import { e4m3fn } from "./e4m3fn.js";
+import { e5m2 } from "./e5m2.js";
+import { e8m0 } from "./e8m0.js";
+import { f16 } from "./f16.js";
+import { f32 } from "./f32.js";
+import type { NumberFormat } from "./format.js";
+import { deriveInteger, integers } from "./integers.js";
+import type { Scheme } from "./scheme.js";
+import { deriveScheme } from "./schemes/families.js";
+import { schemeRecords } from "./schemes/index.js";
+
+export const formats = registry<NumberFormat>(
+  "format",
+  [f32, f16, bf16, e5m2, e4m3fn, e3m2, e2m3, e2m1, e8m0, ...integers],
+  deriveInteger,
+);
+
+export const schemes = registry<Scheme>("scheme", schemeRecords, (name) => deriveScheme(name, formats.find));
+
+/** The format of that name; InputError with a suggestion otherwise. */
+export const format = formats.get;
+
+/** The scheme of that name, listed or of a family (`int4-g64`, `e2m1-g32`, `int4-g128-asym`). */
+export const scheme = schemes.get;
+
+export { decodeArray, encodeArray, f32Encoder } from "./casts.js";
+export { decode, type EncodeOptions, encode, roundTo } from "./codec.js";
+export * from "./format.js";
+export { maxFinite } from "./limits.js";
+export * from "./packing.js";
+export { groupSize, groupsPerRow, type PlaneLayout, type PlaneLayouts, planeLayouts } from "./planes.js";
+export { DETERMINISTIC_ROUNDINGS, type DeterministicRounding, type Rounding } from "./rounding.js";
+export type * from "./scheme.js";
+export { scaledScheme } from "./schemes/families.js";
+export { decodeTable, decodeTableF32 } from "./table.js";

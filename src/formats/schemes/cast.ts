@@ -1,0 +1,24 @@
+/** Schemes without scales: every value rounded to the element format by itself. */
+import { NumericError } from "../../errors.js";
+import { encodeArray } from "../casts.js";
+import { decode, encode } from "../codec.js";
+import { planeLayouts, planeWriter } from "../planes.js";
+import type { SchemeRule } from "../scheme.js";
+import { amaxOf } from "./groups.js";
+
+/** Nearest-even; a NumericError where a finite value would become an infinity or NaN. */
+export const castRule: SchemeRule = (scheme, values, rows, columns, planes) => {
+  const { element } = scheme;
+  const amax = amaxOf(values, 0, values.length);
+  if (!Number.isFinite(decode(element, encode(element, amax)))) {
+    const index = values.findIndex((value) => Math.abs(value) === amax);
+    throw new NumericError(`${values[index]} at index ${index} is beyond the range of ${element.name}`, {
+      try: "a wider format, or a scheme with scales",
+    });
+  }
+  const codes = planeWriter(planeLayouts(scheme, rows, columns).codes!, planes.codes);
+  for (let row = 0; row < rows; row++) {
+    encodeArray(element, values, codes.row, {}, row * columns, columns);
+    codes.next();
+  }
+};

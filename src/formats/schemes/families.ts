@@ -1,0 +1,121 @@
+/**
+ * Schemes made from a name: ELEMENT-gG with one f16 scale for G elements of a row (`row` in place of gG: for a whole row),
+ * for any number format of at most 8 bits; -asym adds a zero point for unsigned integer codes.
+ */
+
+import { exponentOf } from "../binary64.js";
+import { encodeArray } from "../casts.js";
+import { f16 } from "../f16.js";
+import type { IntegerFormat, NumberFormat } from "../format.js";
+import { uint } from "../integers.js";
+import { maxFinite } from "../limits.js";
+import type { Scheme, SharedCodec } from "../scheme.js";
+import { decodeTable } from "../table.js";
+import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
+
+const { fround, max, min } = Math;
+/** Nearest integer, ties to even, for |x| < 2^51. */
+const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
+
+/**
+ * scale = f16(amax / max), code = element(x / scale) with nearest-even rounding and saturation; x / scale is one f32
+ * division. Where the scale rounds to 0 every code is that of 0.
+ */
+const scaledRule = byGroup((scheme) => {
+  const { element, scale } = scheme;
+  const largest = maxFinite(element);
+  const scaleCode = finiteEncoder(scale!.format, "group scale");
+  const scaleValues = decodeTable(scale!.format);
+  let scaled = new Float32Array(1024);
+  return (group) => {
+    const { values, codes, start, end, at } = group;
+    const count = end - start;
+    if (scaled.length < count) scaled = new Float32Array(count);
+    group.scale = scaleCode(fround(amaxOf(values, start, end) / largest));
+    const s = scaleValues[group.scale];
+    for (let i = 0; i < count; i++) scaled[i] = s === 0 ? 0 : values[start + i] / s;
+    encodeArray(element, scaled, codes.subarray(at, at + count), { overflow: "saturate" }, 0, count);
+  };
+});
+
+/**
+ * scale = f16((high - low) / steps) over the range widened to hold 0, zero point Z = round(-low / scale),
+ * code = clamp(round(x / scale) + Z): w = scale * (code - Z). Roundings to nearest even.
+ */
+const asymmetricRule = byGroup((scheme) => {
+  const steps = (scheme.element as IntegerFormat).max;
+  const scaleCode = finiteEncoder(scheme.scale!.format, "group scale");
+  const scaleValues = decodeTable(scheme.scale!.format);
+  return (group) => {
+    const { values, codes, start, end } = group;
+    let low = 0;
+    let high = 0;
+    for (let i = start; i < end; i++) {
+      low = min(low, values[i]);
+      high = max(high, values[i]);
+    }
+    group.scale = scaleCode(fround(fround(high - low) / steps));
+    const s = scaleValues[group.scale];
+    const zero = s === 0 ? 0 : min(steps, nearest(fround(-low / s)));
+    group.offset = zero;
+    for (let i = start, at = group.at; i < end; i++, at++) {
+      codes[at] = s === 0 ? 0 : max(0, min(steps, nearest(fround(values[i] / s)) + zero));
+    }
+  };
+});
+
+/** A scheme of one f16 scale for each group (or whatever format `scale` names): the four-line block scheme. */
+export function scaledScheme(parts: {
+  name: string;
+  element: NumberFormat;
+  per: SharedCodec["per"];
+  scale?: NumberFormat;
+  summary?: string;
+  source?: string;
+}): Scheme {
+  const { name, element, per, scale = f16 } = parts;
+  return {
+    name,
+    summary: parts.summary ?? `${element.name}, ${scale.name} scale for ${per === "row" ? "a row" : per}`,
+    source: parts.source ?? element.source,
+    element,
+    scale: { format: scale, per },
+    quantize: scaledRule,
+  };
+}
+
+function asymmetricScheme(name: string, bits: number, per: SharedCodec["per"]): Scheme {
+  return {
+    name,
+    summary: `${bits}-bit integer, f16 scale and zero point for ${per === "row" ? "a row" : per}`,
+    source: "affine quantization, w = scale * (code - zero point)",
+    element: uint(bits),
+    scale: { format: f16, per },
+    offset: { kind: "zeroPoint", format: uint(bits), per },
+    quantize: asymmetricRule,
+  };
+}
+
+const derived = new Map<string, Scheme | undefined>();
+
+/** The scheme a family name means; the same record for the same name. */
+export function deriveScheme(name: string, findFormat: (name: string) => NumberFormat | undefined): Scheme | undefined {
+  if (!derived.has(name)) derived.set(name, parse(name, findFormat));
+  return derived.get(name);
+}
+
+function parse(name: string, findFormat: (name: string) => NumberFormat | undefined): Scheme | undefined {
+  const match = /^(.+)-(?:g([1-9]\d{0,6})|(row))(-asym)?$/.exec(name);
+  if (!match) return undefined;
+  const element = findFormat(match[1]);
+  const per = match[3] ? "row" : Number(match[2]);
+  if (!element || element.bits > 8) return undefined;
+  if (!match[4]) return canScale(element) ? scaledScheme({ name, element, per }) : undefined;
+  return element.kind === "integer" && element.bits >= 2 ? asymmetricScheme(name, element.bits, per) : undefined;
+}
+
+/** Scaling by amax needs a value range with both signs; E8M0 and the like are scales themselves. */
+function canScale(format: NumberFormat): boolean {
+  const largest = maxFinite(format);
+  return largest > 0 && exponentOf(largest) < 64 && (format.kind === "codebook" || format.signed);
+}

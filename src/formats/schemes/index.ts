@@ -1,0 +1,31 @@
+/** The listed schemes: one line each. Families such as int4-g64 are made from their name (families.ts). */
+import type { Scheme } from "../scheme.js";
+import { bf16 } from "./bf16.js";
+import { f16 } from "./f16.js";
+import { f32 } from "./f32.js";
+import { mxfp4 } from "./mxfp4.js";
+import { mxfp8 } from "./mxfp8.js";
+import { mxfp8_e5m2 } from "./mxfp8-e5m2.js";
+import { nvfp4 } from "./nvfp4.js";
+import { q4_0 } from "./q4_0.js";
+import { q4_1 } from "./q4_1.js";
+import { q5_0 } from "./q5_0.js";
+import { q5_1 } from "./q5_1.js";
+import { q6_k } from "./q6_k.js";
+import { q8_0 } from "./q8_0.js";
+
+export const schemeRecords: readonly Scheme[] = [
+  f32,
+  f16,
+  bf16,
+  q8_0,
+  q6_k,
+  q5_1,
+  q5_0,
+  q4_1,
+  q4_0,
+  mxfp8,
+  mxfp8_e5m2,
+  mxfp4,
+  nvfp4,
+];
