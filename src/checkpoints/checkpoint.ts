@@ -16,6 +16,14 @@ export interface ByteSource {
   close(): Promise<void>;
 }
 
+/** Bytes that can be written at any offset: a file in the making, memory. */
+export interface ByteSink {
+  readonly name: string;
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Called once before writing, with the size to come: fails early where it cannot fit. */
+  reserve?(bytes: number): Promise<void>;
+}
+
 /** What is known of a tensor before its data is read. */
 export interface TensorEntry {
   readonly name: string;
@@ -54,6 +62,11 @@ export interface Checkpoint {
   readonly bytes: number;
   /** GGUF key-values, or the contents of config.json. */
   readonly metadata: Metadata;
+  /**
+   * The same metadata in the form that reproduces the container's own types when it is written again (GGUF: u32 or
+   * u64, f32 or f64, ...). Absent where plain values say everything.
+   */
+  readonly typedMetadata?: Metadata;
   readonly tensors: readonly TensorEntry[];
   /** The tensor's data; a FileError for damage, an UnsupportedError for a type without a scheme. */
   read(name: string): Promise<PackedTensor>;
@@ -80,6 +93,28 @@ export interface CheckpointContent {
   produce(plan: TensorPlan, index: number): Promise<PackedTensor>;
 }
 
+/** A small file that travels with the tensors: `tokenizer.json`, a licence. */
+export interface SideFile {
+  /** File name without folders. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface WriteOptions {
+  /** Paths that are being read: an output that is one of them is refused. */
+  readonly inputs?: readonly string[];
+  /** Written beside the tensors; only a folder can take them. */
+  readonly sideFiles?: readonly SideFile[];
+  /** A file that would grow beyond this is split, where the container can. Default: 5e9 bytes. */
+  readonly maxFileBytes?: number;
+}
+
+/** What came of writing: `bytes` of all files that hold tensors, and the tensors in order. */
+export interface Written {
+  readonly bytes: number;
+  readonly tensors: readonly WrittenTensor[];
+}
+
 /** One container format, registered in index.ts. */
 export interface Container extends Named {
   readonly summary: string;
@@ -88,6 +123,6 @@ export interface Container extends Named {
   open(path: string): Promise<Checkpoint>;
   /** Whether a tensor of this scheme and shape can be written, and if not, why. */
   canHold(scheme: Scheme, shape: readonly number[]): true | string;
-  /** Writes to temporary names and renames when everything is complete; returns what was written, in order. */
-  write(path: string, content: CheckpointContent): Promise<{ bytes: number; tensors: readonly WrittenTensor[] }>;
+  /** Writes to temporary names and renames when everything is complete. */
+  write(path: string, content: CheckpointContent, options?: WriteOptions): Promise<Written>;
 }

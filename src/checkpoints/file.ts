@@ -1,0 +1,99 @@
+/** Byte sources over files. One of the few files of this folder that need Node; loaded only when a path is opened. */
+import { type FileHandle, open } from "node:fs/promises";
+import { type ErrorDetails, FileError } from "../errors.js";
+import type { ByteSource } from "./checkpoint.js";
+import { checkRange, place } from "./source.js";
+
+/** What the operating system's error codes mean to a user, and what to try. */
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [why: string, advice: string]>> = {
+  ENOENT: ["no such file or folder", "check the path"],
+  ENOTDIR: ["a part of the path is a file, not a folder", "check the path"],
+  EISDIR: ["it is a folder", "name a file"],
+  EACCES: ["permission denied", "check the permissions of the file and its folder"],
+  EPERM: ["the operation is not permitted", "check the permissions of the file and its folder"],
+  EROFS: ["the file system is read-only", "choose another folder"],
+  ENOSPC: ["the disk is full", "free some space or choose another folder"],
+  EDQUOT: ["the disk quota is used up", "free some space or choose another folder"],
+  EFBIG: ["the file would be larger than the system allows", "choose another disk"],
+  EMFILE: ["too many files are open", "close some, or raise the limit (ulimit -n)"],
+  ENAMETOOLONG: ["the name is too long", "choose a shorter name"],
+  ELOOP: ["too many symbolic links", "check the path"],
+};
+
+/** True for an error of the operating system, which carries a code such as ENOENT. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === "string";
+}
+
+/** `error` as a FileError that says what was attempted; anything but a system error passes unchanged. */
+export function fileError(error: unknown, message: string, details: ErrorDetails): unknown {
+  if (!isSystemError(error)) return error;
+  const [why, advice] = SYSTEM_ERRORS[error.code ?? ""] ?? [error.message, undefined];
+  return new FileError(message, { why, try: advice, ...details, cause: error });
+}
+
+/** Opens a file for reading by range; nothing is read yet. */
+export async function fileSource(path: string): Promise<ByteSource> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    const stat = await handle.stat();
+    if (!stat.isFile())
+      throw Object.assign(new Error("not a file"), { code: stat.isDirectory() ? "EISDIR" : "EINVAL" });
+    return sourceOf(path, handle, stat.size);
+  } catch (error) {
+    await handle?.close();
+    throw fileError(error, `cannot open ${path}`, { where: path });
+  }
+}
+
+/** The first bytes of a file, fewer if it is shorter, none if it is no file that can be read. For telling formats apart. */
+export async function firstBytes(path: string, length: number): Promise<Uint8Array> {
+  let source: ByteSource;
+  try {
+    source = await fileSource(path);
+  } catch (error) {
+    if (error instanceof FileError) return new Uint8Array(0);
+    throw error;
+  }
+  try {
+    return await source.read(0, Math.min(length, source.size));
+  } finally {
+    await source.close();
+  }
+}
+
+function sourceOf(name: string, handle: FileHandle, size: number): ByteSource {
+  const source: ByteSource = {
+    name,
+    size,
+    async read(offset, length) {
+      checkRange(source, offset, length);
+      const bytes = new Uint8Array(length);
+      let filled = 0;
+      while (filled < length) {
+        const { bytesRead } = await readAt(bytes, filled, offset + filled);
+        if (bytesRead === 0) throw changed(name, offset + filled);
+        filled += bytesRead;
+      }
+      return bytes;
+    },
+    close: () => handle.close(),
+  };
+  const readAt = async (bytes: Uint8Array, filled: number, position: number) => {
+    try {
+      // One read call moves less than 2 GiB.
+      return await handle.read(bytes, filled, Math.min(bytes.length - filled, 2 ** 30), position);
+    } catch (error) {
+      throw fileError(error, `cannot read ${name}`, { where: place(name, { offset: position }) });
+    }
+  };
+  return source;
+}
+
+function changed(name: string, offset: number): FileError {
+  return new FileError("the file became shorter while it was read", {
+    where: place(name, { offset }),
+    try: "make sure that nothing writes to it, then run again",
+  });
+}

@@ -1,0 +1,75 @@
+/** Reading GGUF: the header tells everything but the data; a tensor's blocks become planes when it is asked for. */
+import { UnsupportedError } from "../../errors.js";
+import { schemes } from "../../formats/index.js";
+import type { PackedTensor } from "../../tensor/packed.js";
+import type { ByteSource, Checkpoint, Metadata, TensorEntry } from "../checkpoint.js";
+import { place } from "../source.js";
+import { emptyPlanes, entryNamed, readableScheme } from "../tensors.js";
+import { type GgufTensor, readHeader } from "./header.js";
+import { tensorTypeNamed } from "./types.js";
+import { plainValue } from "./values.js";
+
+/** Opens a GGUF file over any byte source; the checkpoint owns the source from then on. */
+export async function openGguf(source: ByteSource): Promise<Checkpoint> {
+  const { keyValues, tensors } = await readHeader(source);
+  const parts = keyValues.get("split.count")?.value;
+  if (typeof parts === "number" && parts > 1) {
+    throw new UnsupportedError("this is one part of a model in several GGUF files", {
+      where: place(source.name),
+      why: `"split.count" is ${parts}`,
+      try: "join the parts first: llama-gguf-split --merge FIRST_PART OUT",
+    });
+  }
+  const entries = tensors.map((tensor) => entryOf(tensor, source.name));
+  const byName = new Map(entries.map((entry) => [entry.name, entry]));
+  const metadata = [...keyValues].map(([key, value]) => [key, plainValue(value)] as const);
+  return {
+    container: "gguf",
+    path: source.name,
+    bytes: source.size,
+    // Own properties also for a key such as "__proto__".
+    metadata: Object.fromEntries(metadata),
+    typedMetadata: Object.fromEntries(keyValues) as unknown as Metadata,
+    tensors: entries,
+    read: (name) => readTensor(source, byName, name),
+    close: () => source.close(),
+  };
+}
+
+function entryOf({ name, shape, type, bytes, offset }: GgufTensor, file: string): TensorEntry {
+  const scheme = type.scheme === undefined || !type.layout ? undefined : schemes.find(type.scheme);
+  return { name, shape, scheme, type: type.name, bytes, file, offset };
+}
+
+async function readTensor(
+  source: ByteSource,
+  entries: ReadonlyMap<string, TensorEntry>,
+  name: string,
+): Promise<PackedTensor> {
+  const entry = entryNamed(entries, name, source.name);
+  const scheme = readableScheme(entry);
+  const data = await source.read(entry.offset, entry.bytes);
+  const planes = emptyPlanes(scheme, entry.shape);
+  const type = tensorTypeNamed(entry.type);
+  type?.layout?.unpack(data, entry.bytes / type.blockBytes, planes);
+  if (scheme.scale?.super?.per === "tensor") planes.superScales?.set(await tensorScale(source, entries, entry));
+  return { scheme, shape: entry.shape, planes };
+}
+
+/**
+ * NVFP4 keeps the scale of the whole tensor in a tensor of its own, `blk.0.attn_q.scale` beside `blk.0.attn_q.weight`;
+ * without it the scale is 1. Source: llama.cpp src/llama-model.cpp, `LLM_TENSOR_..., "scale"`.
+ */
+async function tensorScale(
+  source: ByteSource,
+  entries: ReadonlyMap<string, TensorEntry>,
+  entry: TensorEntry,
+): Promise<Uint8Array> {
+  const scale = entries.get(entry.name.replace(/\.weight$/, ".scale"));
+  if (!scale || scale === entry) return new Uint8Array(new Float32Array([1]).buffer);
+  if (scale.type === "F32" && scale.bytes === 4) return source.read(scale.offset, 4);
+  throw new UnsupportedError("a tensor scale is not a single f32", {
+    where: place(source.name, { tensor: scale.name, offset: scale.offset }),
+    why: `${scale.type} of shape [${scale.shape.join(", ")}]`,
+  });
+}

@@ -1,0 +1,23 @@
+/** Containers of weights: the registry, and everything public of this folder. */
+import { registry } from "../registry.js";
+import type { Checkpoint, Container } from "./checkpoint.js";
+import { openWith } from "./detect.js";
+import { ggufContainer } from "./gguf/gguf.js";
+import { safetensorsContainer } from "./safetensors/safetensors.js";
+
+export const containers = registry<Container>("container", [safetensorsContainer, ggufContainer]);
+
+/** Opens a GGUF file, a safetensors file or a folder, whatever `path` holds; the caller closes it. */
+export const openCheckpoint = (path: string): Promise<Checkpoint> => openWith(path, containers.entries);
+
+/** The container that an output path means: GGUF for `.gguf`, a safetensors folder otherwise. */
+export const containerFor = (path: string): Container =>
+  containers.get(path.toLowerCase().endsWith(".gguf") ? "gguf" : "safetensors");
+
+export type * from "./checkpoint.js";
+export { openGguf } from "./gguf/open.js";
+export { type GgufArray, type GgufScalar, type GgufValue, gguf } from "./gguf/values.js";
+export { canHold as ggufCanHold, writeGguf } from "./gguf/write.js";
+export { type FileSet, openSafetensorsFile, openSafetensorsFolder } from "./safetensors/open.js";
+export { blobSource, bufferSource, memorySink } from "./source.js";
+export { tensorBytes } from "./tensors.js";
