@@ -161,7 +161,7 @@ function overflowCode(
       return infinityCode ?? end;
     }
     case "nan":
-      return nanCode(format, layout, options);
+      return nanCode(format, layout, options, negative);
     default:
       throw new NumericError(`${value} is out of range for ${format.name}`, { try: 'overflow "saturate"' });
   }
@@ -178,8 +178,10 @@ function zeroWithoutZero(
   return nanCode(format, layout, options);
 }
 
-function nanCode(format: MinifloatFormat, layout: MinifloatLayout, options: EncodeOptions): number {
-  if (layout.nan !== undefined) return layout.nan;
+/** NaN keeps the sign of an overflow where both signs have one, as in hardware and ml_dtypes. */
+function nanCode(format: MinifloatFormat, layout: MinifloatLayout, options: EncodeOptions, negative = false): number {
+  const { nan, signBit } = layout;
+  if (nan !== undefined) return negative && nan < signBit ? nan + signBit : nan;
   switch (options.nan) {
     case "zero":
       return 0;
