@@ -29,7 +29,7 @@ export const format = formats.get;
 /** The scheme of that name, listed or of a family (`int4-g64`, `e2m1-g32`, `int4-g128-asym`). */
 export const scheme = schemes.get;
 
-export { decodeArray, encodeArray, f32Encoder } from "./casts.js";
+export { type ArrayEncoder, arrayEncoder, decodeArray, encodeArray, f32Encoder } from "./casts.js";
 export { decode, type EncodeOptions, encode, roundTo } from "./codec.js";
 export * from "./format.js";
 export { maxFinite } from "./limits.js";

@@ -22,6 +22,8 @@ export function codeArray(bits: number, count: number): Codes {
 export function packCodes(codes: Codes, count: number, bits: number, out: Uint8Array, offset = 0): void {
   if (bits === 8) out.set(count === codes.length ? codes : codes.subarray(0, count), offset);
   else if (bits === 4) packNibbles(codes, count, out, offset);
+  else if (bits === 16) packWords(codes, count, 2, out, offset);
+  else if (bits === 32) packWords(codes, count, 4, out, offset);
   else if (bits <= 24) packShort(codes, count, bits, out, offset);
   else packLong(codes, count, bits, out, offset);
 }
@@ -30,6 +32,17 @@ function packNibbles(codes: Codes, count: number, out: Uint8Array, offset: numbe
   const pairs = count >> 1;
   for (let i = 0; i < pairs; i++) out[offset + i] = codes[2 * i] | (codes[2 * i + 1] << 4);
   if (count & 1) out[offset + pairs] = codes[count - 1];
+}
+
+function packWords(codes: Codes, count: number, size: 2 | 4, out: Uint8Array, offset: number): void {
+  for (let i = 0, at = offset; i < count; i++, at += size) {
+    const code = codes[i];
+    out[at] = code;
+    out[at + 1] = code >>> 8;
+    if (size === 2) continue;
+    out[at + 2] = code >>> 16;
+    out[at + 3] = code >>> 24;
+  }
 }
 
 function packShort(codes: Codes, count: number, bits: number, out: Uint8Array, offset: number): void {
@@ -73,7 +86,8 @@ export function unpackCodes(packed: Uint8Array, offset: number, bits: number, ou
   } else if (bits === 4) unpackNibbles(packed, offset, out, count);
   else if (bits === 16) {
     for (let i = 0; i < count; i++) out[i] = packed[offset + 2 * i] | (packed[offset + 2 * i + 1] << 8);
-  } else if (bits <= 24) unpackShort(packed, offset, bits, out, count);
+  } else if (bits === 2) unpackQuarters(packed, offset, out, count);
+  else if (bits <= 24) unpackShort(packed, offset, bits, out, count);
   else unpackLong(packed, offset, bits, out, count);
 }
 
@@ -85,6 +99,10 @@ function unpackNibbles(packed: Uint8Array, offset: number, out: Codes, count: nu
     out[2 * i + 1] = byte >> 4;
   }
   if (count & 1) out[count - 1] = packed[offset + pairs] & 15;
+}
+
+function unpackQuarters(packed: Uint8Array, offset: number, out: Codes, count: number): void {
+  for (let i = 0; i < count; i++) out[i] = (packed[offset + (i >> 2)] >> (2 * (i & 3))) & 3;
 }
 
 function unpackShort(packed: Uint8Array, offset: number, bits: number, out: Codes, count: number): void {

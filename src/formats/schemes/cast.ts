@@ -1,6 +1,6 @@
 /** Schemes without scales: every value rounded to the element format by itself. */
 import { NumericError } from "../../errors.js";
-import { encodeArray } from "../casts.js";
+import { arrayEncoder } from "../casts.js";
 import { decode, encode } from "../codec.js";
 import { planeLayouts, planeWriter } from "../planes.js";
 import type { SchemeRule } from "../scheme.js";
@@ -17,8 +17,9 @@ export const castRule: SchemeRule = (scheme, values, rows, columns, planes) => {
     });
   }
   const codes = planeWriter(planeLayouts(scheme, rows, columns).codes!, planes.codes);
+  const encodeRow = arrayEncoder(element);
   for (let row = 0; row < rows; row++) {
-    encodeArray(element, values, codes.row, {}, row * columns, columns);
+    encodeRow(values, row * columns, columns, codes.row, 0);
     codes.next();
   }
 };

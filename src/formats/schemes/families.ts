@@ -4,7 +4,7 @@
  */
 
 import { exponentOf } from "../binary64.js";
-import { encodeArray } from "../casts.js";
+import { arrayEncoder } from "../casts.js";
 import { f16 } from "../f16.js";
 import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
@@ -26,6 +26,7 @@ const scaledRule = byGroup((scheme) => {
   const largest = maxFinite(element);
   const scaleCode = finiteEncoder(scale!.format, "group scale");
   const scaleValues = decodeTable(scale!.format);
+  const encodeAll = arrayEncoder(element, { overflow: "saturate" });
   let scaled = new Float32Array(1024);
   return (group) => {
     const { values, codes, start, end, at } = group;
@@ -34,7 +35,7 @@ const scaledRule = byGroup((scheme) => {
     group.scale = scaleCode(fround(amaxOf(values, start, end) / largest));
     const s = scaleValues[group.scale];
     for (let i = 0; i < count; i++) scaled[i] = s === 0 ? 0 : values[start + i] / s;
-    encodeArray(element, scaled, codes.subarray(at, at + count), { overflow: "saturate" }, 0, count);
+    encodeAll(scaled, 0, count, codes, at);
   };
 });
 

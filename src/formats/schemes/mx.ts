@@ -4,7 +4,7 @@
  */
 
 import { exponentOf, scaleByPower } from "../binary64.js";
-import { encodeArray } from "../casts.js";
+import { arrayEncoder } from "../casts.js";
 import { type EncodeOptions, encode } from "../codec.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
@@ -36,6 +36,7 @@ export const mxRule = ({ exponent = floorExponent, element = {}, positiveZero = 
     const format = scheme.element;
     const emax = exponentOf(maxFinite(format));
     const options: EncodeOptions = { overflow: "saturate", ...element };
+    const encodeAll = arrayEncoder(format, options);
     const scaled = new Float32Array(typeof scheme.scale!.per === "number" ? scheme.scale!.per : 0);
     const negativeZero = positiveZero ? negativeZeroOf(format) : undefined;
     return (group) => {
@@ -44,9 +45,9 @@ export const mxRule = ({ exponent = floorExponent, element = {}, positiveZero = 
       const biased = amax === 0 ? 0 : Math.max(0, Math.min(254, exponent(amax) - emax + 127));
       const inverse = scaleByPower(1, 127 - biased);
       for (let i = start; i < end; i++) scaled[i - start] = values[i] * inverse;
-      const out = codes.subarray(at, at + end - start);
-      encodeArray(format, scaled, out, options, 0, end - start);
-      if (negativeZero !== undefined) for (let i = 0; i < out.length; i++) if (out[i] === negativeZero) out[i] = 0;
+      encodeAll(scaled, 0, end - start, codes, at);
+      if (negativeZero !== undefined)
+        for (let i = at; i < at + end - start; i++) if (codes[i] === negativeZero) codes[i] = 0;
       group.scale = biased;
     };
   });

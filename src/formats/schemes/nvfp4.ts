@@ -1,4 +1,4 @@
-import { encodeArray, f32Encoder } from "../casts.js";
+import { arrayEncoder, f32Encoder } from "../casts.js";
 import { e2m1 } from "../e2m1.js";
 import { e4m3fn } from "../e4m3fn.js";
 import { f32 } from "../f32.js";
@@ -6,7 +6,7 @@ import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup } from "./groups.js";
 
-const { fround, min } = Math;
+const { fround, max, min } = Math;
 const FLT_MAX = 3.4028234663852886e38;
 const SIXTH = fround(1 / 6);
 
@@ -23,15 +23,15 @@ const blocks: SchemeRule = byGroup((_scheme, values) => {
   const tensorScale = fround(1 / g);
   const scaleValues = decodeTable(e4m3fn);
   const scaleCode = f32Encoder(e4m3fn, { overflow: "saturate" });
+  const encodeElements = arrayEncoder(e2m1, { overflow: "saturate" });
   const scaled = new Float32Array(16);
   return (group) => {
     const { codes, start, end, at } = group;
     group.scale = scaleCode(fround(amaxOf(values, start, end) * gSixth));
     const inverse = min(fround(1 / fround(scaleValues[group.scale] * tensorScale)), FLT_MAX);
-    for (let i = start; i < end; i++) scaled[i - start] = values[i] * inverse;
-    for (let i = 0; i < end - start; i++)
-      if (!Number.isFinite(scaled[i])) scaled[i] = scaled[i] > 0 ? FLT_MAX : -FLT_MAX;
-    encodeArray(e2m1, scaled, codes.subarray(at, at + end - start), { overflow: "saturate" }, 0, end - start);
+    // Beyond 6 only the sign matters, and f32 would overflow where a scale has underflowed.
+    for (let i = start; i < end; i++) scaled[i - start] = max(-8, min(8, values[i] * inverse));
+    encodeElements(scaled, 0, end - start, codes, at);
   };
 });
 
