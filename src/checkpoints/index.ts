@@ -20,4 +20,5 @@ export { type GgufArray, type GgufScalar, type GgufValue, gguf } from "./gguf/va
 export { canHold as ggufCanHold, writeGguf } from "./gguf/write.js";
 export { type FileSet, openSafetensorsFile, openSafetensorsFolder } from "./safetensors/open.js";
 export { blobSource, bufferSource, memorySink } from "./source.js";
-export { tensorBytes } from "./tensors.js";
+export type * from "./tokenizer.js";
+export * from "./tokenizers/index.js";

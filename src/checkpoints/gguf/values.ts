@@ -27,10 +27,10 @@ export const VALUE_TYPES = [
 export type ValueType = (typeof VALUE_TYPES)[number];
 export type ScalarType = Exclude<ValueType, "array">;
 
-export interface GgufScalar {
+export type GgufScalar = {
   readonly type: ScalarType;
   readonly value: string | number | bigint | boolean;
-}
+};
 
 /** `of: "array"`: the items are arrays again, each with an item type of its own. */
 export type GgufArray =

@@ -1,0 +1,16 @@
+/** Architectures, and opening a model: checkpoint, configuration, tokenizer, weights, sessions. */
+export type * from "./architecture.js";
+export { architectureOf, architectures } from "./architectures.js";
+export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
+export {
+  type Decoder,
+  loadDecoder,
+  type Model,
+  type ModelOptions,
+  type ModelSize,
+  modelSize,
+  openModel,
+} from "./model.js";
+export { argmax, type SamplingOptions, sample } from "./sampling.js";
+export type { Session, SessionOptions } from "./session.js";
+export { findWeight, inverse, nameIn, readVector, readWeight, withStoredRope } from "./weights.js";

@@ -1,0 +1,82 @@
+/** A model ready to run: configuration, tokenizer, and weights in a backend's memory. */
+import { type Checkpoint, openCheckpoint, openTokenizer, type Tokenizer } from "../checkpoints/index.js";
+import { FileError } from "../errors.js";
+import type { Activations, Backend } from "../kernels/backend.js";
+import type { Architecture, DecoderConfig } from "./architecture.js";
+import { architectureOf } from "./architectures.js";
+import { createSession, type Session, type SessionOptions } from "./session.js";
+import { loadWeights, withStoredRope } from "./weights.js";
+
+/** Weights and configuration: ids in, logits out. */
+export interface Decoder {
+  readonly path: string;
+  readonly container: string;
+  readonly architecture: Architecture;
+  readonly config: DecoderConfig;
+  readonly size: ModelSize;
+  session(options?: SessionOptions): Session;
+  /** Gives the weights' memory back to the backend; sessions must be disposed before. */
+  dispose(): void;
+}
+
+/** A decoder with the tokenizer of its own file. */
+export interface Model extends Decoder {
+  readonly tokenizer: Tokenizer;
+}
+
+export interface ModelSize {
+  /** Bytes of the files that hold tensors. */
+  readonly bytes: number;
+  /** Numbers in all tensors. */
+  readonly parameters: number;
+  /** Bits of tensor data in the file, scales and offsets included, for each number; metadata is not counted. */
+  readonly bitsPerWeight: number;
+}
+
+export interface ModelOptions {
+  readonly backend: Backend;
+  /** How activations enter the matrix products. Default: "f32", exactly as they are. */
+  readonly activations?: Activations;
+}
+
+/** Opens a model from a path; see openCheckpoint for what a path may be. */
+export async function openModel(path: string, options: ModelOptions): Promise<Model> {
+  const checkpoint = await openCheckpoint(path);
+  try {
+    const tokenizer = await openTokenizer(checkpoint);
+    const vocabulary = architectureOf(checkpoint).parse(checkpoint).vocabularySize;
+    if (tokenizer.size > vocabulary) {
+      const why = `the tokenizer has ${tokenizer.size} tokens, the embedding ${vocabulary} rows`;
+      throw new FileError("tokenizer and model do not belong together", { where: checkpoint.path, why });
+    }
+    return { ...(await loadDecoder(checkpoint, options)), tokenizer };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Loads the weights of an open checkpoint, which may be closed afterwards. */
+export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions): Promise<Decoder> {
+  const { backend, activations = "f32" } = options;
+  const architecture = architectureOf(checkpoint);
+  const parsed = architecture.parse(checkpoint);
+  const specs = architecture.weights(parsed);
+  const config = await withStoredRope(checkpoint, parsed, specs);
+  const weights = await loadWeights(backend, checkpoint, specs, activations);
+  return {
+    path: checkpoint.path,
+    container: checkpoint.container,
+    architecture,
+    config,
+    size: modelSize(checkpoint),
+    session: (session) => createSession({ backend, architecture, config, weights }, session),
+    dispose: () => weights.dispose(),
+  };
+}
+
+/** Sizes counted from the file. */
+export function modelSize(checkpoint: Checkpoint): ModelSize {
+  const parameters = checkpoint.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const data = checkpoint.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+  return { bytes: checkpoint.bytes, parameters, bitsPerWeight: (8 * data) / parameters };
+}

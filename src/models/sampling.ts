@@ -1,0 +1,56 @@
+/** Choosing the next token from logits. All arithmetic is in binary64, so that a seed gives the same text everywhere. */
+import { InputError, NumericError } from "../errors.js";
+import { randomUniform } from "../random.js";
+
+export interface SamplingOptions {
+  /** 0 takes the most likely token. Logits are divided by it. */
+  readonly temperature?: number;
+  /** Only the k most likely tokens are considered. 0: all. */
+  readonly topK?: number;
+  /** Only the most likely tokens whose probabilities together reach this are considered. 1: all. */
+  readonly topP?: number;
+  readonly seed?: number;
+}
+
+/** The token for draw number `index` of the seed. */
+export function sample(logits: Float32Array, options: SamplingOptions, index: number): number {
+  const { temperature = 0, topK = 0, topP = 1, seed = 0 } = options;
+  if (!(temperature >= 0))
+    throw new InputError("temperature is wrong", { why: `got ${temperature}, wanted 0 or more` });
+  if (!(topP > 0 && topP <= 1)) throw new InputError("top-p is wrong", { why: `got ${topP}, wanted (0, 1]` });
+  const best = argmax(logits);
+  if (temperature === 0) return best;
+  const weights = Float64Array.from(logits, (logit) => Math.exp((logit - logits[best]) / temperature));
+  const kept = candidates(weights, topK, topP);
+  const total = kept.reduce((sum, token) => sum + weights[token], 0);
+  let left = randomUniform(seed, 0, index) * total;
+  for (const token of kept) {
+    left -= weights[token];
+    if (left < 0) return token;
+  }
+  return kept[kept.length - 1];
+}
+
+/** Token numbers by falling weight, cut off after `topK` of them or a share `topP` of the weight. */
+function candidates(weights: Float64Array, topK: number, topP: number): number[] {
+  const all = Array.from(weights.keys());
+  if (topK <= 0 && topP >= 1) return all;
+  const ranked = all.sort((a, b) => weights[b] - weights[a] || a - b).slice(0, topK > 0 ? topK : undefined);
+  const wanted = topP * ranked.reduce((sum, token) => sum + weights[token], 0);
+  let sum = 0;
+  const end = ranked.findIndex((token) => {
+    sum += weights[token];
+    return sum >= wanted;
+  });
+  return end < 0 ? ranked : ranked.slice(0, end + 1);
+}
+
+/** The index of the largest value, the first of equals; a NumericError if any value is NaN. */
+export function argmax(values: Float32Array): number {
+  let best = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isNaN(values[i])) throw new NumericError("a logit is not a number", { where: `token ${i}` });
+    if (values[i] > values[best]) best = i;
+  }
+  return best;
+}

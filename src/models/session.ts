@@ -1,0 +1,127 @@
+/** One sequence in work: a KV cache, the activations of a step, and the position reached. */
+import { InputError } from "../errors.js";
+import type { Backend, Buffer } from "../kernels/backend.js";
+import type { Architecture, DecoderConfig, KvCache, Scratch, Weights } from "./architecture.js";
+import { ropeTables } from "./rope.js";
+
+export interface Session {
+  readonly context: number;
+  /** The most ids that one call of `forward` takes. */
+  readonly batch: number;
+  /** Ids seen so far. */
+  readonly position: number;
+  /**
+   * Appends ids (at most `batch`) and returns logits, [ids.length, vocabulary] or [1, vocabulary] for "last"; a view
+   * that the next call overwrites.
+   */
+  forward(ids: ArrayLike<number>, rows: "all" | "last"): Float32Array;
+  /** Appends any number of ids in steps of `batch`; the logits of the last. */
+  prefill(ids: readonly number[], onProgress?: (done: number) => void): Float32Array;
+  /** Forgets everything from `position` on. */
+  rewind(position: number): void;
+  dispose(): void;
+}
+
+export interface SessionOptions {
+  /** Longest sequence; memory for keys and values is taken for it. Default: the model's own context, at most 4096. */
+  readonly context?: number;
+  readonly batch?: number;
+}
+
+interface Parts {
+  readonly backend: Backend;
+  readonly architecture: Architecture;
+  readonly config: DecoderConfig;
+  readonly weights: Weights;
+}
+
+export function createSession(parts: Parts, options: SessionOptions = {}): Session {
+  const { backend, architecture, config, weights } = parts;
+  const context = options.context ?? Math.min(config.context, 4096);
+  if (!Number.isInteger(context) || context < 1 || context > config.context) {
+    const why = `got ${context}, wanted 1 to ${config.context}, the length the model was trained for`;
+    throw new InputError("the context length is wrong", { why });
+  }
+  const batch = Math.min(options.batch ?? 64, context);
+  const buffers: Buffer[] = [];
+  const keep = (buffer: Buffer) => {
+    buffers.push(buffer);
+    return buffer;
+  };
+  const cache = makeCache(config, context, (length) => keep(backend.allocate(length)));
+  const scratch = makeScratch(backend, config, context, batch, keep);
+  const state = { backend, config, weights, cache, scratch };
+  let position = 0;
+
+  function forward(ids: ArrayLike<number>, rows: "all" | "last"): Float32Array {
+    if (ids.length < 1 || ids.length > batch)
+      throw new InputError(`a step takes 1 to ${batch} tokens, got ${ids.length}`);
+    if (position + ids.length > context) {
+      const why = `${position} tokens are in it, ${ids.length} more do not fit`;
+      throw new InputError(`the context of ${context} tokens is full`, { why, try: "a larger --context" });
+    }
+    for (let i = 0; i < ids.length; i++) {
+      if (!Number.isInteger(ids[i]) || ids[i] < 0 || ids[i] >= config.vocabularySize) {
+        throw new InputError(`token id ${ids[i]} is outside the vocabulary of ${config.vocabularySize}`);
+      }
+    }
+    const logits = architecture.forward(state, ids, position, rows);
+    position += ids.length;
+    return logits.data();
+  }
+
+  return {
+    context,
+    batch,
+    get position() {
+      return position;
+    },
+    forward,
+    prefill(ids, onProgress) {
+      let logits = new Float32Array();
+      for (let start = 0; start < ids.length; start += batch) {
+        logits = forward(ids.slice(start, start + batch), "last") as Float32Array<ArrayBuffer>;
+        onProgress?.(Math.min(start + batch, ids.length));
+      }
+      return logits;
+    },
+    rewind(to) {
+      if (!Number.isInteger(to) || to < 0 || to > position)
+        throw new InputError(`cannot rewind from ${position} to ${to}`);
+      position = to;
+    },
+    dispose() {
+      for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
+    },
+  };
+}
+
+function makeCache(config: DecoderConfig, context: number, allocate: (length: number) => Buffer): KvCache {
+  const length = context * config.kvHeads * config.headSize;
+  const side = () => Array.from({ length: config.layers }, () => allocate(length));
+  return { context, keys: side(), values: side() };
+}
+
+function makeScratch(
+  backend: Backend,
+  config: DecoderConfig,
+  context: number,
+  batch: number,
+  keep: (buffer: Buffer) => Buffer,
+): Scratch {
+  const rows = (width: number) => keep(backend.allocate(batch * width));
+  const { cos, sin } = ropeTables(config.rope, config.headSize, context);
+  return {
+    batch,
+    x: rows(config.width),
+    normed: rows(config.width),
+    query: rows(config.heads * config.headSize),
+    mixed: rows(config.heads * config.headSize),
+    projected: rows(config.width),
+    gate: rows(config.hidden),
+    up: rows(config.hidden),
+    logits: rows(config.vocabularySize),
+    cos: keep(backend.upload(cos)),
+    sin: keep(backend.upload(sin)),
+  };
+}

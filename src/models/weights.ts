@@ -1,0 +1,111 @@
+/** From a checkpoint's tensors to a model's weights, in canonical order and checked against the weight table. */
+import type { Checkpoint, TensorEntry } from "../checkpoints/checkpoint.js";
+import { FileError, UnsupportedError } from "../errors.js";
+import type { Activations, Backend, Buffer, Matrix } from "../kernels/backend.js";
+import { dequantize, gatherRows, type PackedTensor } from "../tensor/index.js";
+import type { DecoderConfig, WeightSpec, Weights } from "./architecture.js";
+
+/** The tensor of the file that holds `spec`; undefined if it is optional and absent. */
+export function findWeight(checkpoint: Checkpoint, spec: WeightSpec): TensorEntry | undefined {
+  const name = nameIn(checkpoint.container, spec);
+  const entry = name === undefined ? undefined : checkpoint.tensors.find((tensor) => tensor.name === name);
+  if (!entry) {
+    if (spec.optional || name === undefined) return undefined;
+    throw new FileError(`tensor "${name}" is missing`, {
+      where: checkpoint.path,
+      why: `the architecture needs it as ${spec.role}, shape [${spec.shape}]`,
+    });
+  }
+  if (entry.shape.length !== spec.shape.length || entry.shape.some((size, axis) => size !== spec.shape[axis])) {
+    throw new FileError(`tensor "${entry.name}" has the wrong shape`, {
+      where: `${entry.file}, offset ${entry.offset}`,
+      why: `got [${entry.shape}], the configuration wants [${spec.shape}]`,
+    });
+  }
+  if (!entry.scheme) {
+    throw new UnsupportedError(`tensor "${entry.name}" has type ${entry.type}, which cannot be read as weights`, {
+      where: `${entry.file}, offset ${entry.offset}`,
+    });
+  }
+  return entry;
+}
+
+export function nameIn(container: string, spec: WeightSpec): string | undefined {
+  return container === "gguf" ? spec.names.gguf : spec.names.safetensors;
+}
+
+/** The weight in canonical (Hugging Face) row order, still packed. */
+export async function readWeight(checkpoint: Checkpoint, spec: WeightSpec): Promise<PackedTensor | undefined> {
+  const entry = findWeight(checkpoint, spec);
+  if (!entry) return undefined;
+  const packed = await checkpoint.read(entry.name);
+  if (checkpoint.container !== "gguf" || !spec.ggufRows || packed.shape.length < 2) return packed;
+  return gatherRows(packed, inverse(spec.ggufRows));
+}
+
+/** A norm, bias or table as f32 numbers in canonical order. */
+export async function readVector(checkpoint: Checkpoint, spec: WeightSpec): Promise<Float32Array | undefined> {
+  const packed = await readWeight(checkpoint, spec);
+  if (!packed) return undefined;
+  const values = dequantize(packed);
+  if (checkpoint.container !== "gguf" || !spec.ggufRows) return values;
+  return Float32Array.from(inverse(spec.ggufRows), (row) => values[row]);
+}
+
+/** The permutation that undoes `order`: inverse(order)[order[i]] = i. */
+export function inverse(order: readonly number[]): number[] {
+  const back = new Array<number>(order.length);
+  order.forEach((from, to) => {
+    back[from] = to;
+  });
+  return back;
+}
+
+/** Weights in a backend's memory, given back by `dispose`. */
+export interface LoadedWeights extends Weights {
+  dispose(): void;
+}
+
+export async function loadWeights(
+  backend: Backend,
+  checkpoint: Checkpoint,
+  specs: readonly WeightSpec[],
+  activations: Activations,
+): Promise<LoadedWeights> {
+  for (const spec of specs) findWeight(checkpoint, spec);
+  const matrices = new Map<string, Matrix>();
+  const vectors = new Map<string, Buffer>();
+  for (const spec of specs) {
+    if (spec.shape.length === 1) {
+      const values = await readVector(checkpoint, spec);
+      if (values) vectors.set(spec.role, backend.upload(values));
+    } else {
+      const packed = await readWeight(checkpoint, spec);
+      if (packed) matrices.set(spec.role, backend.loadMatrix(packed, activations));
+    }
+  }
+  return {
+    matrix: (role) => matrices.get(role) ?? absent(role),
+    vector: (role) => vectors.get(role) ?? absent(role),
+    optionalVector: (role) => vectors.get(role),
+    dispose() {
+      for (const matrix of matrices.values()) backend.freeMatrix(matrix);
+      for (const vector of vectors.values()) backend.free(vector);
+    },
+  };
+}
+
+function absent(role: string): never {
+  throw new Error(`no weight is loaded as ${role}`);
+}
+
+/** Rope divisors kept as a tensor replace the marker that the configuration holds for them. */
+export async function withStoredRope(
+  checkpoint: Checkpoint,
+  config: DecoderConfig,
+  specs: readonly WeightSpec[],
+): Promise<DecoderConfig> {
+  const spec = specs.find((one) => one.role === "ropeFactors");
+  const factors = spec && (await readVector(checkpoint, { ...spec, optional: true }));
+  return factors ? { ...config, rope: { ...config.rope, factors } } : config;
+}
