@@ -1,0 +1,104 @@
+/** Which tensor of the output comes from where and in which scheme, decided before any data is read. */
+import type { Checkpoint, Container, TensorEntry, TensorPlan } from "../checkpoints/checkpoint.js";
+import { InputError, UnsupportedError } from "../errors.js";
+import { schemes } from "../formats/index.js";
+import type { Scheme } from "../formats/scheme.js";
+import { type Architecture, type DecoderConfig, findWeight, nameIn, type WeightSpec } from "../models/index.js";
+
+/** Tensors whose name (in the output or by role) matches `pattern` get `scheme`; the first override that fits wins. */
+export interface Override {
+  readonly pattern: RegExp;
+  readonly scheme: Scheme;
+}
+
+export interface PlannedTensor extends TensorPlan {
+  /** The weight's place in the architecture; absent for a tensor that is copied without being understood. */
+  readonly spec?: WeightSpec;
+  /** Where the data comes from; absent for numbers that the configuration implies (rope divisors). */
+  readonly source?: TensorEntry;
+}
+
+export interface PlanOptions {
+  readonly checkpoint: Checkpoint;
+  readonly architecture: Architecture;
+  readonly config: DecoderConfig;
+  readonly container: Container;
+  readonly scheme: Scheme;
+  readonly overrides?: readonly Override[];
+}
+
+/**
+ * The output's tensors in order. Matrices (embedding and head included) get the scheme, vectors stay as they are (f32 in
+ * GGUF, as llama.cpp wants them). An InputError lists the tensors that the container cannot hold.
+ */
+export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
+  const { checkpoint, architecture, config, container } = options;
+  const specs = architecture.weights(config);
+  const known = specs.flatMap((spec) => plannedWeight(options, spec));
+  const names = new Set(specs.map((spec) => nameIn(checkpoint.container, spec)));
+  const others = checkpoint.tensors.filter((tensor) => !names.has(tensor.name) && !isImplied(tensor, config));
+  const planned = [...known, ...others.map((tensor) => copied(options, tensor))];
+  const misfits = planned.flatMap((tensor) => {
+    const fits = container.canHold(tensor.scheme, tensor.shape);
+    return fits === true ? [] : [{ tensor, why: fits }];
+  });
+  if (misfits.length > 0) {
+    const [{ tensor, why }] = misfits;
+    const more = misfits.length > 1 ? ` and ${misfits.length - 1} more` : "";
+    throw new UnsupportedError(`${container.name} cannot hold "${tensor.name}"${more} as ${tensor.scheme.name}`, {
+      where: `${checkpoint.path}, shape [${tensor.shape}]`,
+      why,
+      try: `another scheme, a folder as output, or --tensor-type '${escaped(tensor.name)}=f16' for such tensors`,
+    });
+  }
+  return planned;
+}
+
+function plannedWeight(options: PlanOptions, spec: WeightSpec): PlannedTensor[] {
+  const { checkpoint, config, container, scheme, overrides = [] } = options;
+  const name = nameIn(container.name, spec);
+  if (name === undefined) return [];
+  const source = findWeight(checkpoint, spec);
+  if (!source) {
+    const implied = spec.role === "ropeFactors" && checkpoint.container !== "gguf" && config.rope.factors;
+    return implied ? [{ name, spec, shape: spec.shape, scheme: schemes.get("f32") }] : [];
+  }
+  const kept = container.name === "gguf" ? schemes.get("f32") : (source.scheme ?? scheme);
+  const override = overrides.find(({ pattern }) => pattern.test(name) || pattern.test(spec.role));
+  const chosen = spec.shape.length === 1 ? kept : (override?.scheme ?? scheme);
+  return [{ name, spec, source, shape: spec.shape, scheme: chosen }];
+}
+
+/** Tensors that files carry although the configuration says the same. */
+function isImplied(tensor: TensorEntry, config: DecoderConfig): boolean {
+  const tiedHead = config.tied && tensor.name === "lm_head.weight";
+  return tiedHead || tensor.name.endsWith("rotary_emb.inv_freq");
+}
+
+/** A tensor that the architecture does not know goes through unchanged, which only its own container can promise. */
+function copied({ checkpoint, architecture, container }: PlanOptions, tensor: TensorEntry): PlannedTensor {
+  if (container.name === checkpoint.container && tensor.scheme) {
+    return { name: tensor.name, source: tensor, shape: tensor.shape, scheme: tensor.scheme };
+  }
+  const why = tensor.scheme
+    ? `architecture ${architecture.name} does not know it, so its name in ${container.name} is unknown`
+    : `its type ${tensor.type} cannot be read`;
+  throw new UnsupportedError(`tensor "${tensor.name}" cannot be carried over`, {
+    where: `${tensor.file}, offset ${tensor.offset}`,
+    why,
+  });
+}
+
+const escaped = (name: string) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** Reads "PATTERN=SCHEME", as `--tensor-type` takes it. */
+export function parseOverride(text: string): Override {
+  const cut = text.lastIndexOf("=");
+  if (cut < 1) throw new InputError(`"${text}" is not PATTERN=SCHEME`, { try: "for example 'embed=q8_0'" });
+  try {
+    return { pattern: new RegExp(text.slice(0, cut)), scheme: schemes.get(text.slice(cut + 1)) };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new InputError(`"${text.slice(0, cut)}" is not a regular expression`, { why: error.message, cause: error });
+  }
+}
