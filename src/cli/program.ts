@@ -1,0 +1,188 @@
+/** From command records to a command line: parser, help, and one way to run them all. */
+import { CommanderError, Command as Parser, Option as ParserOption } from "commander";
+import { type BitloomError, InputError } from "../errors.js";
+import { suggestion } from "../registry.js";
+import type { Command, Context } from "./command.js";
+import { EXIT, EXIT_CODES } from "./exit-codes.js";
+import { failureJson, failureOf, failureText } from "./failure.js";
+import type { Option } from "./option.js";
+import { progress } from "./progress.js";
+import { schemaName } from "./schema.js";
+import { printable, progressKind, type Settings, styleFor, writeTo } from "./terminal.js";
+
+export const GLOBAL_OPTIONS: readonly Option<boolean>[] = [
+  { flags: "--json", description: "print one JSON document to standard output" },
+  { flags: "-q, --quiet", description: "no progress and no warnings" },
+  { flags: "--no-progress", description: "no progress display" },
+];
+
+const footer = `
+MODEL is a Hugging Face folder (config.json, model.safetensors, tokenizer.json),
+a GGUF file, or the word demo.
+
+Try:
+  bitloom demo
+  bitloom quantize demo --to q4_0 -o demo-q4_0.gguf
+  bitloom eval demo-q4_0.gguf --text demo/held-out.txt --against demo
+  bitloom run demo-q4_0.gguf --prompt "Call me"
+
+Exit codes:
+${EXIT_CODES.map(({ code, meaning }) => `  ${String(code).padEnd(4)} ${meaning}`).join("\n")}
+
+Results go to standard output, everything else to standard error. Colour and
+progress bars appear only on a terminal; NO_COLOR and CI are honoured.
+BITLOOM_DEBUG=1 adds the stack to an error.
+`;
+
+/** Switches that are off and empty lists need no word about their default. */
+const worthSaying = (initial: unknown) =>
+  initial !== undefined && initial !== false && !(Array.isArray(initial) && initial.length === 0);
+
+function parserOption(option: Option<unknown>): ParserOption {
+  const made = new ParserOption(
+    option.flags,
+    option.required ? `${option.description} (required)` : option.description,
+  );
+  if (option.parse) made.argParser(option.parse);
+  if (worthSaying(option.default)) made.default(option.default, option.defaultText);
+  return made;
+}
+
+function helpTail(command: Command): string {
+  return `\nExamples:\n${command.examples.map((example) => `  ${example}`).join("\n")}\n`;
+}
+
+export function longDescription({ summary, description }: Command): string {
+  const first = `${summary[0].toUpperCase()}${summary.slice(1)}.`;
+  return description ? `${first}\n\n${description}` : first;
+}
+
+/** The values of all options, defaults included; an InputError if one that must be given is not. */
+function optionValues({ name, options, examples }: Command, given: Readonly<Record<string, unknown>>) {
+  const missing = Object.entries(options).filter(([key, option]) => option.required && given[key] === undefined);
+  if (missing.length > 0) {
+    throw new InputError(`${missing.map(([, { flags }]) => flags).join(" and ")} must be given`, {
+      where: `bitloom ${name}`,
+      try: examples[0],
+    });
+  }
+  return Object.fromEntries(Object.entries(options).map(([key, option]) => [key, given[key] ?? option.default]));
+}
+
+/** What a command line asks for. */
+interface Chosen {
+  readonly command: Command;
+  readonly args: readonly string[];
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** The parser for all commands; `choose` is told what the command line says. */
+export function parserFor(
+  commands: readonly Command[],
+  version: string,
+  choose: (chosen: Chosen) => void = () => {},
+): Parser {
+  const parser = new Parser("bitloom")
+    .description("Put a trained language model into fewer bits, and see what it cost.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .configureHelp({ showGlobalOptions: true, subcommandTerm: (sub) => sub.name() })
+    .addHelpText("after", footer)
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  for (const option of GLOBAL_OPTIONS) parser.addOption(parserOption(option));
+  for (const record of commands) {
+    const sub = parser.command(record.name).summary(record.summary).helpOption("-h, --help", "print this help");
+    sub.description(longDescription(record));
+    for (const { name, description } of record.arguments) sub.argument(`<${name}>`, description);
+    for (const option of Object.values(record.options)) sub.addOption(parserOption(option));
+    sub.addHelpText("after", helpTail(record));
+    sub.action(() => choose({ command: record, args: sub.args, options: optionValues(record, sub.opts()) }));
+  }
+  return parser;
+}
+
+/** The parser's own complaint in our words: what, why and what to try. */
+function usageError(error: CommanderError, argv: readonly string[], commands: readonly Command[]): InputError {
+  const names = commands.map(({ name }) => name);
+  const words = argv.filter((word) => !word.startsWith("-"));
+  // "help nope" is the one case in which the parser prints help as an error.
+  const unknown = { "commander.unknownCommand": words[0], "commander.help": words[1] }[error.code];
+  if (unknown !== undefined) return new InputError(`unknown command "${unknown}"`, { try: suggestion(unknown, names) });
+  const [message, hint] = error.message.replace(/^error: /, "").split("\n");
+  const verb = names.find((name) => words.includes(name));
+  const advice = hint?.replace(/^\(Did (.*)\)$/, "did $1") ?? (verb ? `bitloom ${verb} --help` : "bitloom --help");
+  return new InputError(message.replaceAll("'", '"'), { try: advice });
+}
+
+/** What the command line asks for; undefined if it was for help or the version, which are printed. */
+function parse(argv: readonly string[], commands: readonly Command[], version: string): Chosen | undefined {
+  const found: Chosen[] = [];
+  try {
+    parserFor(commands, version, (chosen) => found.push(chosen)).parse(argv.length === 0 ? ["--help"] : argv, {
+      from: "user",
+    });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode !== 0) throw usageError(error, argv, commands);
+  }
+  return found[0];
+}
+
+/** Settings hold for errors in the command line too, so they are read before it is understood. */
+function settingsOf(argv: readonly string[]): Settings {
+  const flags = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
+  const given = (...names: string[]) => names.some((name) => flags.includes(name));
+  return { json: given("--json"), quiet: given("-q", "--quiet"), progress: !given("--no-progress") };
+}
+
+function contextOf(settings: Settings): Context {
+  const { stdout, stderr } = process;
+  const style = styleFor(stderr);
+  return {
+    style: styleFor(stdout),
+    progress: progress(progressKind(settings, stderr), stderr, style),
+    json: settings.json,
+    write: (text) => writeTo(stdout, text),
+    note(text) {
+      if (!settings.quiet && stderr.isTTY) stderr.write(style.dim(text));
+    },
+    warn(message) {
+      if (!settings.quiet) stderr.write(`${style.bold("warning:")} ${printable(message)}\n`);
+    },
+  };
+}
+
+/** Runs a command and prints its result; returns the error to end with although there is a result. */
+async function runCommand({ command, args, options }: Chosen, context: Context): Promise<BitloomError | undefined> {
+  const result = await command.run(context, args, options);
+  context.progress.stop();
+  const text = context.json
+    ? `${JSON.stringify({ schema: schemaName(command.name), ...result }, null, 2)}\n`
+    : command.render(result, context.style, options);
+  if (text !== "") await context.write(text);
+  return command.verdict?.(result, options);
+}
+
+/** Runs one command line and returns its exit code. */
+export async function runCli(argv: readonly string[], commands: readonly Command[], version: string): Promise<number> {
+  const settings = settingsOf(argv);
+  const context = contextOf(settings);
+  const complain = (error: unknown) => {
+    const failure = failureOf(error);
+    process.stderr.write(failureText(failure, styleFor(process.stderr)));
+    if (process.env.BITLOOM_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    return failure;
+  };
+  try {
+    const chosen = parse(argv, commands, version);
+    const verdict = chosen && (await runCommand(chosen, context));
+    return verdict ? complain(verdict).exitCode : EXIT.ok;
+  } catch (error) {
+    context.progress.stop();
+    const failure = complain(error);
+    if (settings.json) await context.write(failureJson(failure));
+    return failure.exitCode;
+  }
+}

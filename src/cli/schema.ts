@@ -1,0 +1,67 @@
+/**
+ * JSON Schema (draft 2020-12) of what commands print with `--json`. Each command's record carries its own; docs/schemas
+ * holds them as files. Builders for the few shapes that are needed; `closed` objects admit no other key.
+ */
+export type JsonSchema = { readonly [key: string]: unknown };
+
+type Fields = Readonly<Record<string, JsonSchema>>;
+
+export const string = (description?: string): JsonSchema => ({ type: "string", ...(description && { description }) });
+export const number = (description?: string): JsonSchema => ({ type: "number", ...(description && { description }) });
+export const count = (description?: string): JsonSchema => ({
+  type: "integer",
+  minimum: 0,
+  ...(description && { description }),
+});
+export const boolean = (description?: string): JsonSchema => ({ type: "boolean", ...(description && { description }) });
+export const list = (items: JsonSchema, description?: string): JsonSchema => ({
+  type: "array",
+  items,
+  ...(description && { description }),
+});
+export const nullable = (schema: JsonSchema): JsonSchema => ({ ...schema, type: [schema.type, "null"] });
+export const interval = (description: string): JsonSchema => ({
+  type: "array",
+  items: { type: ["number", "null"] },
+  minItems: 2,
+  maxItems: 2,
+  description: `${description}: lower and upper end; null for an end that too few tokens leave open`,
+});
+/** Any JSON value: a model's metadata is not ours to constrain. */
+export const anything = (description: string): JsonSchema => ({ description });
+
+export const closed = (required: Fields, optional: Fields = {}): JsonSchema => ({
+  type: "object",
+  properties: { ...required, ...optional },
+  required: Object.keys(required),
+  additionalProperties: false,
+});
+
+/** The name in the `schema` field of what the command prints: `bitloom.quantize/1`. */
+export const schemaName = (command: string, version = 1): string => `bitloom.${command}/${version}`;
+
+/** The whole document that `command --json` prints: its schema's name and the fields of the result. */
+export function documentSchema(command: string, title: string, result: JsonSchema): JsonSchema {
+  const { properties, required, ...rest } = result as { properties: Fields; required: readonly string[] };
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title,
+    ...rest,
+    properties: { schema: { const: schemaName(command) }, ...properties },
+    required: ["schema", ...required],
+  };
+}
+
+/** What stands on standard output instead of a result when a command run with `--json` fails. */
+export const errorSchema = documentSchema(
+  "error",
+  "A command that failed",
+  closed(
+    { error: string("class of error"), message: string("what happened"), exitCode: count() },
+    {
+      where: string("file, tensor, byte offset, option"),
+      why: string("the rule that was broken: got and wanted"),
+      try: string("what to do next"),
+    },
+  ),
+);
