@@ -8,6 +8,7 @@ import { checkRange, place } from "./source.js";
 const SYSTEM_ERRORS: Readonly<Record<string, readonly [why: string, advice: string]>> = {
   ENOENT: ["no such file or folder", "check the path"],
   ENOTDIR: ["a part of the path is a file, not a folder", "check the path"],
+  EEXIST: ["something else has this name", "choose another name"],
   EISDIR: ["it is a folder", "name a file"],
   EACCES: ["permission denied", "check the permissions of the file and its folder"],
   EPERM: ["the operation is not permitted", "check the permissions of the file and its folder"],

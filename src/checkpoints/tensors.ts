@@ -2,29 +2,14 @@
 
 import { InputError, UnsupportedError } from "../errors.js";
 import { type PlaneLayout, planeLayouts } from "../formats/planes.js";
-import type { PlaneName, Planes, Scheme } from "../formats/scheme.js";
-import type { PackedTensor } from "../tensor/packed.js";
+import type { PlaneName, Scheme } from "../formats/scheme.js";
+import { columnsOf, type PackedTensor, rowsOf } from "../tensor/index.js";
 import type { CheckpointContent, TensorEntry, TensorPlan } from "./checkpoint.js";
 import { place, quote } from "./source.js";
 
 /** The planes of a tensor, codes first. */
 export function planesOf(scheme: Scheme, shape: readonly number[]): readonly [PlaneName, PlaneLayout][] {
-  const columns = shape.at(-1) ?? 1;
-  const rows = shape.slice(0, -1).reduce((product, n) => product * n, 1);
-  return Object.entries(planeLayouts(scheme, rows, columns)) as [PlaneName, PlaneLayout][];
-}
-
-export const planeBytes = (layout: PlaneLayout): number => layout.rows * layout.bytesPerRow;
-
-/** Serialized bytes of a tensor in this scheme, as planes. */
-export function tensorBytes(scheme: Scheme, shape: readonly number[]): number {
-  return planesOf(scheme, shape).reduce((sum, [, layout]) => sum + planeBytes(layout), 0);
-}
-
-/** Zeroed planes. */
-export function emptyPlanes(scheme: Scheme, shape: readonly number[]): Planes {
-  const planes = planesOf(scheme, shape).map(([name, layout]) => [name, new Uint8Array(planeBytes(layout))]);
-  return Object.fromEntries(planes) as Planes;
+  return Object.entries(planeLayouts(scheme, rowsOf(shape), columnsOf(shape))) as [PlaneName, PlaneLayout][];
 }
 
 /** The entry of that name; an InputError otherwise. */
@@ -77,8 +62,8 @@ export async function produced(content: CheckpointContent, index: number): Promi
   const got = `${tensor.scheme.name} [${tensor.shape.join(", ")}]`;
   if (got !== wanted) throw mismatch(plan, `wanted ${wanted}, got ${got}`);
   for (const [name, layout] of planesOf(plan.scheme, plan.shape)) {
-    const bytes = tensor.planes[name]?.length;
-    if (bytes !== planeBytes(layout)) throw mismatch(plan, `${name}: wanted ${planeBytes(layout)} bytes, got ${bytes}`);
+    const [bytes, wantedBytes] = [tensor.planes[name]?.length, layout.rows * layout.bytesPerRow];
+    if (bytes !== wantedBytes) throw mismatch(plan, `${name}: wanted ${wantedBytes} bytes, got ${bytes}`);
   }
   return tensor;
 }

@@ -1,10 +1,10 @@
 /** Reading GGUF: the header tells everything but the data; a tensor's blocks become planes when it is asked for. */
 import { UnsupportedError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
-import type { PackedTensor } from "../../tensor/packed.js";
+import { allocatePlanes, columnsOf, type PackedTensor, rowsOf } from "../../tensor/index.js";
 import type { ByteSource, Checkpoint, Metadata, TensorEntry } from "../checkpoint.js";
 import { place } from "../source.js";
-import { emptyPlanes, entryNamed, readableScheme } from "../tensors.js";
+import { entryNamed, readableScheme } from "../tensors.js";
 import { type GgufTensor, readHeader } from "./header.js";
 import { tensorTypeNamed } from "./types.js";
 import { plainValue } from "./values.js";
@@ -49,7 +49,7 @@ async function readTensor(
   const entry = entryNamed(entries, name, source.name);
   const scheme = readableScheme(entry);
   const data = await source.read(entry.offset, entry.bytes);
-  const planes = emptyPlanes(scheme, entry.shape);
+  const planes = allocatePlanes(scheme, rowsOf(entry.shape), columnsOf(entry.shape));
   const type = tensorTypeNamed(entry.type);
   type?.layout?.unpack(data, entry.bytes / type.blockBytes, planes);
   if (scheme.scale?.super?.per === "tensor") planes.superScales?.set(await tensorScale(source, entries, entry));

@@ -4,6 +4,7 @@
  */
 import { InputError, UnsupportedError } from "../../errors.js";
 import type { Scheme } from "../../formats/scheme.js";
+import { columnsOf, elementCount } from "../../tensor/index.js";
 import type { ByteSink, CheckpointContent, TensorPlan, Written } from "../checkpoint.js";
 import { quote } from "../source.js";
 import { checkPlans, produced } from "../tensors.js";
@@ -25,7 +26,7 @@ export function canHold(scheme: Scheme, shape: readonly number[]): true | string
   }
   if (shape.length > 4) return `GGUF tensors have at most 4 dimensions, this one has ${shape.length}`;
   if (shape.includes(0)) return "GGUF tensors have no dimension of 0";
-  const columns = shape.at(-1) ?? 1;
+  const columns = columnsOf(shape);
   if (columns % type.blockElements === 0) return true;
   const rest = columns % type.blockElements;
   return `${type.name} needs rows of a multiple of ${type.blockElements}; ${columns} leaves ${rest}`;
@@ -50,7 +51,7 @@ export async function writeGguf(sink: ByteSink, content: CheckpointContent): Pro
   let end = 0;
   const placed = content.tensors.map((plan, i): Placed => {
     const type = types[i];
-    const blocks = plan.shape.reduce((product, n) => product * n, 1) / type.blockElements;
+    const blocks = elementCount(plan.shape) / type.blockElements;
     const [bytes, offset] = [blocks * type.blockBytes, end];
     end = padded(offset + bytes);
     return { plan, type, blocks, bytes, offset };
@@ -122,8 +123,7 @@ function checkAlignment(alignment: GgufValue | undefined): void {
 function majority(tensors: readonly TensorPlan[], types: readonly GgufTensorType[]): GgufTensorType | undefined {
   const elements = new Map<GgufTensorType, number>();
   for (const [i, { shape }] of tensors.entries()) {
-    const size = shape.reduce((product, n) => product * n, 1);
-    elements.set(types[i], (elements.get(types[i]) ?? 0) + size);
+    elements.set(types[i], (elements.get(types[i]) ?? 0) + elementCount(shape));
   }
   return [...elements].sort((a, b) => b[1] - a[1])[0]?.[0];
 }

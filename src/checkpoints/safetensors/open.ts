@@ -5,7 +5,7 @@
 import { FileError, NumericError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
 import type { PlaneName, Planes, Scheme } from "../../formats/scheme.js";
-import type { PackedTensor } from "../../tensor/packed.js";
+import { columnsOf, type PackedTensor } from "../../tensor/index.js";
 import type { ByteSource, Checkpoint, Metadata, TensorEntry } from "../checkpoint.js";
 import { isObject, readJsonObject } from "../json.js";
 import { place, quote } from "../source.js";
@@ -30,6 +30,8 @@ const MAX_INDEX_BYTES = 2 ** 26;
 /** A tensor of one of the files. */
 interface Stored extends StoredTensor {
   readonly source: ByteSource;
+  /** The file's name within the folder. */
+  readonly shard: string;
 }
 
 /** An entry with where its planes are stored. */
@@ -41,7 +43,7 @@ interface Located {
 /** Opens one safetensors file; its metadata are the texts of `__metadata__`. */
 export async function openSafetensorsFile(source: ByteSource): Promise<Checkpoint> {
   const { tensors, texts } = await readHeader(source);
-  const entries = tensors.map((stored) => plainEntry({ ...stored, source }));
+  const entries = tensors.map((stored) => plainEntry({ ...stored, source, shard: source.name }));
   return checkpoint(source.name, Object.fromEntries(texts), entries, [source]);
 }
 
@@ -57,7 +59,7 @@ export async function openSafetensorsFolder(files: FileSet): Promise<Checkpoint>
       sources.push(source);
       for (const tensor of (await readHeader(source)).tensors) {
         if (stored.has(tensor.name)) throw twice(tensor, source, stored.get(tensor.name) as Stored);
-        stored.set(tensor.name, { ...tensor, source });
+        stored.set(tensor.name, { ...tensor, source, shard: name });
       }
     }
     if (index) checkIndex(index, stored, files);
@@ -123,11 +125,11 @@ async function weightMap(files: FileSet): Promise<Map<string, string> | undefine
 
 function checkIndex(index: ReadonlyMap<string, string>, stored: ReadonlyMap<string, Stored>, files: FileSet): void {
   for (const [name, shard] of index) {
-    const file = stored.get(name)?.source.name;
-    if (file?.endsWith(shard)) continue;
+    const found = stored.get(name)?.shard;
+    if (found === shard) continue;
     throw new FileError("the index does not fit the shards", {
       where: place(`${files.name}/${INDEX}`, { tensor: name }),
-      why: `the tensor should be in ${quote(shard)}, it is ${file === undefined ? "in no shard" : `in ${file}`}`,
+      why: `the tensor should be in ${quote(shard)}, it is in ${found === undefined ? "none" : quote(found)}`,
       try: "download the index and the shards again, from one place",
     });
   }
@@ -169,7 +171,7 @@ function joined(stored: ReadonlyMap<string, Stored>, config: Metadata, files: Fi
 
 function plainEntry(stored: Stored): Located {
   const { name, dtype, shape, bytes, offset, source } = stored;
-  const wholeBytes = ((shape.at(-1) ?? 1) * dtype.bits) % 8 === 0;
+  const wholeBytes = (columnsOf(shape) * dtype.bits) % 8 === 0;
   const scheme = dtype.scheme && wholeBytes ? plainScheme(dtype.scheme) : undefined;
   const parts = [{ plane: "codes" as const, stored }];
   return { entry: { name, shape, scheme, type: dtype.name, bytes, file: source.name, offset }, parts };

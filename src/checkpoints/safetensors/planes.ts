@@ -14,6 +14,7 @@ import { FileError, UnsupportedError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
 import type { PlaneLayout } from "../../formats/planes.js";
 import type { PlaneName, Scheme, SharedCodec } from "../../formats/scheme.js";
+import { columnsOf } from "../../tensor/index.js";
 import type { Metadata, MetadataValue, TensorPlan } from "../checkpoint.js";
 import { isObject } from "../json.js";
 import { place, quote } from "../source.js";
@@ -46,7 +47,7 @@ function isPlain(scheme: Scheme, shape: readonly number[]): Dtype | undefined {
   if (scheme.scale || scheme.offset) return undefined;
   // F4 has no padding: rows that end within a byte go into U8.
   const dtype = DTYPES.find((known) => known.scheme === scheme.name && known.bits === scheme.element.bits);
-  return dtype && ((shape.at(-1) ?? 1) * dtype.bits) % 8 === 0 ? dtype : undefined;
+  return dtype && (columnsOf(shape) * dtype.bits) % 8 === 0 ? dtype : undefined;
 }
 
 /** The tensors that hold `plan`: itself, or its planes. */
