@@ -113,7 +113,7 @@ test("plain values get the types that their keys are known for, and otherwise th
     "x.large": 2 ** 40,
     "x.half": 0.5,
     "x.big": 7n,
-    "x.own": gguf.u8(7) as unknown as Metadata,
+    "x.own": gguf.u8(7),
   };
   const { typedMetadata } = await open(await written({ w: ramp("q8_0", [1, 32]) }, metadata));
   const types = Object.entries(typedMetadata ?? {}).map(([key, value]) => {

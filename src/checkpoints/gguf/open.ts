@@ -2,7 +2,7 @@
 import { UnsupportedError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
 import { allocatePlanes, columnsOf, type PackedTensor, rowsOf } from "../../tensor/index.js";
-import type { ByteSource, Checkpoint, Metadata, TensorEntry } from "../checkpoint.js";
+import type { ByteSource, Checkpoint, TensorEntry } from "../checkpoint.js";
 import { place } from "../source.js";
 import { entryNamed, readableScheme } from "../tensors.js";
 import { type GgufTensor, readHeader } from "./header.js";
@@ -29,7 +29,7 @@ export async function openGguf(source: ByteSource): Promise<Checkpoint> {
     bytes: source.size,
     // Own properties also for a key such as "__proto__".
     metadata: Object.fromEntries(metadata),
-    typedMetadata: Object.fromEntries(keyValues) as unknown as Metadata,
+    typedMetadata: Object.fromEntries(keyValues),
     tensors: entries,
     read: (name) => readTensor(source, byName, name),
     close: () => source.close(),
