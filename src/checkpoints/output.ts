@@ -3,7 +3,7 @@
  * flushed to disk, and renamed at the end; an error removes it. A killed run leaves its temporary name behind, which the
  * next run that writes the same output removes, because no process of that id lives any more.
  */
-import { mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { FileError, InputError } from "../errors.js";
 import type { ByteSink } from "./checkpoint.js";
@@ -167,7 +167,7 @@ async function temporaryName(target: string): Promise<string> {
   for (const entry of await readdir(folder)) {
     if (!entry.startsWith(`.${name}.`)) continue;
     const match = /^(\d+)-\d+\.(partial|old)$/.exec(entry.slice(name.length + 2));
-    if (!match || isAlive(Number(match[1]))) continue;
+    if (!match || (await isAlive(Number(match[1])))) continue;
     const leftover = join(folder, entry);
     // Killed between the two renames of a swap: the old folder is the only whole one.
     if (match[2] === "old" && (await kindOf(target)) === "nothing") await rename(leftover, target);
@@ -176,13 +176,20 @@ async function temporaryName(target: string): Promise<string> {
   return join(folder, `.${name}.${process.pid}-${++written}.partial`);
 }
 
-function isAlive(pid: number): boolean {
+async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
     // EPERM: it lives and belongs to someone else.
     return isSystemError(error) && error.code === "EPERM";
+  }
+  // A killed process whose parent does not collect it (common in containers) still has its id: state Z.
+  if (process.platform !== "linux") return true;
+  try {
+    return !/\) [ZX] /.test(await readFile(`/proc/${pid}/stat`, "latin1"));
+  } catch (error) {
+    if (isSystemError(error)) return false;
+    throw error;
   }
 }
 
