@@ -15,7 +15,9 @@ export async function openTokenizer(checkpoint: Checkpoint): Promise<Tokenizer> 
 
 export async function openDefinition(checkpoint: Checkpoint): Promise<TokenizerDefinition> {
   if (checkpoint.container === "gguf") return definitionFromGguf(checkpoint.metadata, checkpoint.path);
-  return definitionFromFolder(checkpoint.path);
+  // A single file of weights was named: its folder has the rest.
+  const file = /^(.*?)[/\\]?[^/\\]*\.(?:safetensors|json)$/.exec(checkpoint.path);
+  return definitionFromFolder(file ? file[1] || "." : checkpoint.path);
 }
 
 /** Reads tokenizer.json and, where they are there, the files beside it. */
