@@ -24,8 +24,9 @@ export interface Failure {
   readonly exitCode: number;
 }
 
-/** System errors that say the path is wrong rather than that the machine cannot: exit 3, a bad input file. */
+/** A path that cannot be read because it is not what it should be: exit 3, a bad input file. The rest is exit 6. */
 const PATH_CODES: readonly string[] = ["ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"];
+const READING: readonly string[] = ["open", "read", "stat", "lstat", "realpath", "scandir"];
 const ADVICE: Readonly<Record<string, string>> = {
   ENOENT: "check the path",
   ENOSPC: "free some space, or write to another disk",
@@ -38,7 +39,8 @@ const ADVICE: Readonly<Record<string, string>> = {
 const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && "syscall" in error && "code" in error && typeof error.code === "string";
 
-const systemExitCode = ({ code = "" }: NodeJS.ErrnoException) => (PATH_CODES.includes(code) ? EXIT.file : EXIT.io);
+const systemExitCode = ({ code = "", syscall = "" }: NodeJS.ErrnoException) =>
+  PATH_CODES.includes(code) && READING.includes(syscall) ? EXIT.file : EXIT.io;
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof BitloomError) {

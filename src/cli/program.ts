@@ -182,7 +182,8 @@ export async function runCli(argv: readonly string[], commands: readonly Command
   } catch (error) {
     context.progress.stop();
     const failure = complain(error);
-    if (settings.json) await context.write(failureJson(failure));
+    // If standard output itself is what failed, standard error has said so.
+    if (settings.json && process.stdout.writable) await context.write(failureJson(failure));
     return failure.exitCode;
   }
 }

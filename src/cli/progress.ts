@@ -19,9 +19,14 @@ const SILENT: Progress = { start() {}, update() {}, stop() {} };
 const BAR_WIDTH = 24;
 const LINE_SECONDS = 2;
 
-export function progress(kind: ProgressKind, stream: NodeJS.WriteStream, style: Style): Progress {
+export function progress(
+  kind: ProgressKind,
+  stream: NodeJS.WriteStream,
+  style: Style,
+  now: () => number = Date.now,
+): Progress {
   if (kind === "none") return SILENT;
-  return kind === "bar" ? barProgress(stream, style) : lineProgress(stream);
+  return kind === "bar" ? barProgress(stream, style) : lineProgress(stream, now);
 }
 
 /** Seconds until the end if it goes on as it went so far; undefined before anything is done. */
@@ -77,19 +82,19 @@ function barProgress(stream: NodeJS.WriteStream, style: Style): Progress {
   };
 }
 
-function lineProgress(stream: NodeJS.WriteStream): Progress {
+function lineProgress(stream: NodeJS.WriteStream, now: () => number): Progress {
   let job = { label: "", total: 1, begin: 0, tenth: 0, printed: 0 };
   return {
     stop() {},
     start(label, total) {
-      job = { label, total: Math.max(1, total), begin: Date.now(), tenth: 0, printed: Date.now() };
+      job = { label, total: Math.max(1, total), begin: now(), tenth: 0, printed: now() };
     },
     update(done) {
       const tenth = Math.floor((10 * done) / job.total);
-      const now = Date.now();
-      if (tenth <= job.tenth || now - job.printed < 1000 * LINE_SECONDS) return;
-      job = { ...job, tenth, printed: now };
-      const seconds = secondsLeft(done, job.total, (now - job.begin) / 1000);
+      const time = now();
+      if (tenth <= job.tenth || time - job.printed < 1000 * LINE_SECONDS) return;
+      job = { ...job, tenth, printed: time };
+      const seconds = secondsLeft(done, job.total, (time - job.begin) / 1000);
       stream.write(`${job.label}: ${10 * tenth} %, ${leftText(seconds)}\n`);
     },
   };

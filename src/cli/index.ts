@@ -1,0 +1,21 @@
+import { registry } from "../registry.js";
+import type { Command } from "./command.js";
+import { demo } from "./commands/demo.js";
+import { doctor } from "./commands/doctor.js";
+import { evalCommand } from "./commands/eval.js";
+import { inspect } from "./commands/inspect.js";
+import { quantize } from "./commands/quantize.js";
+import { run } from "./commands/run.js";
+import { schemes } from "./commands/schemes.js";
+import { tokenize } from "./commands/tokenize.js";
+
+export const commands = registry<Command>("command", [
+  inspect,
+  quantize,
+  evalCommand,
+  run,
+  tokenize,
+  schemes,
+  demo,
+  doctor,
+]);
