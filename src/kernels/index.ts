@@ -2,6 +2,7 @@
 import { type Registry, registry } from "../registry.js";
 import type { Backend, BackendOptions, BackendRecord } from "./backend.js";
 import { reference } from "./reference/index.js";
+import { wasm } from "./wasm/index.js";
 
 export type {
   Activations,
@@ -14,7 +15,7 @@ export type {
   Matrix,
 } from "./backend.js";
 
-export const backends: Registry<BackendRecord> = registry("backend", [reference]);
+export const backends: Registry<BackendRecord> = registry("backend", [wasm, reference]);
 
 /** Starts the backend of that name. InputError for an unknown name, UnsupportedError where it cannot run. */
 export function createBackend(name: string, options?: BackendOptions): Promise<Backend> {

@@ -1,0 +1,292 @@
+/** The backend's operations: checks, scratch memory, and one call of a generated kernel each. */
+import { InputError, UnsupportedError } from "../../errors.js";
+import type { PackedTensor } from "../../tensor/packed.js";
+import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix } from "../backend.js";
+import { check } from "../shapes.js";
+import { weightRows } from "../weight-rows.js";
+import { attention, defineAttention } from "./attention.js";
+import { createModule } from "./emitter.js";
+import type { CompiledModule, Engine } from "./engine.js";
+import { floatBits } from "./kernel.js";
+import { fillLayout, type Layout, planLayout, roundUp } from "./layout.js";
+import * as f32 from "./matmul-f32.js";
+import * as rows from "./rows.js";
+
+/** Batches below this decode weights on the fly for every row, those from it on decode panels once for all rows. */
+const gemmFrom = 4;
+
+/** Rows of activations that share one decoding of the weights; times 256 columns of f32 they fit the L2 cache. */
+const rowsPerPass = 252;
+
+/** Items for each thread, so that a thread that is held up can be helped. */
+const itemsPerThread = 4;
+
+export class WasmBuffer implements Buffer {
+  readonly address: number;
+  readonly length: number;
+  readonly owner: WasmBackend;
+  /** The allocation this is a part of. */
+  readonly root: { freed: boolean; readonly address: number };
+
+  constructor(owner: WasmBackend, address: number, length: number, root?: WasmBuffer["root"]) {
+    this.owner = owner;
+    this.address = address;
+    this.length = length;
+    this.root = root ?? { freed: false, address };
+  }
+
+  data(): Float32Array {
+    return new Float32Array(this.owner.engine.memory.buffer, this.address, this.length);
+  }
+
+  view(start: number, length: number): Buffer {
+    check.view(this.length, start, length);
+    return new WasmBuffer(this.owner, this.address + 4 * start, length, this.root);
+  }
+}
+
+export interface WasmMatrix extends Matrix {
+  readonly owner: WasmBackend;
+  readonly layout: Layout;
+  readonly module: CompiledModule;
+  readonly address: number;
+  /** Where the table of a table-decoded format lies, else 0. */
+  readonly table: number;
+  freed: boolean;
+}
+
+export class WasmBackend implements Backend {
+  readonly info: BackendInfo;
+  readonly engine: Engine;
+  readonly #core: CompiledModule;
+  #disposed = false;
+
+  constructor(engine: Engine, info: BackendInfo) {
+    this.engine = engine;
+    this.info = info;
+    this.#core = engine.module("core", (limits) => {
+      const m = createModule(limits);
+      rows.defineRowKernels(m);
+      defineAttention(m);
+      return m.bytes();
+    });
+  }
+
+  allocate(length: number): Buffer {
+    check.allocate(length);
+    this.#alive();
+    const address = this.engine.heap.allocate(4 * length, "numbers");
+    const buffer = new WasmBuffer(this, address, length);
+    buffer.data().fill(0);
+    return buffer;
+  }
+
+  upload(values: Float32Array): Buffer {
+    this.#alive();
+    const buffer = new WasmBuffer(this, this.engine.heap.allocate(4 * values.length, "numbers"), values.length);
+    buffer.data().set(values);
+    return buffer;
+  }
+
+  free(buffer: Buffer): void {
+    const { root } = this.#own(buffer);
+    root.freed = true;
+    this.engine.heap.free(root.address);
+  }
+
+  loadMatrix(weight: PackedTensor, activations: Activations = "f32"): Matrix {
+    this.#alive();
+    if (activations === "int8") {
+      throw new UnsupportedError("the wasm backend has no int8 activations yet", { try: 'activations "f32"' });
+    }
+    const reader = weightRows(weight);
+    const layout = planLayout(reader, activations);
+    const table = layout.decode.kind === "table" ? 1024 : 0;
+    const address = this.engine.heap.allocate(layout.bytes + table, `a ${weight.scheme.name} weight`);
+    fillLayout(layout, reader, this.engine.memory.buffer, address);
+    if (layout.decode.kind === "table") {
+      new Float32Array(this.engine.memory.buffer, address + layout.bytes, 256).set(layout.decode.values);
+    }
+    const module = this.engine.module(f32.layoutKey(layout), (limits) => f32.matmulF32Module(layout, limits));
+    const { rows: outputs, columns } = layout;
+    const matrix: WasmMatrix = {
+      ...{ rows: outputs, columns, scheme: weight.scheme.name, activations, bytes: layout.bytes + table },
+      ...{ owner: this, layout, module, address, table: address + layout.bytes, freed: false },
+    };
+    return matrix;
+  }
+
+  freeMatrix(matrix: Matrix): void {
+    const own = this.#ownMatrix(matrix);
+    own.freed = true;
+    this.engine.heap.free(own.address);
+  }
+
+  embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void {
+    check.embed(out, ids, table);
+    const { layout, module, address, table: values } = this.#ownMatrix(table);
+    const { columns, quadBytes, blocks, blockVectors, blockColumns } = layout;
+    if (ids.length === 0 || columns === 0) return;
+    const list = this.engine.scratch("ids", 4 * ids.length);
+    new Int32Array(this.engine.memory.buffer, list, ids.length).set(Array.from(ids));
+    const args = {
+      ...{ out: this.#own(out).address, ids: list, columns, weights: address, quadBytes, blocks },
+      ...{ vectors: blockVectors, blockColumns, table: values, ...this.#panels(layout) },
+    };
+    this.engine.run(module, f32.embed, args, ids.length, 4 * ids.length * columns);
+  }
+
+  matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void {
+    check.matmul(out, x, weight, batch, bias);
+    const matrix = this.#ownMatrix(weight);
+    const [to, from] = [this.#own(out).address, this.#own(x).address];
+    if (batch === 0 || matrix.rows === 0) return;
+    if (matrix.columns === 0) out.data().fill(0, 0, batch * matrix.rows);
+    else this.#matmulF32(to, from, matrix, batch);
+    if (!bias) return;
+    const args = { out: to, bias: this.#own(bias).address, columns: matrix.rows };
+    this.engine.run(this.#core, rows.addBias, args, batch, batch * matrix.rows);
+  }
+
+  #matmulF32(out: number, x: number, matrix: WasmMatrix, batch: number): void {
+    const { rows: outputs, columns, paddedColumns } = matrix.layout;
+    const padded = this.#padded(x, matrix.layout, batch);
+    const whole = outputs % (batch < gemmFrom ? 4 : 8) === 0;
+    const stride = roundUp(outputs, 8);
+    const target = whole ? out : this.engine.scratch("outputs", 4 * batch * stride);
+    const outBytes = 4 * (whole ? outputs : stride);
+    if (batch < gemmFrom) {
+      for (let m = 0; m < batch; m++) this.#gemv(target + m * outBytes, padded + 4 * m * paddedColumns, matrix);
+    } else {
+      for (let m = 0; m < batch; m += rowsPerPass) {
+        const count = Math.min(rowsPerPass, batch - m);
+        this.#gemm(target + m * outBytes, outBytes, padded + 4 * m * paddedColumns, matrix, count);
+      }
+    }
+    if (whole) return;
+    const args = { out, x: target, xBytes: 4 * outputs, outBytes };
+    this.engine.run(this.#core, rows.cutRows, args, batch, batch * columns);
+  }
+
+  #gemv(out: number, x: number, { layout, module, address, table }: WasmMatrix): void {
+    const { quads, quadBytes, blocks, blockVectors: vectors, columns } = layout;
+    const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
+    const args = { out, x, weights: address, quadBytes, quads, quadsPerItem, blocks, vectors, table };
+    this.engine.run(module, f32.gemv, args, items, 4 * quads * columns);
+  }
+
+  #gemm(out: number, outBytes: number, x: number, matrix: WasmMatrix, batch: number): void {
+    const { layout, module, address, table } = matrix;
+    const { storedQuads, quadBytes, blocks, blockVectors: vectors, paddedColumns } = layout;
+    const panels = storedQuads / 2;
+    const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
+    const args = {
+      ...{ out, outBytes, x, xBytes: 4 * paddedColumns, batch, weights: address, quadBytes, panels, panelsPerItem },
+      ...{ blocks, vectors, table, ...this.#panels(layout) },
+    };
+    this.engine.run(module, f32.gemm, args, items, batch * panels * 8 * paddedColumns);
+  }
+
+  rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void {
+    check.rmsNorm(out, x, gain, batch);
+    const size = gain.length;
+    const args = { ...this.#addresses({ out, x, gain }), size, epsilon: floatBits(epsilon) };
+    this.engine.run(this.#core, rows.rmsNorm, args, batch, 2 * batch * size);
+  }
+
+  rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
+    check.rope(x, batch, heads, headSize, cos, sin, position);
+    const args = { ...this.#addresses({ x, cos, sin }), heads, headSize, position };
+    this.engine.run(this.#core, rows.rope, args, batch, 2 * batch * heads * headSize);
+  }
+
+  attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void {
+    check.attention(out, q, keys, values, shape);
+    const { batch, position, heads, kvHeads, headSize } = shape;
+    if (batch * heads * headSize === 0) return;
+    const scratchBytes = roundUp(4 * (position + batch) + 16, 64);
+    const args = {
+      ...this.#addresses({ out, q, keys, values }),
+      ...{ position, heads, kvHeads, headSize, scale: floatBits(1 / Math.sqrt(headSize)), scratchBytes },
+      scratch: this.engine.scratch("scores", scratchBytes * this.engine.threads),
+    };
+    this.engine.run(this.#core, attention, args, batch * heads, 2 * batch * heads * headSize * (position + batch));
+  }
+
+  siluMultiply(out: Buffer, gate: Buffer, up: Buffer, length: number): void {
+    check.elementwise("siluMultiply", length, { out, gate, up });
+    const args = { ...this.#addresses({ out, gate, up }), length };
+    this.engine.run(this.#core, rows.siluMultiply, args, Math.ceil(length / rows.elementsPerItem), 8 * length);
+  }
+
+  add(out: Buffer, a: Buffer, b: Buffer, length: number): void {
+    check.elementwise("add", length, { out, a, b });
+    const args = { ...this.#addresses({ out, a, b }), length };
+    this.engine.run(this.#core, rows.add, args, Math.ceil(length / rows.elementsPerItem), length);
+  }
+
+  softmax(out: Buffer, x: Buffer, count: number, columns: number): void {
+    check.softmax(out, x, count, columns);
+    if (columns === 0) return;
+    const args = { ...this.#addresses({ out, x }), columns };
+    this.engine.run(this.#core, rows.softmax, args, count, 8 * count * columns);
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    await this.engine.dispose();
+  }
+
+  /** Activations as the layout wants them: rows (or their blocks) padded with zeros to whole vectors. */
+  #padded(x: number, layout: Layout, batch: number): number {
+    const { columns, blocks, blockColumns, paddedBlock, paddedColumns } = layout;
+    if (paddedColumns === columns) return x;
+    const out = this.engine.scratch("activations", 4 * batch * paddedColumns);
+    if (blockColumns === paddedBlock || blocks <= 1) {
+      const args = { out, x, xBytes: 4 * columns, outBytes: 4 * paddedColumns };
+      this.engine.run(this.#core, rows.padRows, args, batch, batch * columns);
+    } else {
+      const args = { out, x, columns, blocks, blockColumns, paddedBlock };
+      this.engine.run(this.#core, rows.padBlocks, args, batch * blocks, batch * columns);
+    }
+    return out;
+  }
+
+  #panels(layout: Layout): { scratch: number; scratchBytes: number } {
+    const scratchBytes = roundUp(f32.scratchBytes(layout), 64);
+    return { scratch: this.engine.scratch("panels", scratchBytes * this.engine.threads), scratchBytes };
+  }
+
+  /** Splits `count` things into items of whole multiples of `unit`. */
+  #deal(count: number, unit: number): { items: number; perItem: number } {
+    const wanted = this.engine.threads === 1 ? 1 : this.engine.threads * itemsPerThread;
+    const perItem = roundUp(Math.ceil(count / wanted), unit);
+    return { items: Math.ceil(count / perItem), perItem };
+  }
+
+  #addresses<K extends string>(buffers: Readonly<Record<K, Buffer>>): Record<K, number> {
+    const entries = Object.entries<Buffer>(buffers).map(([name, buffer]) => [name, this.#own(buffer).address]);
+    return Object.fromEntries(entries) as Record<K, number>;
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new InputError("this wasm backend was disposed of and cannot be used any more");
+  }
+
+  #own(buffer: Buffer): WasmBuffer {
+    this.#alive();
+    if (!(buffer instanceof WasmBuffer) || buffer.owner !== this) {
+      throw new InputError("a buffer belongs to another backend", { where: "wasm" });
+    }
+    if (buffer.root.freed) throw new InputError("a buffer was used after it was freed", { where: "wasm" });
+    return buffer;
+  }
+
+  #ownMatrix(matrix: Matrix): WasmMatrix {
+    this.#alive();
+    const own = matrix as WasmMatrix;
+    if (own.owner !== this) throw new InputError("a matrix belongs to another backend", { where: "wasm" });
+    if (own.freed) throw new InputError("a matrix was used after it was freed", { where: "wasm" });
+    return own;
+  }
+}

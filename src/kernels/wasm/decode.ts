@@ -1,0 +1,209 @@
+/**
+ * How a kernel turns stored codes into f32 vectors. Weights lie in vectors of 16 bytes that belong to four output
+ * columns ("a quad"); `decodeVector` emits the code that turns one such vector into `step` vectors of four f32, one for
+ * each k in order. The strategies are kinds, not formats:
+ *
+ * - `lookup`: at most 4 bits of anything: the four bytes of each f32 value are byte shuffles of 16-entry tables; bytes
+ *   that are zero in all values (small integers, FP4) cost nothing;
+ * - `integer`: 8 and 16-bit integers, widened and converted;
+ * - `minifloat`: float8, float6, f16 by moving the bits to where f32 has them and multiplying with a power of two;
+ * - `bfloat`: bf16 is the upper half of an f32;
+ * - `table`: any code of at most 8 bits by a load from a table of f32, slow and general;
+ * - `binary32`: f32 itself.
+ */
+import type { Expression, FunctionBuilder, Local } from "./emitter.js";
+import { f32x4, i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
+
+export type Decode =
+  | { readonly kind: "lookup"; readonly bits: 1 | 2 | 4; readonly values: readonly number[] }
+  | { readonly kind: "integer"; readonly bits: 8 | 16; readonly signed: boolean }
+  | {
+      readonly kind: "minifloat";
+      readonly bits: 8 | 16;
+      readonly exponentBits: number;
+      readonly significandBits: number;
+    }
+  | { readonly kind: "bfloat"; readonly bits: 16 }
+  | { readonly kind: "table"; readonly bits: 8; readonly values: readonly number[] }
+  | { readonly kind: "binary32"; readonly bits: 32 };
+
+/** Codes of one column in a vector of 16 bytes for four columns. */
+export function stepOf(decode: Decode): number {
+  return 32 / decode.bits;
+}
+
+const zero = v128.const(new Uint8Array(16));
+const lanes = (...order: number[]) => order;
+const low8 = lanes(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+const high8 = low8.map((lane) => lane + 8);
+const low16 = lanes(0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
+const high16 = low16.map((lane) => lane + 8);
+/** Swaps the roles of rows and columns in a 4 x 4 of bytes. */
+const transpose4 = lanes(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+
+/** a0 b0 a1 b1 ... of the low half. */
+const interleaveLow8 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16.shuffle(a, b, low8);
+const interleaveHigh8 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16.shuffle(a, b, high8);
+const interleaveLow16 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16.shuffle(a, b, low16);
+const interleaveHigh16 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16.shuffle(a, b, high16);
+
+/** Where the codes of a byte-sized vector stand: byte 4 k + column, or byte 4 column + k (for byte dot products). */
+export type Order = "k major" | "column major";
+
+/** Emits the decoding of one vector. `value` is called for k = 0 .. step - 1 with the four columns' raw values. */
+export interface Decoder {
+  readonly step: number;
+  decodeVector(address: Local<"i32">, offset: number, each: (k: number, value: Expression<"v128">) => void): void;
+}
+
+/** A decoder for use inside the function `f`; constants that stay in registers are set here. */
+export function decoder(f: FunctionBuilder, decode: Decode, order: Order, table: Local<"i32">): Decoder {
+  const step = stepOf(decode);
+  const h = f.local("v128");
+  const load = (address: Local<"i32">, offset: number) => f.set(h, v128.load(address, offset));
+  switch (decode.kind) {
+    case "binary32":
+      return { step, decodeVector: (address, offset, each) => each(0, v128.load(address, offset)) };
+    case "bfloat":
+      return {
+        step,
+        decodeVector(address, offset, each) {
+          load(address, offset);
+          each(0, interleaveLow16(zero, h));
+          each(1, interleaveHigh16(zero, h));
+        },
+      };
+    case "table":
+      return tableDecoder(f, order, table);
+    default: {
+      const bytes = f.local("v128");
+      const widen = decode.bits === 16 ? words(decode) : byteWidener(f, decode);
+      return {
+        step,
+        decodeVector(address, offset, each) {
+          load(address, offset);
+          codeVectors(h, decode.bits).forEach((codes, part) => {
+            const ordered =
+              order === "column major" && decode.bits <= 8 ? i8x16.shuffle(codes, codes, transpose4) : codes;
+            f.set(bytes, ordered);
+            widen(bytes, (k, value) => each(k + (part * 32) / Math.max(8, decode.bits), value));
+          });
+        },
+      };
+    }
+  }
+}
+
+type Widen = (codes: Local<"v128">, each: (k: number, value: Expression<"v128">) => void) => void;
+
+/** The vectors of one-byte (or two-byte) codes held in a stored vector: nibbles, pairs or bits of each byte in turn. */
+export function codeVectors(h: Expression<"v128">, bits: number): Expression<"v128">[] {
+  if (bits >= 8) return [h];
+  const mask = v128.const(new Uint8Array(16).fill(2 ** bits - 1));
+  return Array.from({ length: 8 / bits }, (_, part) => {
+    const moved = part === 0 ? h : i16x8.shr_u(h, part * bits);
+    return v128.and(moved, mask);
+  });
+}
+
+function byteWidener(f: FunctionBuilder, decode: Exclude<Decode, { kind: "table" | "bfloat" | "binary32" }>): Widen {
+  if (decode.kind === "lookup") return lookup(f, decode.values);
+  const [a, b] = f.locals("v128", 2);
+  if (decode.kind === "integer") {
+    const { signed } = decode;
+    const toLow = signed ? i16x8.extend_low_i8x16_s : i16x8.extend_low_i8x16_u;
+    const toHigh = signed ? i16x8.extend_high_i8x16_s : i16x8.extend_high_i8x16_u;
+    return (codes, each) => {
+      f.set(a, toLow(codes));
+      f.set(b, toHigh(codes));
+      each(0, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(a)));
+      each(1, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(a)));
+      each(2, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(b)));
+      each(3, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(b)));
+    };
+  }
+  // Codes stand left-aligned in their byte. In the upper half of an f32 the exponent begins at bit 7.
+  const { exponentBits, significandBits } = decode;
+  const magnitude = (2 ** (exponentBits + significandBits) - 1) << (7 - significandBits);
+  const mask = v128.const(new Uint8Array(new Uint16Array(8).fill(0x8000 | magnitude).buffer));
+  const place = (bytes: Expression<"v128">) => v128.and(i16x8.shr_s(bytes, 8 - exponentBits), mask);
+  return (codes, each) => {
+    f.set(a, place(interleaveLow8(zero, codes)));
+    f.set(b, place(interleaveHigh8(zero, codes)));
+    each(0, interleaveLow16(zero, a));
+    each(1, interleaveHigh16(zero, a));
+    each(2, interleaveLow16(zero, b));
+    each(3, interleaveHigh16(zero, b));
+  };
+}
+
+/** 16-bit codes: two of each column in a vector. */
+function words(decode: Exclude<Decode, { kind: "table" | "bfloat" | "binary32" }>): Widen {
+  if (decode.kind !== "minifloat") {
+    return (codes, each) => {
+      each(0, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(codes)));
+      each(1, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(codes)));
+    };
+  }
+  const { exponentBits, significandBits } = decode;
+  const magnitude = (2 ** (exponentBits + significandBits) - 1) * 2 ** (23 - significandBits);
+  const mask = v128.const(new Uint8Array(new Uint32Array(4).fill(0x80000000 + magnitude).buffer));
+  const place = (half: Expression<"v128">) => v128.and(i32x4.shr_s(half, 8 - exponentBits), mask);
+  return (codes, each) => {
+    each(0, place(interleaveLow16(zero, codes)));
+    each(1, place(interleaveHigh16(zero, codes)));
+  };
+}
+
+/** Sixteen f32 values as four byte tables; codes are 0..15. */
+function lookup(f: FunctionBuilder, values: readonly number[]): Widen {
+  const padded = Float32Array.from({ length: 16 }, (_, i) => values[i] ?? 0);
+  const bytes = new Uint8Array(padded.buffer);
+  const planes = [0, 1, 2, 3].map((plane) => {
+    const table = Uint8Array.from({ length: 16 }, (_, i) => bytes[4 * i + plane]);
+    return table.some((byte) => byte !== 0) ? f.let(v128.const(table)) : undefined;
+  });
+  const picked = (plane: number, codes: Expression<"v128">) => {
+    const table = planes[plane];
+    return table ? i8x16.swizzle(table, codes) : zero;
+  };
+  const hasLowHalf = planes[0] !== undefined || planes[1] !== undefined;
+  const [a, b, c, d, low, rest] = f.locals("v128", 6);
+  return (codes, each) => {
+    f.set(a, picked(2, codes));
+    f.set(b, picked(3, codes));
+    f.set(c, interleaveLow8(a, b));
+    f.set(d, interleaveHigh8(a, b));
+    if (!hasLowHalf) {
+      each(0, interleaveLow16(zero, c));
+      each(1, interleaveHigh16(zero, c));
+      each(2, interleaveLow16(zero, d));
+      each(3, interleaveHigh16(zero, d));
+      return;
+    }
+    f.set(low, picked(0, codes));
+    f.set(rest, picked(1, codes));
+    f.set(a, interleaveLow8(low, rest));
+    f.set(b, interleaveHigh8(low, rest));
+    each(0, interleaveLow16(a, c));
+    each(1, interleaveHigh16(a, c));
+    each(2, interleaveLow16(b, d));
+    each(3, interleaveHigh16(b, d));
+  };
+}
+
+function tableDecoder(f: FunctionBuilder, order: Order, table: Local<"i32">): Decoder {
+  const value = f.local("v128");
+  const at = (k: number, column: number) => (order === "k major" ? 4 * k + column : 4 * column + k);
+  return {
+    step: 4,
+    decodeVector(address, offset, each) {
+      for (let k = 0; k < 4; k++) {
+        const entry = (column: number) => i32.add(table, i32.shl(i32.load8_u(address, offset + at(k, column)), 2));
+        f.set(value, v128.load32_zero(entry(0)));
+        for (let column = 1; column < 4; column++) f.set(value, v128.load32_lane(entry(column), value, column));
+        each(k, value);
+      }
+    },
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * A first-fit allocator over a WebAssembly memory. Blocks are 64-byte aligned (a cache line), and every block is followed
+ * by at least 16 spare bytes, so that kernels may load a whole vector at the last element.
+ */
+import { UnsupportedError } from "../../errors.js";
+
+const page = 65536;
+const alignment = 64;
+const spare = 16;
+
+interface Span {
+  start: number;
+  end: number;
+}
+
+export class Heap {
+  readonly memory: WebAssembly.Memory;
+  readonly #maximum: number;
+  /** Free spans in order of address, never adjacent. */
+  readonly #free: Span[] = [];
+  readonly #sizes = new Map<number, number>();
+  #top: number;
+
+  /** Manages all of `memory` from `start` on, growing it up to `maximumPages`. */
+  constructor(memory: WebAssembly.Memory, start: number, maximumPages: number) {
+    this.memory = memory;
+    this.#top = align(start);
+    this.#maximum = maximumPages * page;
+  }
+
+  /** Bytes given out and not yet freed. */
+  get used(): number {
+    let sum = 0;
+    for (const size of this.#sizes.values()) sum += size;
+    return sum;
+  }
+
+  /** The address of `bytes` fresh bytes, not cleared. UnsupportedError where the memory cannot grow so far. */
+  allocate(bytes: number, purpose: string): number {
+    const size = align(bytes + spare);
+    const index = this.#free.findIndex((span) => span.end - span.start >= size);
+    const start = index >= 0 ? this.#take(index, size) : this.#grow(size, purpose);
+    this.#sizes.set(start, size);
+    return start;
+  }
+
+  /** Gives a block back; returns false if `start` is no block in use. */
+  free(start: number): boolean {
+    const size = this.#sizes.get(start);
+    if (size === undefined) return false;
+    this.#sizes.delete(start);
+    const at = this.#free.findIndex((span) => span.start > start);
+    const index = at < 0 ? this.#free.length : at;
+    this.#free.splice(index, 0, { start, end: start + size });
+    this.#merge(index);
+    this.#merge(index - 1);
+    return true;
+  }
+
+  #take(index: number, size: number): number {
+    const span = this.#free[index];
+    const start = span.start;
+    span.start += size;
+    if (span.start === span.end) this.#free.splice(index, 1);
+    return start;
+  }
+
+  #grow(size: number, purpose: string): number {
+    const last = this.#free.at(-1);
+    const start = last?.end === this.#top ? last.start : this.#top;
+    const end = start + size;
+    const missing = Math.ceil(end / page) - this.memory.buffer.byteLength / page;
+    if (end > this.#maximum || (missing > 0 && !growMemory(this.memory, missing))) {
+      throw new UnsupportedError(`the wasm backend has no room for ${size} bytes of ${purpose}`, {
+        why: `${this.used} bytes are in use of at most ${this.#maximum}`,
+        try: "a smaller scheme, or a shorter context",
+      });
+    }
+    if (start !== this.#top) this.#free.pop();
+    this.#top = end;
+    return start;
+  }
+
+  /** Joins span `index` with the next if they touch. */
+  #merge(index: number): void {
+    const [span, next] = [this.#free[index], this.#free[index + 1]];
+    if (!span || !next || span.end !== next.start) return;
+    span.end = next.end;
+    this.#free.splice(index + 1, 1);
+  }
+}
+
+function align(bytes: number): number {
+  return Math.ceil(bytes / alignment) * alignment;
+}
+
+function growMemory(memory: WebAssembly.Memory, pages: number): boolean {
+  try {
+    memory.grow(pages);
+    return true;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}

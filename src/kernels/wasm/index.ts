@@ -1,0 +1,30 @@
+import { InputError, UnsupportedError } from "../../errors.js";
+import type { BackendRecord } from "../backend.js";
+import { WasmBackend } from "./backend.js";
+import { Engine } from "./engine.js";
+import { detectFeatures } from "./features.js";
+
+/** SIMD kernels generated at run time; needs WebAssembly SIMD, uses threads where memory can be shared. */
+export const wasm: BackendRecord = {
+  name: "wasm",
+  summary: "WebAssembly SIMD, generated for each scheme at run time",
+  async create({ threads = 1 } = {}) {
+    if (!Number.isInteger(threads) || threads < 1) {
+      throw new InputError(`the wasm backend cannot run on ${threads} threads`, {
+        why: "wanted a whole number from 1",
+      });
+    }
+    const { simd, relaxedSimd, threads: canThread } = detectFeatures();
+    if (!simd) {
+      throw new UnsupportedError("this engine has no WebAssembly SIMD", {
+        try: "a newer engine, or --backend reference",
+      });
+    }
+    const fallbacks: string[] = [];
+    if (!relaxedSimd) fallbacks.push("no relaxed SIMD in this engine: int8 matmul runs at about half speed");
+    if (threads > 1 && !canThread) fallbacks.push("no shared memory here: running on one thread");
+    const engine = await Engine.start(canThread ? threads : 1);
+    const features = ["simd128", ...(relaxedSimd ? ["relaxed-simd"] : []), ...(engine.threads > 1 ? ["threads"] : [])];
+    return new WasmBackend(engine, { name: "wasm", threads: engine.threads, features, fallbacks });
+  },
+};

@@ -1,0 +1,112 @@
+/**
+ * Loops over rows of f32 in vectors of four, with tails of one to three elements, and the sums in four lanes that the
+ * reference defines: element i in sum i mod 4, ended as (s0 + s1) + (s2 + s3).
+ */
+
+import { expConstants } from "../exp.js";
+import type { Expression, FunctionBuilder, Local } from "./emitter.js";
+import { f32, f32x4, f32x4Const, i32, i32x4, i32x4Const, v128 } from "./instructions.js";
+
+export const zeroVector = v128.const(new Uint8Array(16));
+
+/** Calls `body` with a byte offset for each full vector, and with a mask of the lanes in use for a last short one. */
+export function overLanes(
+  f: FunctionBuilder,
+  length: Expression<"i32">,
+  body: (offset: Local<"i32">, mask?: Local<"v128">, rest?: Local<"i32">) => void,
+): void {
+  const offset = f.local("i32");
+  const rest = f.let(i32.and(length, 3));
+  const whole = f.let(i32.shl(i32.sub(length, rest), 2));
+  f.for(offset, 0, whole, 16, () => body(offset));
+  f.set(offset, whole);
+  f.if(rest, () => {
+    const mask = f.let(i32x4.gt_s(i32x4.splat(rest), i32x4Const([0, 1, 2, 3])));
+    body(offset, mask, rest);
+  });
+}
+
+/** Stores the first `rest` lanes, or all four. */
+export function storeLanes(
+  f: FunctionBuilder,
+  address: Expression<"i32">,
+  value: Expression<"v128">,
+  rest?: Local<"i32">,
+): void {
+  if (!rest) {
+    f.emit(v128.store(address, value));
+    return;
+  }
+  const [to, lanes] = [f.let(address), f.let(value)];
+  for (let lane = 0; lane < 3; lane++) {
+    f.if(i32.gt_u(rest, lane), () => f.emit(v128.store32_lane(to, lanes, lane, 4 * lane)));
+  }
+}
+
+/** out[i] = value(i) for a whole row. */
+export function mapLanes(
+  f: FunctionBuilder,
+  out: Expression<"i32">,
+  length: Expression<"i32">,
+  value: (offset: Local<"i32">) => Expression<"v128">,
+): void {
+  overLanes(f, length, (offset, _, rest) => storeLanes(f, i32.add(out, offset), value(offset), rest));
+}
+
+/** Adds value(i) over a row into four sums; lanes beyond the end are ignored, whatever memory holds there. */
+export function sumLanes(
+  f: FunctionBuilder,
+  length: Expression<"i32">,
+  value: (offset: Local<"i32">) => Expression<"v128">,
+): Local<"v128"> {
+  const sums = f.local("v128");
+  f.set(sums, zeroVector);
+  overLanes(f, length, (offset, mask) => {
+    const term = value(offset);
+    f.set(sums, f32x4.add(sums, mask ? v128.and(term, mask) : term));
+  });
+  return sums;
+}
+
+/** (s0 + s1) + (s2 + s3) */
+export function totalOf(s: Local<"v128">): Expression<"f32"> {
+  const lane = (i: number) => f32x4.extract_lane(s, i);
+  return f32.add(f32.add(lane(0), lane(1)), f32.add(lane(2), lane(3)));
+}
+
+/** The largest element of a row, as a splat; NaN if there is one. */
+export function largest(
+  f: FunctionBuilder,
+  length: Expression<"i32">,
+  value: (offset: Local<"i32">) => Expression<"v128">,
+): Local<"v128"> {
+  const low = f32x4.splat(-Infinity);
+  const max = f.let(low);
+  overLanes(f, length, (offset, mask) => {
+    const candidate = mask ? v128.bitselect(value(offset), low, mask) : value(offset);
+    f.set(max, f32x4.max(max, candidate));
+  });
+  const lane = (i: number) => f32x4.extract_lane(max, i);
+  f.set(max, f32x4.splat(f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3)))));
+  return max;
+}
+
+/** exp of four lanes, the same operations as expF32 (exp.ts). */
+export function expLanes(f: FunctionBuilder): (x: Expression<"v128">) => Expression<"v128"> {
+  const { lowest, highest, log2e, round, ln2High, ln2Low, coefficients } = expConstants;
+  const splat = (value: number) => f32x4Const([value, value, value, value]);
+  const [x, n, r, p] = f.locals("v128", 4);
+  return (value) => {
+    f.set(x, f32x4.min(f32x4.max(value, splat(lowest)), splat(highest)));
+    f.set(n, f32x4.add(f32x4.mul(x, splat(log2e)), splat(round)));
+    const whole = f32x4.sub(n, splat(round));
+    f.set(r, f32x4.sub(x, f32x4.mul(whole, splat(ln2High))));
+    f.set(r, f32x4.sub(r, f32x4.mul(whole, splat(ln2Low))));
+    f.set(p, splat(coefficients[0]));
+    for (const c of coefficients.slice(1)) f.set(p, f32x4.add(f32x4.mul(p, r), splat(c)));
+    f.set(p, f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), splat(1)));
+    // The low bits of n + 1.5 * 2^23 are n itself; shifted into the exponent they make 2^n.
+    const power = i32x4.add(i32x4.shl(n, 23), i32x4.splat(0x3f800000));
+    return f32x4.mul(p, power);
+  };
+}

@@ -1,0 +1,277 @@
+/**
+ * How a weight matrix lies in WebAssembly memory. Four output columns of a matmul (four rows of the weight: a "quad")
+ * share vectors, one column in each lane, so that a dot product needs no horizontal sum. A quad is a run of blocks:
+ *
+ *     block = [four scales, f32] [four offsets, f32] vectors of codes, 16 bytes each
+ *
+ * A vector holds `step` codes of each column. Byte j of it belongs, in "k major" order (f32 activations), to k = j / 4
+ * and column j mod 4, and in "column major" order (int8 activations) to column j / 4 and k = j mod 4; codes of fewer
+ * than 8 bits share a byte, the code of k + 4 i above that of k + 4 (i - 1). Scales stand beside their codes, so a
+ * kernel reads memory as a few sequential streams. Blocks are padded to whole vectors, rows to a multiple of 8.
+ */
+import type { IntegerFormat, NumberFormat } from "../../formats/format.js";
+import { decodeTableF32 } from "../../formats/table.js";
+import type { Activations } from "../backend.js";
+import { activationBlock, demandIntegers, demandIntegerZeroPoints } from "../int8.js";
+import { codeValue, type WeightRows } from "../weight-rows.js";
+import { type Decode, type Order, stepOf } from "./decode.js";
+
+/** How int8 kernels read stored codes: byte = lookup[code] or the code, value = (byte - bias) * unit. */
+export interface ByteDot {
+  readonly bits: 1 | 2 | 4 | 8;
+  /** Bytes of each code where they are not the codes themselves. */
+  readonly lookup?: readonly number[];
+  /** Bytes are signed (and use all 8 bits); otherwise they lie in 0..127. */
+  readonly signed: boolean;
+  readonly bias: number;
+  readonly unit: number;
+}
+
+export interface Layout {
+  readonly rows: number;
+  readonly columns: number;
+  readonly decode: Decode;
+  readonly order: Order;
+  readonly dot?: ByteDot;
+  /** What multiplies a raw decoded value where there are no scales (scales contain it otherwise). */
+  readonly factor: number;
+  readonly scales: boolean;
+  readonly offset: "none" | "min" | "zeroPoint";
+  /** Columns of a block, and the same rounded up to whole vectors. */
+  readonly blockColumns: number;
+  readonly paddedBlock: number;
+  readonly blocks: number;
+  /** Vectors of codes in a block. */
+  readonly blockVectors: number;
+  readonly headerBytes: number;
+  readonly quadBytes: number;
+  /** Quads that hold rows, and the same rounded up to pairs, as stored. */
+  readonly quads: number;
+  readonly storedQuads: number;
+  /** Columns with the padding: what activations are padded to. */
+  readonly paddedColumns: number;
+  readonly bytes: number;
+  /** The stored code of each code, where they differ; codes of more than 16 bits are stored as f32 bits. */
+  readonly recode?: Uint8Array | Uint16Array;
+}
+
+/** Plans the layout of a weight. */
+export function planLayout(weight: WeightRows, activations: Activations): Layout {
+  const { rows, columns, scheme } = weight;
+  const int8 = activations === "int8";
+  const plan = int8 ? planInt8(weight) : planF32(weight);
+  const blockColumns = int8 ? activationBlock(weight) : weight.blockColumns;
+  const blocks = Math.ceil(columns / blockColumns);
+  const step = stepOf(plan.decode);
+  // A single block is unrolled to 8 columns at least, so that narrow steps do not pay for the loop.
+  const paddedBlock = roundUp(blockColumns, Math.max(blocks <= 1 ? 8 : 2, step));
+  const offset = scheme.offset?.kind ?? "none";
+  const headerBytes = (scheme.scale || int8 ? 16 : 0) + (offset === "none" ? 0 : 16);
+  const blockVectors = paddedBlock / step;
+  const quadBytes = blocks * (headerBytes + blockVectors * 16);
+  const quads = Math.ceil(rows / 4);
+  const storedQuads = roundUp(quads, 2);
+  return {
+    ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockVectors, headerBytes, quadBytes, quads },
+    ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
+    order: int8 ? "column major" : "k major",
+    scales: scheme.scale !== undefined || int8,
+  };
+}
+
+type Plan = Pick<Layout, "decode" | "factor" | "recode" | "dot">;
+
+function planF32(weight: WeightRows): Plan {
+  const format = weight.scheme.element;
+  if (format.bits > 16) return { decode: { kind: "binary32", bits: 32 }, factor: 1 };
+  const values = decodeTableF32(format);
+  if (format.bits <= 4) {
+    const bits = format.bits === 3 ? 4 : (format.bits as 1 | 2 | 4);
+    return { decode: { kind: "lookup", bits, values: [...values] }, factor: 1 };
+  }
+  const direct = planInteger(format, values) ?? planMinifloat(format, weight, values);
+  if (direct && scalesStayExact(weight, direct.factor)) return direct;
+  if (format.bits <= 8) return { decode: { kind: "table", bits: 8, values: [...values] }, factor: 1 };
+  return { decode: { kind: "binary32", bits: 32 }, factor: 1 };
+}
+
+/** Integers and fixed point of at most 16 bits, stored in two's complement or unsigned. */
+function planInteger(format: NumberFormat, values: Float32Array): Plan | undefined {
+  if (format.kind !== "integer") return undefined;
+  const bits = format.bits <= 8 ? 8 : 16;
+  const factor = 2 ** -((format as IntegerFormat).fractionBits ?? 0);
+  const integers = Array.from(values, (v) => v / factor);
+  const signed = integers.some((q) => q < 0);
+  const limit = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+  // 16-bit kernels widen with sign.
+  if (integers.some((q) => q > limit || q < -limit - 1) || (bits === 16 && !signed)) return undefined;
+  const recode = bits === 8 ? Uint8Array.from(integers) : Uint16Array.from(integers);
+  return { decode: { kind: "integer", bits, signed }, factor, recode };
+}
+
+/** Sign, exponent, significand with subnormals, all codes in use finite: bit moves decode it. */
+function planMinifloat(format: NumberFormat, weight: WeightRows, values: Float32Array): Plan | undefined {
+  if (format.kind !== "minifloat" || !format.signed || !format.subnormals) return undefined;
+  const { exponentBits, significandBits, bias } = format;
+  if (exponentBits === 8 && significandBits === 7 && bias === 127) {
+    return { decode: { kind: "bfloat", bits: 16 }, factor: 1 };
+  }
+  if (exponentBits < 1 || exponentBits > 8 || usesNonFinite(weight, values)) return undefined;
+  const bits = format.bits <= 8 ? 8 : 16;
+  const aligned = Array.from(values, (_, code) => code << (bits - format.bits));
+  const recode = bits === 8 ? Uint8Array.from(aligned) : Uint16Array.from(aligned);
+  return { decode: { kind: "minifloat", bits, exponentBits, significandBits }, factor: 2 ** (127 - bias), recode };
+}
+
+function usesNonFinite(weight: WeightRows, values: Float32Array): boolean {
+  const odd = Uint8Array.from(values, (v) => (Number.isFinite(v) ? 0 : 1));
+  if (!odd.includes(1)) return false;
+  for (let row = 0; row < weight.rows; row++) {
+    weight.read(row);
+    if (weight.codes.some((code) => odd[code] === 1)) return true;
+  }
+  return false;
+}
+
+/** Whether multiplying every scale (and dividing every zero point) with the factor is exact. */
+function scalesStayExact(weight: WeightRows, factor: number): boolean {
+  if (factor === 1) return true;
+  const exact = (s: number) => Math.fround(s * factor) / factor === s;
+  const zeroPoints = weight.scheme.offset?.kind === "zeroPoint";
+  for (let row = 0; row < weight.rows && (weight.scales || zeroPoints); row++) {
+    weight.read(row);
+    if (weight.scales && !weight.scales.every(exact)) return false;
+    if (zeroPoints && !weight.offsets?.every((z) => Math.fround(z / factor) * factor === z)) return false;
+  }
+  return true;
+}
+
+function planInt8(weight: WeightRows): Plan {
+  const format = weight.scheme.element;
+  const { integers, unit } = demandIntegers(weight);
+  const low = Math.min(...integers);
+  const span = Math.max(...integers) - low;
+  const stored = (recode: (q: number, code: number) => number) => Uint8Array.from(integers, recode);
+  const valuesBy = (recode: Uint8Array, count: number) => {
+    const values = new Array<number>(count).fill(0);
+    recode.forEach((at, code) => {
+      values[at] = integers[code];
+    });
+    return values;
+  };
+  if (format.bits <= 4 && span < 128) {
+    const bits = format.bits === 3 ? 4 : (format.bits as 1 | 2 | 4);
+    const recode = span < 2 ** bits ? stored((q) => q - low) : stored((_, code) => code);
+    const lookup = span < 2 ** bits ? undefined : Array.from(integers, (q) => q - low);
+    const decode: Decode = { kind: "lookup", bits, values: valuesBy(recode, 2 ** bits) };
+    return { decode, factor: 1, recode, dot: { bits, lookup, signed: false, bias: -low, unit } };
+  }
+  const signed = span > 127;
+  const recode = stored((q) => (signed ? q : q - low));
+  const decode: Decode = { kind: "table", bits: 8, values: valuesBy(recode, 256) };
+  return { decode, factor: 1, recode, dot: { bits: 8, signed, bias: signed ? 0 : -low, unit } };
+}
+
+/** Writes the weight into `memory` at `address` (a multiple of 16) as planned. */
+export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBufferLike, address: number): void {
+  const { rows, storedQuads, quadBytes, blocks, paddedBlock, paddedColumns, headerBytes, dot } = layout;
+  const bytes = new Uint8Array(memory, address, layout.bytes);
+  const floats = new Float32Array(memory, address, layout.bytes / 4);
+  bytes.fill(0);
+  const unpacked = new (layout.decode.bits <= 8 ? Uint8Array : layout.decode.bits === 16 ? Uint16Array : Uint32Array)(
+    4 * paddedColumns,
+  );
+  const zero = layout.decode.kind === "binary32" ? 0 : zeroCode(weight);
+  const pad = layout.recode ? layout.recode[zero] : zero;
+  for (let quad = 0; quad < storedQuads; quad++) {
+    const base = quad * quadBytes;
+    unpacked.fill(pad);
+    for (let lane = 0; lane < 4 && quad * 4 + lane < rows; lane++) {
+      weight.read(quad * 4 + lane);
+      if (dot) demandIntegerZeroPoints(weight, dot.unit);
+      writeHeaders(layout, weight, floats, base / 4 + lane);
+      unpackRow(layout, weight, unpacked.subarray(lane * paddedColumns, (lane + 1) * paddedColumns));
+    }
+    for (let block = 0; block < blocks; block++) {
+      const at = base + block * (headerBytes + layout.blockVectors * 16) + headerBytes;
+      packBlock(layout, unpacked, block * paddedBlock, bytes, at);
+    }
+  }
+}
+
+/** A code whose value is finite, to pad with: padded activations are 0, and 0 times anything finite changes no sum. */
+function zeroCode({ scheme: { element } }: WeightRows): number {
+  const values = decodeTableF32(element);
+  const zero = values.indexOf(0);
+  return zero >= 0 ? zero : values.findIndex((v) => Number.isFinite(v));
+}
+
+function writeHeaders(layout: Layout, weight: WeightRows, floats: Float32Array, at: number): void {
+  const { scales, offset, blocks, blockColumns, headerBytes, blockVectors, factor, dot } = layout;
+  const stride = (headerBytes + blockVectors * 16) / 4;
+  const unit = dot ? dot.unit : factor;
+  for (let block = 0; block < blocks; block++) {
+    const source = Math.floor((block * blockColumns) / weight.blockColumns);
+    if (scales) floats[at + block * stride] = (weight.scales?.[source] ?? 1) * unit;
+    if (offset === "none") continue;
+    const value = weight.offsets?.[source] ?? 0;
+    floats[at + block * stride + (scales ? 4 : 0)] = offset === "min" ? value : value / unit;
+  }
+}
+
+/** The stored codes of the row in hand, each block padded. */
+function unpackRow(layout: Layout, weight: WeightRows, out: Uint8Array | Uint16Array | Uint32Array): void {
+  const { blocks, blockColumns, paddedBlock, columns, recode, decode } = layout;
+  const { codes } = weight;
+  const floats = decode.kind === "binary32" ? new Float32Array(out.buffer, out.byteOffset, out.length) : undefined;
+  const value = codeValue(weight.scheme.element);
+  for (let block = 0; block < blocks; block++) {
+    const [from, to] = [block * blockColumns, Math.min(columns, (block + 1) * blockColumns)];
+    const at = block * paddedBlock;
+    if (floats) for (let k = from; k < to; k++) floats[at + k - from] = value(codes[k]);
+    else if (recode) for (let k = from; k < to; k++) out[at + k - from] = recode[codes[k]];
+    else for (let k = from; k < to; k++) out[at + k - from] = codes[k];
+  }
+}
+
+/** Interleaves four columns' codes into the vectors of one block. */
+function packBlock(
+  layout: Layout,
+  codes: Uint8Array | Uint16Array | Uint32Array,
+  from: number,
+  bytes: Uint8Array,
+  at: number,
+): void {
+  const { decode, blockVectors, paddedColumns, order } = layout;
+  const step = stepOf(decode);
+  const { bits } = decode;
+  if (bits >= 16) {
+    const perLane = 32 / bits;
+    const out =
+      bits === 16
+        ? new Uint16Array(bytes.buffer, bytes.byteOffset + at, blockVectors * 8)
+        : new Uint32Array(bytes.buffer, bytes.byteOffset + at, blockVectors * 4);
+    for (let k = 0; k < blockVectors * perLane; k++) {
+      for (let lane = 0; lane < 4; lane++) out[4 * k + lane] = codes[lane * paddedColumns + from + k];
+    }
+    return;
+  }
+  const byColumn = order === "column major";
+  for (let vector = 0; vector < blockVectors; vector++) {
+    const k0 = from + vector * step;
+    for (let j = 0; j < 16; j++) {
+      const lane = byColumn ? j >> 2 : j & 3;
+      let source = lane * paddedColumns + k0 + (byColumn ? j & 3 : j >> 2);
+      let byte = codes[source];
+      for (let shift = bits; shift < 8; shift += bits) {
+        source += 4;
+        byte |= codes[source] << shift;
+      }
+      bytes[at + vector * 16 + j] = byte;
+    }
+  }
+}
+
+export function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}

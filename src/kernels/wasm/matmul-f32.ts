@@ -1,0 +1,381 @@
+/**
+ * The kernels that multiply f32 activations with weights of one layout: `gemv` decodes weights on the fly for a single
+ * row of activations, `gemm` decodes a panel of eight columns once and multiplies it with many rows, `embed` decodes
+ * one row of a table. All of them sum over k in order with a rounded product and a rounded sum, so one row of a batch
+ * and the same row alone give the same bits.
+ */
+
+import { decoder, stepOf } from "./decode.js";
+import { createModule, type Expression, type FunctionBuilder, type Local, type MemoryLimits } from "./emitter.js";
+import { f32, f32x4, i32, v128 } from "./instructions.js";
+import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
+import type { Layout } from "./layout.js";
+
+/** out: address of the output row. Items: runs of `quadsPerItem` quads. */
+export const gemv: KernelSignature<
+  "out" | "x" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks" | "vectors" | "table"
+> = {
+  name: "gemv",
+  fields: ["out", "x", "weights", "quadBytes", "quads", "quadsPerItem", "blocks", "vectors", "table"],
+};
+
+/** Items: runs of `panelsPerItem` panels of eight columns. xBytes, outBytes: from one row to the next. */
+export const gemm: KernelSignature<
+  | ("out" | "outBytes" | "x" | "xBytes" | "batch" | "weights" | "quadBytes" | "panels" | "panelsPerItem")
+  | ("blocks" | "vectors" | "table" | "scratch" | "scratchBytes")
+> = {
+  name: "gemm",
+  fields: [
+    ...(["out", "outBytes", "x", "xBytes", "batch", "weights", "quadBytes", "panels", "panelsPerItem"] as const),
+    ...(["blocks", "vectors", "table", "scratch", "scratchBytes"] as const),
+  ],
+};
+
+/** Items: single ids; row ids[i] of the table goes to out + i * columns. */
+export const embed: KernelSignature<
+  | "out"
+  | "ids"
+  | "columns"
+  | "weights"
+  | "quadBytes"
+  | "blocks"
+  | "vectors"
+  | "blockColumns"
+  | "table"
+  | "scratch"
+  | "scratchBytes"
+> = {
+  name: "embed",
+  fields: [
+    ...(["out", "ids", "columns", "weights", "quadBytes", "blocks", "vectors", "blockColumns", "table"] as const),
+    ...(["scratch", "scratchBytes"] as const),
+  ],
+};
+
+/** Columns of a panel that are decoded at a time: 8 KiB of f32, so that panel and activations stay in the L1 cache. */
+export const panelColumns = 256;
+
+/** Bytes of scratch memory that one thread needs for a layout. */
+export function scratchBytes({ paddedBlock, blocks, paddedColumns }: Layout): number {
+  const panel = Math.max(panelColumns, blocks > 1 ? paddedBlock : 0) * 8 * 4;
+  return Math.max(panel, paddedColumns * 16);
+}
+
+/** The bytes of the module for a layout; `key` below says which layouts share it. */
+export function matmulF32Module(layout: Layout, memory: MemoryLimits): Uint8Array<ArrayBuffer> {
+  const m = createModule(memory);
+  if (layout.order === "k major") {
+    defineKernel(m, gemv, (f, args, range) => emitGemv(f, layout, args, range));
+    defineKernel(m, gemm, (f, args, range) => emitGemm(f, layout, args, range));
+  }
+  defineKernel(m, embed, (f, args, range) => emitEmbed(f, layout, args, range));
+  return m.bytes();
+}
+
+/** Layouts with the same key run the same code. */
+export function layoutKey(layout: Layout): string {
+  const { decode, order, factor, scales, offset, blocks, blockVectors, blockColumns, dot } = layout;
+  // A single block's length is an argument; several blocks' is part of the code.
+  const block = blocks > 1 ? [blockVectors, blockColumns] : "row";
+  return JSON.stringify([decode, order, factor, scales, offset, block, dot]);
+}
+
+/** The weights of a block: raw values times scale, with the offset. */
+interface Block {
+  /** Loads the header at `address` (and moves on to the codes) into this block's registers. */
+  enter(address: Local<"i32">): void;
+  weight(raw: Expression<"v128">): Expression<"v128">;
+}
+
+function blockOf(f: FunctionBuilder, { scales, offset, factor, headerBytes }: Layout): Block {
+  const S = scales ? f.local("v128") : undefined;
+  const M = offset === "none" ? undefined : f.local("v128");
+  return {
+    enter(address) {
+      if (S) f.set(S, v128.load(address));
+      if (M) f.set(M, v128.load(address, S ? 16 : 0));
+      f.advance(address, headerBytes);
+    },
+    weight(raw) {
+      const shifted = M && offset === "zeroPoint" ? f32x4.sub(raw, M) : raw;
+      const constant = factor === 1 ? undefined : f32x4.splat(f32.const(factor));
+      const scale = S ?? constant;
+      const scaled = scale ? f32x4.mul(shifted, scale) : shifted;
+      return M && offset === "min" ? f32x4.add(scaled, M) : scaled;
+    },
+  };
+}
+
+/** Runs `body` for every unrolled group of vectors of a block. */
+function overVectors(f: FunctionBuilder, layout: Layout, runtimeVectors: Local<"i32">, body: (group: number) => void) {
+  const { blocks, blockVectors } = layout;
+  const counter = f.local("i32");
+  const group = unrolled(layout);
+  if (blocks <= 1) {
+    f.repeat(counter, i32.div_u(runtimeVectors, group), () => body(group));
+  } else if (blockVectors === group) body(group);
+  else f.repeat(counter, blockVectors / group, () => body(group));
+}
+
+/** Vectors handled by one round of the inner loop: about 8 columns, more would only lengthen the code. */
+function unrolled({ blocks, blockVectors, decode }: Layout): number {
+  const wanted = Math.max(1, 8 / stepOf(decode));
+  return blocks <= 1 || blockVectors % wanted === 0 ? wanted : 1;
+}
+
+function emitGemv(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemv.fields)[number]>, range: Range): void {
+  const streams = 4;
+  const { quads, quadsPerItem } = args;
+  const [quad, end, run, i] = f.locals("i32", 4);
+  f.set(quad, i32.mul(range.from, quadsPerItem));
+  f.set(end, i32.mul(range.to, quadsPerItem));
+  f.if(i32.gt_u(end, quads), () => f.set(end, quads));
+  f.if(i32.ge_u(quad, end), () => f.return());
+  f.set(run, i32.div_u(i32.sub(end, quad), streams));
+  // Each stream walks its own run of quads, so that memory is read in several places at once.
+  f.for(i, 0, run, 1, () => {
+    const starts = Array.from({ length: streams }, (_, s) => f.let(i32.add(quad, i32.add(i, i32.mul(run, s)))));
+    emitQuads(f, layout, args, starts);
+  });
+  f.set(quad, i32.add(quad, i32.mul(run, streams)));
+  f.for(i, quad, end, 1, () => emitQuads(f, layout, args, [i]));
+}
+
+/** Dot products of one row of activations with some quads at once. */
+function emitQuads(
+  f: FunctionBuilder,
+  layout: Layout,
+  { out, x, weights, quadBytes, blocks, vectors, table }: Fields<(typeof gemv.fields)[number]>,
+  quads: readonly Local<"i32">[],
+): void {
+  const at = f.let(x);
+  const streams = quads.map((quad) => ({
+    quad,
+    address: f.let(i32.add(weights, i32.mul(quad, quadBytes))),
+    sum: f.local("v128"),
+    block: blockOf(f, layout),
+  }));
+  const decode = decoder(f, layout.decode, layout.order, table);
+  for (const { sum } of streams) f.set(sum, v128.const(new Uint8Array(16)));
+  f.repeat(f.local("i32"), blocks, () => {
+    for (const { block, address } of streams) block.enter(address);
+    overVectors(f, layout, vectors, (group) => {
+      for (let g = 0; g < group; g++) {
+        for (const { address, sum, block } of streams) {
+          decode.decodeVector(address, 16 * g, (k, raw) => {
+            const activation = v128.load32_splat(at, 4 * (g * decode.step + k));
+            f.set(sum, f32x4.add(sum, f32x4.mul(activation, block.weight(raw))));
+          });
+        }
+      }
+      for (const { address } of streams) f.advance(address, 16 * group);
+      f.advance(at, 4 * group * decode.step);
+    });
+  });
+  for (const { sum, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), sum));
+}
+
+/**
+ * Decodes `count` blocks (or one block of `vectors` vectors) of a quad into a panel: k after k, `stride` bytes apart.
+ * `header` is where the first header stands, `codes` where its codes begin.
+ */
+function emitPanel(
+  f: FunctionBuilder,
+  layout: Layout,
+  { header, codes, count, vectors, table, to, stride }: PanelSource,
+): void {
+  const block = blockOf(f, layout);
+  const decode = decoder(f, layout.decode, layout.order, table);
+  f.repeat(f.local("i32"), count, () => {
+    block.enter(header);
+    overVectors(f, layout, vectors, (group) => {
+      for (let g = 0; g < group; g++) {
+        decode.decodeVector(codes, 16 * g, (k, raw) =>
+          f.emit(v128.store(to, block.weight(raw), (g * decode.step + k) * stride)),
+        );
+      }
+      f.advance(codes, 16 * group);
+      f.advance(to, group * decode.step * stride);
+    });
+    // The next header stands right behind the codes.
+    f.set(header, codes);
+    f.advance(codes, layout.headerBytes);
+  });
+}
+
+interface PanelSource {
+  readonly header: Local<"i32">;
+  readonly codes: Local<"i32">;
+  readonly count: Local<"i32">;
+  readonly vectors: Local<"i32">;
+  readonly table: Local<"i32">;
+  readonly to: Local<"i32">;
+  readonly stride: number;
+}
+
+function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.fields)[number]>, range: Range): void {
+  const { weights, quadBytes, panels, panelsPerItem, blocks, vectors, table, scratch, scratchBytes } = args;
+  const { headerBytes, blockVectors, paddedBlock, decode } = layout;
+  const [first, end, panel, columnsDone, left, count, chunkVectors, chunkColumns] = f.locals("i32", 8);
+  const [header, codes, to, start] = f.locals("i32", 4);
+  const whole = layout.blocks <= 1;
+  const blockBytes = headerBytes + blockVectors * 16;
+  const chunkBlocks = Math.max(1, Math.floor(panelColumns / paddedBlock));
+  f.set(first, i32.mul(range.from, panelsPerItem));
+  f.set(end, i32.mul(range.to, panelsPerItem));
+  f.if(i32.gt_u(end, panels), () => f.set(end, panels));
+  const mine = f.let(i32.add(scratch, i32.mul(range.thread, scratchBytes)));
+  f.set(left, whole ? vectors : blocks);
+  f.set(columnsDone, 0);
+  f.block((done) =>
+    f.loop((next) => {
+      f.branchIf(done, i32.eqz(left));
+      if (whole) {
+        minimum(f, chunkVectors, left, panelColumns / stepOf(decode));
+        f.set(count, 1);
+        f.set(chunkColumns, i32.mul(chunkVectors, stepOf(decode)));
+      } else {
+        minimum(f, count, left, chunkBlocks);
+        f.set(chunkColumns, i32.mul(count, paddedBlock));
+      }
+      f.for(panel, first, end, 1, () => {
+        for (const half of [0, 1]) {
+          f.set(start, i32.add(weights, i32.mul(i32.add(i32.shl(panel, 1), half), quadBytes)));
+          if (whole) {
+            f.set(header, start);
+            // The codes of column c begin at c / step vectors.
+            f.set(codes, i32.add(i32.add(start, headerBytes), i32.shl(i32.div_u(columnsDone, stepOf(decode)), 4)));
+          } else {
+            f.set(header, i32.add(start, i32.mul(i32.div_u(columnsDone, paddedBlock), blockBytes)));
+            f.set(codes, i32.add(header, headerBytes));
+          }
+          f.set(to, i32.add(mine, half * 16));
+          emitPanel(f, layout, { header, codes, count, vectors: chunkVectors, table, to, stride: 32 });
+        }
+        emitTiles(f, args, { panel, columnsDone, chunkColumns, panelAt: mine });
+      });
+      f.advance(columnsDone, chunkColumns);
+      f.set(left, i32.sub(left, whole ? chunkVectors : count));
+      f.branch(next);
+    }),
+  );
+}
+
+function minimum(f: FunctionBuilder, out: Local<"i32">, a: Local<"i32">, b: number): void {
+  f.set(out, b);
+  f.if(i32.lt_u(a, b), () => f.set(out, a));
+}
+
+interface Tiles {
+  readonly panel: Local<"i32">;
+  readonly columnsDone: Local<"i32">;
+  readonly chunkColumns: Local<"i32">;
+  readonly panelAt: Local<"i32">;
+}
+
+/** All rows of activations times one decoded panel: tiles of six rows and eight columns, then the rows left. */
+function emitTiles(f: FunctionBuilder, args: Fields<(typeof gemm.fields)[number]>, tiles: Tiles): void {
+  const tallest = 6;
+  const row = f.local("i32");
+  const left = f.local("i32");
+  f.set(row, 0);
+  f.block((done) =>
+    f.loop((next) => {
+      f.set(left, i32.sub(args.batch, row));
+      f.branchIf(done, i32.lt_s(left, tallest));
+      emitTile(f, args, tiles, row, tallest);
+      f.advance(row, tallest);
+      f.branch(next);
+    }),
+  );
+  for (let height = 1; height < tallest; height++) {
+    f.if(i32.eq(left, height), () => emitTile(f, args, tiles, row, height));
+  }
+}
+
+function emitTile(
+  f: FunctionBuilder,
+  { out, outBytes, x, xBytes }: Fields<(typeof gemm.fields)[number]>,
+  { panel, columnsDone, chunkColumns, panelAt }: Tiles,
+  row: Local<"i32">,
+  height: number,
+): void {
+  const [b0, b1, a] = f.locals("v128", 3);
+  const b = f.let(panelAt);
+  const rows = Array.from({ length: height }, (_, i) => {
+    const m = i32.add(row, i);
+    return {
+      from: f.let(i32.add(i32.add(x, i32.mul(m, xBytes)), i32.shl(columnsDone, 2))),
+      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.shl(panel, 5))),
+      low: f.local("v128"),
+      high: f.local("v128"),
+    };
+  });
+  const zero = v128.const(new Uint8Array(16));
+  // Sums of earlier columns wait in `out`; f32 in memory is the same f32, so the order of sums is not broken.
+  f.if(
+    i32.eqz(columnsDone),
+    () => {
+      for (const { low, high } of rows) {
+        f.set(low, zero);
+        f.set(high, zero);
+      }
+    },
+    () => {
+      for (const { low, high, to } of rows) {
+        f.set(low, v128.load(to));
+        f.set(high, v128.load(to, 16));
+      }
+    },
+  );
+  const unroll = 2;
+  f.repeat(f.local("i32"), i32.div_u(chunkColumns, unroll), () => {
+    for (let u = 0; u < unroll; u++) {
+      f.set(b0, v128.load(b, 32 * u));
+      f.set(b1, v128.load(b, 32 * u + 16));
+      for (const { from, low, high } of rows) {
+        f.set(a, v128.load32_splat(from, 4 * u));
+        f.set(low, f32x4.add(low, f32x4.mul(a, b0)));
+        f.set(high, f32x4.add(high, f32x4.mul(a, b1)));
+      }
+    }
+    for (const { from } of rows) f.advance(from, 4 * unroll);
+    f.advance(b, 32 * unroll);
+  });
+  for (const { to, low, high } of rows) f.emit(v128.store(to, low), v128.store(to, high, 16));
+}
+
+function emitEmbed(
+  f: FunctionBuilder,
+  layout: Layout,
+  args: Fields<(typeof embed.fields)[number]>,
+  { from, to: end, thread }: Range,
+): void {
+  const { out, ids, columns, weights, quadBytes, blocks, vectors, blockColumns, table, scratch, scratchBytes } = args;
+  const { headerBytes, paddedBlock } = layout;
+  const [i, id, header, codes, to, k, source, target, inBlock] = f.locals("i32", 9);
+  const mine = f.let(i32.add(scratch, i32.mul(thread, scratchBytes)));
+  f.for(i, from, end, 1, () => {
+    f.set(id, i32.load(i32.add(ids, i32.shl(i, 2))));
+    f.set(header, i32.add(weights, i32.mul(i32.shr_u(id, 2), quadBytes)));
+    f.set(codes, i32.add(header, headerBytes));
+    f.set(to, mine);
+    emitPanel(f, layout, { header, codes, count: blocks, vectors, table, to, stride: 16 });
+    // Pick this row's lane, and leave the padding of blocks out.
+    f.set(source, i32.add(mine, i32.shl(i32.and(id, 3), 2)));
+    f.set(target, i32.add(out, i32.shl(i32.mul(i, columns), 2)));
+    f.set(inBlock, blockColumns);
+    f.for(k, 0, columns, 1, () => {
+      f.emit(i32.store(target, i32.load(source)));
+      f.advance(target, 4);
+      f.advance(source, 16);
+      if (layout.blocks > 1 && paddedBlock !== layout.blockColumns) {
+        f.set(inBlock, i32.sub(inBlock, 1));
+        f.if(i32.eqz(inBlock), () => {
+          f.set(inBlock, blockColumns);
+          f.advance(source, 16 * (paddedBlock - layout.blockColumns));
+        });
+      }
+    });
+  });
+}

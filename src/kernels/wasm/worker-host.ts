@@ -1,0 +1,39 @@
+/** Starting helper threads, in Node and in browsers. */
+import type { MemoryLimits } from "./emitter.js";
+
+export interface WorkerData {
+  readonly memory: WebAssembly.Memory;
+  readonly limits: MemoryLimits;
+  readonly thread: number;
+}
+
+export interface HelperThread {
+  terminate(): Promise<void>;
+}
+
+/** Starts worker.js and waits until it is ready to work. It never keeps the process alive. */
+export async function startWorker(data: WorkerData): Promise<HelperThread> {
+  const url = new URL("./worker.js", import.meta.url);
+  if (typeof Worker !== "undefined") return startWebWorker(new Worker(url, { type: "module" }), data);
+  const { Worker: NodeWorker } = await import("node:worker_threads");
+  const worker = new NodeWorker(url, { workerData: data });
+  await new Promise<void>((resolve, reject) => {
+    worker.once("message", () => resolve());
+    worker.once("error", reject);
+  });
+  worker.unref();
+  return {
+    terminate: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+async function startWebWorker(worker: Worker, data: WorkerData): Promise<HelperThread> {
+  await new Promise<void>((resolve, reject) => {
+    worker.onmessage = () => resolve();
+    worker.onerror = (event) => reject(new Error(event.message));
+    worker.postMessage(data);
+  });
+  return { terminate: async () => worker.terminate() };
+}

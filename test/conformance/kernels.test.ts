@@ -1,0 +1,210 @@
+/**
+ * What holds for every backend: it computes what the reference backend computes, for every scheme and shape, bit for
+ * bit. Signed zeros count as equal: a weight of -0 may be held as 0, which no sum of products can tell.
+ */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { InputError } from "../../src/errors.js";
+import { schemes } from "../../src/formats/index.js";
+import type { Scheme } from "../../src/formats/scheme.js";
+import type { Activations, Backend, Buffer } from "../../src/kernels/backend.js";
+import { backends, createBackend } from "../../src/kernels/index.js";
+import { quantize } from "../../src/tensor/quantize.js";
+
+const families = [
+  "int2-g32",
+  "int3-g32",
+  "int4-g32",
+  "int4-g64-asym",
+  "int8-g32",
+  "int8-g128-asym",
+  "int5-g32",
+  "int6-g64",
+];
+const all: readonly Scheme[] = [
+  ...schemes.entries,
+  ...families.map((name) => schemes.find(name)).filter((scheme) => scheme !== undefined),
+];
+const reference = await createBackend("reference");
+const others: Backend[] = [];
+for (const { name } of backends.entries) {
+  if (name === "reference") continue;
+  for (const threads of [1, 2, 3]) others.push(await createBackend(name, { threads }));
+}
+after(() => Promise.all(others.map((backend) => backend.dispose())));
+
+const titled = (backend: Backend) => `${backend.info.name} with ${backend.info.threads} thread(s)`;
+
+/** A reproducible bell-shaped sequence with some zeros. */
+function numbers(count: number, seed: number): Float32Array {
+  let state = seed * 2654435761 + 12345;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    return (state >>> 8) / 2 ** 24;
+  };
+  return Float32Array.from({ length: count }, () => {
+    const bell = uniform() + uniform() + uniform() - 1.5;
+    return uniform() < 0.02 ? 0 : bell;
+  });
+}
+
+function assertSame(got: Float32Array, wanted: Float32Array, what: string): void {
+  assert.equal(got.length, wanted.length, what);
+  for (let i = 0; i < wanted.length; i++) {
+    if (got[i] === wanted[i] || (Number.isNaN(got[i]) && Number.isNaN(wanted[i]))) continue;
+    assert.fail(`${what}: element ${i} is ${got[i]}, the reference has ${wanted[i]}`);
+  }
+}
+
+/** Runs an operation on both backends, on buffers of the same content, and compares the first, its output. */
+function agree(
+  backend: Backend,
+  inputs: readonly Float32Array[],
+  what: string,
+  op: (b: Backend, buffers: Buffer[]) => void,
+) {
+  const results = [backend, reference].map((b) => {
+    const buffers = inputs.map((values) => b.upload(values));
+    op(b, buffers);
+    const out = buffers[0].data().slice();
+    for (const buffer of buffers) b.free(buffer);
+    return out;
+  });
+  assertSame(results[0], results[1], `${titled(backend)}, ${what}`);
+}
+
+const shapes = [
+  [1, 1],
+  [3, 5],
+  [4, 32],
+  [7, 33],
+  [12, 64],
+  [33, 100],
+  [8, 288],
+  [21, 515],
+  [260, 320],
+] as const;
+const batches = [0, 1, 2, 4, 7, 13];
+
+function matmulAgrees(backend: Backend, scheme: Scheme, activations: Activations): void {
+  for (const [rows, columns] of shapes) {
+    const packed = quantize(scheme, numbers(rows * columns, rows + columns), [rows, columns]);
+    const weights = [backend, reference].map((b) => b.loadMatrix(packed, activations));
+    for (const batch of batches) {
+      const x = numbers(batch * columns, batch + 1);
+      const bias = numbers(rows, 99);
+      const what = `${scheme.name} [${rows}, ${columns}], ${activations} batch ${batch}`;
+      agree(backend, [new Float32Array(batch * rows), x, bias], what, (b, [out, input, offset]) =>
+        b.matmul(out, input, weights[b === reference ? 1 : 0], batch, batch % 2 ? offset : undefined),
+      );
+    }
+    const ids = [rows - 1, 0, rows >> 1];
+    agree(backend, [new Float32Array(3 * columns)], `${scheme.name} embed [${rows}, ${columns}]`, (b, [out]) =>
+      b.embed(out, ids, weights[b === reference ? 1 : 0]),
+    );
+    backend.freeMatrix(weights[0]);
+  }
+}
+
+for (const backend of others) {
+  test(`${titled(backend)} multiplies f32 with every scheme and embeds from it exactly as the reference does`, () => {
+    for (const scheme of all) matmulAgrees(backend, scheme, "f32");
+    assert.ok(all.length >= 13);
+  });
+
+  test(`${titled(backend)} multiplies rows of any batch alike: splitting a batch changes no bit`, () => {
+    for (const name of ["q4_0", "q8_0", "f16", "f32", "mxfp4"]) {
+      const scheme = schemes.get(name);
+      const [rows, columns, batch] = [40, 320, 9];
+      const weight = backend.loadMatrix(quantize(scheme, numbers(rows * columns, 5), [rows, columns]));
+      const x = backend.upload(numbers(batch * columns, 6));
+      const [whole, parts] = [backend.allocate(batch * rows), backend.allocate(batch * rows)];
+      backend.matmul(whole, x, weight, batch);
+      for (const [start, size] of [
+        [0, 1],
+        [1, 2],
+        [3, 6],
+      ]) {
+        backend.matmul(parts.view(start * rows, size * rows), x.view(start * columns, size * columns), weight, size);
+      }
+      assertSame(parts.data(), whole.data(), `${titled(backend)}, ${name}`);
+    }
+  });
+
+  test(`${titled(backend)} computes norms, softmax, silu and sums exactly as the reference does, for odd lengths too`, () => {
+    for (const size of [1, 2, 3, 4, 5, 31, 64, 577]) {
+      for (const batch of [0, 1, 3]) {
+        const what = (op: string) => `${op} of ${batch} x ${size}`;
+        const x = numbers(batch * size, size);
+        const y = numbers(batch * size, size + 1).map((v) => v * 20);
+        const out = new Float32Array(batch * size + 3).fill(7);
+        agree(backend, [out, x, numbers(size, 3)], what("rmsNorm"), (b, [o, a, gain]) =>
+          b.rmsNorm(o, a, gain, batch, 1e-5),
+        );
+        agree(backend, [out, y], what("softmax"), (b, [o, a]) => b.softmax(o, a, batch, size));
+        agree(backend, [out, y, x], what("siluMultiply"), (b, [o, a, c]) => b.siluMultiply(o, a, c, batch * size));
+        agree(backend, [out, y, x], what("add"), (b, [o, a, c]) => b.add(o, a, c, batch * size));
+        agree(backend, [x, x], what("add in place"), (b, [o, a]) => b.add(o, o, a, batch * size));
+      }
+    }
+  });
+
+  test(`${titled(backend)} softmax and silu hold at infinities, NaN and large numbers as the reference does`, () => {
+    const wild = Float32Array.of(-Infinity, 3e38, -3e38, 0, -0, 88, -88, 1e-40, 5, 100, -100);
+    agree(backend, [wild, wild], "softmax", (b, [o, a]) => b.softmax(o, a, 1, wild.length));
+    agree(backend, [wild, wild, wild], "silu", (b, [o, a, c]) => b.siluMultiply(o, a, c, wild.length));
+    const broken = Float32Array.of(1, Number.NaN, 2, 3, 4);
+    agree(backend, [broken, broken], "softmax", (b, [o, a]) => b.softmax(o, a, 1, 5));
+    agree(backend, [broken, broken, broken], "silu", (b, [o, a, c]) => b.siluMultiply(o, a, c, 5));
+  });
+
+  test(`${titled(backend)} rotates exactly as the reference does, for odd half sizes too`, () => {
+    for (const headSize of [2, 6, 8, 10, 64]) {
+      const [batch, heads, position] = [3, 2, 5];
+      const tables = [numbers((batch + position) * headSize, 1), numbers((batch + position) * headSize, 2)];
+      agree(backend, [numbers(batch * heads * headSize, 3), ...tables], `rope of ${headSize}`, (b, [x, cos, sin]) =>
+        b.rope(x, batch, heads, headSize, cos, sin, position),
+      );
+    }
+  });
+
+  test(`${titled(backend)} attends exactly as the reference does, grouped queries and odd head sizes included`, () => {
+    const cases = [
+      [1, 0, 1, 1, 4],
+      [1, 6, 4, 2, 8],
+      [5, 0, 6, 2, 16],
+      [3, 9, 3, 3, 6],
+      [2, 17, 9, 3, 64],
+      [0, 3, 2, 1, 4],
+      [4, 3, 4, 1, 33],
+    ];
+    for (const [batch, position, heads, kvHeads, headSize] of cases) {
+      const q = numbers(batch * heads * headSize, 1).map((v) => v * 3);
+      const cache = (position + batch) * kvHeads * headSize;
+      const shape = { batch, position, heads, kvHeads, headSize };
+      agree(backend, [q.slice(), q, numbers(cache, 2), numbers(cache, 3)], JSON.stringify(shape), (b, [o, a, k, v]) =>
+        b.attention(o, a, k, v, shape),
+      );
+    }
+  });
+}
+
+for (const backend of [reference, ...others]) {
+  test(`${titled(backend)} refuses shapes that do not fit, and says which operation, scheme and shapes`, () => {
+    const weight = backend.loadMatrix(quantize(schemes.get("q8_0"), numbers(64, 1), [2, 32]));
+    const [short, long] = [backend.allocate(3), backend.allocate(64)];
+    const named = (error: unknown) =>
+      error instanceof InputError &&
+      /q8_0 weight \[2, 32\]/.test(error.message) &&
+      /wanted/.test(error.details.why ?? "");
+    assert.throws(() => backend.matmul(long, short, weight, 1), named);
+    assert.throws(() => backend.matmul(short, long, weight, 2), named);
+    assert.throws(() => backend.embed(long, [2], weight), InputError);
+    assert.throws(() => backend.rmsNorm(short, long, long, 1, 1e-5), InputError);
+    assert.throws(() => long.view(60, 5), InputError);
+    assert.throws(() => backend.allocate(-1), InputError);
+    const shape = { batch: 1, position: 0, heads: 3, kvHeads: 2, headSize: 4 };
+    assert.throws(() => backend.attention(long, long, long, long, shape), InputError);
+    backend.freeMatrix(weight);
+  });
+}
