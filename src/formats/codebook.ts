@@ -62,7 +62,7 @@ export function encodeCodebook(format: CodebookFormat, value: number, options: E
   const [near, far] = value < 0 && values[high] <= 0 ? [high, high - 1] : [high - 1, high];
   const nu = fraction(value, values[near], values[far]);
   const rank = Math.abs(near - lowerBound(values, 0));
-  const up = roundsUp(options.rounding ?? "nearest-even", nu, rank % 2 === 1, far < near);
+  const up = roundsUp(options.rounding ?? "nearest-even", nu, rank % 2 === 1, far < near, options.random);
   return codes[up ? far : near];
 }
 

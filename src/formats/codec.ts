@@ -7,7 +7,8 @@ import { decodeCodebook, encodeCodebook } from "./codebook.js";
 import type { FormatKind, NumberFormat, Overflow } from "./format.js";
 import { decodeInteger, encodeInteger } from "./integer.js";
 import { decodeMinifloat, encodeMinifloat } from "./minifloat.js";
-import type { Rounding } from "./rounding.js";
+import { decodePosit, encodePosit } from "./posit.js";
+import type { RandomBits, Rounding } from "./rounding.js";
 
 export interface EncodeOptions {
   /** Default "nearest-even". */
@@ -16,6 +17,8 @@ export interface EncodeOptions {
   readonly overflow?: Overflow;
   /** What NaN becomes in a format that has none. Default "error": a NumericError. */
   readonly nan?: "error" | "zero" | "negative-zero" | "max";
+  /** The random numbers of stochastic roundings. */
+  readonly random?: RandomBits;
 }
 
 interface Codec<F> {
@@ -28,6 +31,7 @@ const CODECS: { readonly [K in FormatKind]: Codec<FormatOfKind<K>> } = {
   minifloat: { decode: decodeMinifloat, encode: encodeMinifloat },
   integer: { decode: decodeInteger, encode: encodeInteger },
   codebook: { decode: decodeCodebook, encode: encodeCodebook },
+  posit: { decode: decodePosit, encode: encodePosit },
 };
 
 const codecOf = (format: NumberFormat) => CODECS[format.kind] as Codec<NumberFormat>;

@@ -77,7 +77,14 @@ export interface CodebookFormat extends FormatCommon {
   readonly values: readonly number[];
 }
 
-export type NumberFormat = MinifloatFormat | IntegerFormat | CodebookFormat;
+/** Posits: tapered precision around 1 (posit.ts). At most 32 bits. */
+export interface PositFormat extends FormatCommon {
+  readonly kind: "posit";
+  /** es; 2 in the 2022 standard. */
+  readonly exponentBits: number;
+}
+
+export type NumberFormat = MinifloatFormat | IntegerFormat | CodebookFormat | PositFormat;
 export type FormatKind = NumberFormat["kind"];
 
 type MinifloatParts = Pick<
@@ -101,4 +108,11 @@ export function integer(parts: IntegerParts): IntegerFormat {
   const { bits, signed, offset } = parts;
   const low = offset !== undefined ? -offset : signed ? -(2 ** (bits - 1)) : 0;
   return { kind: "integer", min: low, max: low + 2 ** bits - 1, ...parts };
+}
+
+/** A codebook record of any list; its width is the least that fits, or `bits`. */
+export function codebook(
+  parts: Pick<CodebookFormat, "name" | "values" | "summary" | "source"> & Partial<CodebookFormat>,
+): CodebookFormat {
+  return { kind: "codebook", bits: Math.max(1, Math.ceil(Math.log2(parts.values.length))), ...parts };
 }

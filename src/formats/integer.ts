@@ -37,7 +37,7 @@ function roundToInteger(value: number, options: EncodeOptions): number {
   const a = Math.abs(value);
   if (!(a < 2 ** 53)) return value;
   const whole = Math.floor(a);
-  const up = roundsUp(options.rounding ?? "nearest-even", a - whole, whole % 2 === 1, value < 0);
+  const up = roundsUp(options.rounding ?? "nearest-even", a - whole, whole % 2 === 1, value < 0, options.random);
   const magnitude = up ? whole + 1 : whole;
   return value < 0 ? 0 - magnitude : magnitude;
 }

@@ -102,7 +102,7 @@ export function encodeMinifloat(format: MinifloatFormat, value: number, options:
   const rounding = options.rounding ?? "nearest-even";
   const overflow = options.overflow ?? format.overflow ?? DEFAULT_OVERFLOW[format.nonFinite];
   if (a === 0 && !layout.hasZero) return zeroWithoutZero(format, layout, overflow, options);
-  const magnitude = a === Infinity ? Infinity : a === 0 ? 0 : roundMagnitude(format, a, negative, rounding);
+  const magnitude = a === Infinity ? Infinity : a === 0 ? 0 : roundMagnitude(format, a, negative, options);
   const outOfRange =
     magnitude > layout.maxMagnitude ||
     (negative && layout.signBit === 0 && a > 0 && (magnitude > 0 || !layout.hasZero));
@@ -112,7 +112,7 @@ export function encodeMinifloat(format: MinifloatFormat, value: number, options:
 }
 
 /** The magnitude code after rounding, as if codes went on for ever. */
-function roundMagnitude(format: MinifloatFormat, a: number, negative: boolean, rounding: Rounding): number {
+function roundMagnitude(format: MinifloatFormat, a: number, negative: boolean, options: EncodeOptions): number {
   const { exponentBits, significandBits: m, bias, subnormals } = format;
   const normalFromZero = !subnormals && exponentBits > 0;
   const lowest = normalFromZero ? -bias : 1 - bias;
@@ -123,7 +123,8 @@ function roundMagnitude(format: MinifloatFormat, a: number, negative: boolean, r
   const significand = scaleByPower(a, m - exponent) || Number.MIN_VALUE;
   const whole = Math.floor(significand);
   const below = (exponent - lowest - Number(normalFromZero)) * 2 ** m + whole;
-  const up = roundsUp(rounding, significand - whole, below % 2 !== 0, negative);
+  const nu = significand - whole;
+  const up = roundsUp(options.rounding ?? "nearest-even", nu, below % 2 !== 0, negative, options.random);
   return up ? below + 1 : below;
 }
 

@@ -7,6 +7,7 @@ import { UnsupportedError } from "../errors.js";
 import { f32OfBits } from "./binary64.js";
 import { decode, type EncodeOptions, encode } from "./codec.js";
 import type { NumberFormat } from "./format.js";
+import { isDeterministic } from "./rounding.js";
 
 const tables = new WeakMap<NumberFormat, Float64Array>();
 const tablesF32 = new WeakMap<NumberFormat, Float32Array>();
@@ -49,7 +50,7 @@ export interface EncodeTable {
  */
 export function buildEncodeTable(format: NumberFormat, options: EncodeOptions): EncodeTable | undefined {
   // Wrapping is the one rule that is not monotone, so a cell's ends would not speak for its inside.
-  if (format.bits > 8 || options.overflow === "wrap") return undefined;
+  if (format.bits > 8 || options.overflow === "wrap" || !isDeterministic(options.rounding)) return undefined;
   const table = { low: new Uint8Array(65536), high: new Uint8Array(65536), threshold: new Uint32Array(65536) };
   const at = (cell: number, offset: number) => encode(format, f32OfBits(cell * 65536 + offset), options);
   for (let cell = 0; cell < 65536; cell++) {

@@ -8,7 +8,7 @@ import { arrayEncoder } from "../casts.js";
 import { f16 } from "../f16.js";
 import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
-import { maxFinite } from "../limits.js";
+import { maxFinite, minFinite } from "../limits.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
@@ -118,5 +118,5 @@ function parse(name: string, findFormat: (name: string) => NumberFormat | undefi
 /** Scaling by amax needs a value range with both signs; E8M0 and the like are scales themselves. */
 function canScale(format: NumberFormat): boolean {
   const largest = maxFinite(format);
-  return largest > 0 && exponentOf(largest) < 64 && (format.kind === "codebook" || format.signed);
+  return largest > 0 && exponentOf(largest) < 64 && minFinite(format) < 0;
 }

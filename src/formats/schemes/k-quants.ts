@@ -1,0 +1,231 @@
+/**
+ * The rules of GGUF's K-quants Q2_K, Q4_K and Q5_K (scale and minimum for each group, make_qkx2_quants) and Q3_K (scale
+ * only, make_q3_quants), operation for operation in f32 as ggml-quants.c's quantize_row_*_K_ref, so that the bytes agree
+ * with a build of ggml that does not contract to fused multiply-adds.
+ */
+import { f16 } from "../f16.js";
+import type { Codes } from "../packing.js";
+import type { SchemeRule } from "../scheme.js";
+import { decodeTable } from "../table.js";
+import { extremeOf, finiteEncoder } from "./groups.js";
+import { bySuperBlock, type GroupRange, nearestInt } from "./super-blocks.js";
+
+const { abs, fround: f, max, min, sqrt } = Math;
+/** Groups weaker than this count as zero (GROUP_MAX_EPS). */
+export const WEAK = f(1e-15);
+/** The sign bit of an f16 code: a minimum is subtracted in the file and added in a scheme. */
+const SIGN = 0x8000;
+
+export interface AffineSearch {
+  /** Elements of a group. */
+  readonly per: number;
+  /** Largest code. */
+  readonly levels: number;
+  /** Largest code of a scale or minimum. */
+  readonly scaleLevels: number;
+  /** Candidates for levels / range: levels + first + step * 0 .. levels + first + step * steps. */
+  readonly first: number;
+  readonly step: number;
+  readonly steps: number;
+  /** The error of a candidate: weighted sum of |difference|, or of its square. */
+  readonly error: "absolute" | "square";
+  /** The weight of x: |x|, or |x| plus the root mean square of the group. */
+  readonly weight: "magnitude" | "rms";
+}
+
+/** Scale and minimum by search for each group, then coded in `scaleLevels` steps, then codes by rounding. */
+export function affineRule(search: AffineSearch): SchemeRule {
+  const { per, levels, scaleLevels } = search;
+  return bySuperBlock(per, () => {
+    const scaleCode = finiteEncoder(f16, "super-block scale");
+    const f16Values = decodeTable(f16);
+    const [scales, minima] = [new Float32Array(256 / per), new Float32Array(256 / per)];
+    const searched = affineSearch(search);
+    return (block) => {
+      const { values, codes, groups } = block;
+      for (let g = 0; g < groups.length; g++) {
+        const found = searched(values, groups[g], codes);
+        scales[g] = found.scale;
+        minima[g] = found.minimum;
+      }
+      const coded = (of: Float32Array, to: Uint8Array) => {
+        const largest = largestOf(of, groups.length);
+        const inverse = largest > 0 ? f(scaleLevels / largest) : 0;
+        for (let g = 0; g < groups.length; g++) to[g] = max(0, min(scaleLevels, nearestInt(f(inverse * of[g]))));
+        return scaleCode(f(largest / scaleLevels));
+      };
+      block.superScale = coded(scales, block.scales);
+      block.superOffset = coded(minima, block.offsets) ^ SIGN;
+      const [d, m] = [f16Values[block.superScale], -f16Values[block.superOffset]];
+      for (const [g, { start, end, at }] of groups.entries()) {
+        const scale = f(d * block.scales[g]);
+        if (scale === 0) continue;
+        const minimum = f(m * block.offsets[g]);
+        for (let i = start; i < end; i++) {
+          codes[at + i - start] = max(0, min(levels, nearestInt(f(f(values[i] + minimum) / scale))));
+        }
+      }
+    };
+  });
+}
+
+function largestOf(values: Float32Array, count: number): number {
+  let largest = 0;
+  for (let g = 0; g < count; g++) if (values[g] > largest) largest = values[g];
+  return largest;
+}
+
+/**
+ * make_qkx2_quants: for each candidate range round, then fit scale and minimum (at most 0) by weighted least squares; the
+ * candidate of least error wins. Returns the scale and the minimum's magnitude; leaves the codes of the winner.
+ */
+function affineSearch({ per, levels, first, step, steps, error, weight }: AffineSearch) {
+  const weights = new Float32Array(per);
+  const trial = new Uint8Array(per);
+  const [rmin, rdelta] = [f(first), f(step)];
+  const difference = error === "absolute" ? abs : (d: number) => f(d * d);
+  const level = (x: number) => max(0, min(levels, nearestInt(x)));
+  return (x: Float32Array, { start, end, at }: GroupRange, codes: Codes) => {
+    const n = end - start;
+    const rms = weight === "rms" ? rmsOf(x, start, end) : 0;
+    let [low, high] = [x[start], x[start]];
+    let [sumW, sumX] = [0, 0];
+    for (let i = 0; i < n; i++) {
+      const v = x[start + i];
+      const w = f(rms + abs(v));
+      weights[i] = w;
+      if (v < low) low = v;
+      if (v > high) high = v;
+      sumW = f(sumW + w);
+      sumX = f(sumX + f(w * v));
+    }
+    if (low > 0) low = 0;
+    codes.fill(0, at, at + n);
+    if (high === low) return { scale: 0, minimum: 0 - low };
+    let inverse = f(levels / f(high - low));
+    let scale = f(1 / inverse);
+    let minimum = low;
+    let best = 0;
+    for (let i = 0; i < n; i++) {
+      const v = x[start + i];
+      const l = level(f(inverse * f(v - minimum)));
+      codes[at + i] = l;
+      best = f(best + f(weights[i] * difference(f(f(f(scale * l) + minimum) - v))));
+    }
+    for (let is = 0; is <= steps; is++) {
+      inverse = f(f(f(rmin + f(rdelta * is)) + levels) / f(high - minimum));
+      let [sumL, sumL2, sumXL] = [0, 0, 0];
+      for (let i = 0; i < n; i++) {
+        const v = x[start + i];
+        const l = level(f(inverse * f(v - minimum)));
+        trial[i] = l;
+        const wl = f(weights[i] * l);
+        sumL = f(sumL + wl);
+        sumL2 = f(sumL2 + f(wl * l));
+        sumXL = f(sumXL + f(wl * v));
+      }
+      const determinant = f(f(sumW * sumL2) - f(sumL * sumL));
+      if (!(determinant > 0)) continue;
+      let trialScale = f(f(f(sumW * sumXL) - f(sumX * sumL)) / determinant);
+      let trialMinimum = f(f(f(sumL2 * sumX) - f(sumL * sumXL)) / determinant);
+      if (trialMinimum > 0) {
+        trialMinimum = 0;
+        trialScale = f(sumXL / sumL2);
+      }
+      let sum = 0;
+      for (let i = 0; i < n; i++) {
+        const d = f(f(f(trialScale * trial[i]) + trialMinimum) - x[start + i]);
+        sum = f(sum + f(weights[i] * difference(d)));
+      }
+      if (!(sum < best)) continue;
+      for (let i = 0; i < n; i++) codes[at + i] = trial[i];
+      best = sum;
+      scale = trialScale;
+      minimum = trialMinimum;
+    }
+    return { scale, minimum: 0 - minimum };
+  };
+}
+
+function rmsOf(x: Float32Array, start: number, end: number): number {
+  let sum = 0;
+  for (let i = start; i < end; i++) sum = f(sum + f(x[i] * x[i]));
+  return f(sqrt(f(sum / (end - start))));
+}
+
+/** Q3_K: a signed scale for each group of `per`, codes from -half to half - 1. */
+export function symmetricRule(per: number, half: number): SchemeRule {
+  const level = (x: number) => max(-half, min(half - 1, nearestInt(x)));
+  return bySuperBlock(per, () => {
+    const scaleCode = finiteEncoder(f16, "super-block scale");
+    const f16Values = decodeTable(f16);
+    const scales = new Float32Array(256 / per);
+    return (block) => {
+      const { values, codes, groups } = block;
+      for (let g = 0; g < groups.length; g++) scales[g] = refinedScale(values, groups[g], codes, half, level);
+      const largest = extremeOf(scales, 0, groups.length);
+      const inverse = largest === 0 ? 0 : f(-32 / largest);
+      for (let g = 0; g < groups.length; g++) {
+        block.scales[g] = largest === 0 ? 0 : max(-32, min(31, nearestInt(f(inverse * scales[g])))) + 32;
+      }
+      block.superScale = largest === 0 ? 0 : scaleCode(f(1 / inverse));
+      const d = f16Values[block.superScale];
+      for (const [g, { start, end, at }] of groups.entries()) {
+        const scale = f(d * (block.scales[g] - 32));
+        if (scale === 0) continue;
+        for (let i = start; i < end; i++) codes[at + i - start] = level(f(values[i] / scale)) + half;
+      }
+    };
+  });
+}
+
+/**
+ * make_q3_quants: codes by rounding against the extreme element, then up to five passes that change one code at a time
+ * where that raises sum(w x l)^2 / sum(w l^2), w = x^2. Returns the least-squares scale; leaves the codes.
+ */
+function refinedScale(
+  x: Float32Array,
+  { start, end, at }: GroupRange,
+  codes: Codes,
+  half: number,
+  level: (x: number) => number,
+): number {
+  const extreme = extremeOf(x, start, end);
+  if (abs(extreme) < WEAK) {
+    codes.fill(0, at, at + end - start);
+    return 0;
+  }
+  const inverse = f(-half / extreme);
+  const levels = new Int8Array(end - start);
+  let [sumXL, sumL2] = [0, 0];
+  for (let i = 0; i < levels.length; i++) {
+    const v = x[start + i];
+    const w = f(v * v);
+    const l = level(f(inverse * v));
+    levels[i] = l;
+    sumXL = f(sumXL + f(f(w * v) * l));
+    sumL2 = f(sumL2 + f(f(w * l) * l));
+  }
+  for (let pass = 0; pass < 5; pass++) {
+    let changed = false;
+    for (let i = 0; i < levels.length; i++) {
+      const v = x[start + i];
+      const w = f(v * v);
+      const l = levels[i];
+      let restXL = f(sumXL - f(f(w * v) * l));
+      if (!(restXL > 0)) continue;
+      let restL2 = f(sumL2 - f(f(w * l) * l));
+      const other = level(f(f(v * restL2) / restXL));
+      if (other === l) continue;
+      restXL = f(restXL + f(f(w * v) * other));
+      restL2 = f(restL2 + f(f(w * other) * other));
+      if (!(restL2 > 0 && f(f(restXL * restXL) * sumL2) > f(f(sumXL * sumXL) * restL2))) continue;
+      levels[i] = other;
+      [sumXL, sumL2] = [restXL, restL2];
+      changed = true;
+    }
+    if (!changed) break;
+  }
+  for (let i = 0; i < levels.length; i++) codes[at + i] = levels[i] + half;
+  return sumL2 > 0 ? f(sumXL / sumL2) : 0;
+}
