@@ -7,7 +7,7 @@ import { klDivergence, logSumExp } from "./distribution.js";
 import { evaluate, liveReference, remember } from "./index.js";
 
 const golden = new URL("../../../src/models/golden/", import.meta.url);
-const ids = Array.from({ length: 120 }, (_, i) => (i * i * 7 + i) % 96);
+const ids = Array.from({ length: 200 }, (_, i) => (i * i * 7 + i) % 96);
 
 async function withDecoders<T>(names: readonly string[], use: (decoders: readonly Decoder[]) => T): Promise<T> {
   const backend = await createBackend("wasm");
