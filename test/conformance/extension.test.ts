@@ -69,7 +69,8 @@ test("a made-up format e3m1 and a block scheme on it take one file and one line 
   const family = bitloom("quantize", "demo", "--to", "e3m1-g64", "-o", "demo-g64");
   assert.ok(Math.abs(family.bitsPerWeight - 5.25) < 0.01, "the family ELEMENT-gG comes with the format");
 
-  const tested = run("--test", "dist/test/conformance/formats.test.js", "dist/test/conformance/schemes.test.js");
-  assert.match(tested, /e3m1/);
-  assert.match(tested, /fp5/);
+  const { schemes } = bitloom("schemes") as { schemes: { name: string }[] };
+  assert.ok(schemes.some(({ name }) => name === "fp5"));
+  // These walk the registries, so they meet the newcomers; `run` fails if one of them does.
+  run("--test", "dist/test/conformance/formats.test.js", "dist/test/conformance/schemes.test.js");
 });
