@@ -15,10 +15,9 @@ const [{ commands }, { EXIT_CODES }, { parserFor }, { documentSchema, errorSchem
 
 function helpOf(name) {
   let text = "";
-  const parser = parserFor(commands.entries, "");
-  const sub = name ? parser.commands.find((command) => command.name() === name) : parser;
-  sub.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => 80 });
-  sub.outputHelp();
+  const parser = parserFor(commands.entries, "", { choose() {}, print: (part) => (text += part) });
+  const command = name ? parser.commands.find((sub) => sub.name() === name) : parser;
+  command.configureOutput({ getOutHelpWidth: () => 80 }).outputHelp();
   return text.trimEnd();
 }
 

@@ -2,7 +2,6 @@
 import { availableParallelism } from "node:os";
 import { type Backend, type BackendInfo, backends } from "../kernels/index.js";
 import { type Model, openModel } from "../models/index.js";
-import type { Context } from "./command.js";
 import { modelPath } from "./model-path.js";
 import { integer, named } from "./option.js";
 import { closed, count, list, string } from "./schema.js";
@@ -22,25 +21,37 @@ interface EngineOptions {
   readonly backend: string;
 }
 
-/** What computed, for the record: a result can only be compared with one that says this too. */
+/** What computed, for the record: speeds compare only where this is the same. */
+export interface Engine {
+  readonly backend: string;
+  readonly threads: number;
+  readonly features: readonly string[];
+  /** What it had to do without. */
+  readonly fallbacks: readonly string[];
+}
+
 export const engineSchema = closed({
   backend: string(),
   threads: count(),
   features: list(string(), "features of the engine in use"),
+  fallbacks: list(string(), "what it had to do without, and the effect"),
 });
 
-export type Engine = { backend: string; threads: number; features: readonly string[] };
-export const engineOf = ({ name, threads, features }: BackendInfo): Engine => ({ backend: name, threads, features });
+export const engineOf = ({ name, ...info }: BackendInfo): Engine => ({ backend: name, ...info });
 
-/** Runs `work` with a backend and disposes of it; says what the backend had to do without. */
+/** "wasm, simd128, 2 threads". `bitloom doctor` and `--json` also say what is missing. */
+export function engineText({ backend, threads, features }: Engine): string {
+  const used = features.filter((feature) => feature !== "threads");
+  return [backend, ...used, `${threads} thread${threads === 1 ? "" : "s"}`].join(", ");
+}
+
+/** Runs `work` with a backend and disposes of it. */
 export async function withBackend<T>(
-  context: Context,
   { threads, backend }: EngineOptions,
   work: (backend: Backend) => Promise<T>,
 ): Promise<T> {
   const made = await backends.get(backend).create({ threads });
   try {
-    for (const fallback of made.info.fallbacks) context.warn(fallback);
     return await work(made);
   } finally {
     await made.dispose();

@@ -102,7 +102,7 @@ export function names<T extends Named>(
   initial: readonly string[],
 ): Option<readonly string[]> {
   const parse = (list: string) => list.split(",").map((name) => known.get(name.trim()).name);
-  return { flags, description, parse, default: initial, defaultText: initial.join(",") };
+  return { flags, description, parse, default: initial, defaultText: initial.join(", ") };
 }
 
 /** An option that may be given many times. */

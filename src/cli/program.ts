@@ -76,12 +76,15 @@ interface Chosen {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** The parser for all commands; `choose` is told what the command line says. */
-export function parserFor(
-  commands: readonly Command[],
-  version: string,
-  choose: (chosen: Chosen) => void = () => {},
-): Parser {
+interface Listener {
+  /** Told what the command line asks for. */
+  choose(chosen: Chosen): void;
+  /** Help or the version, to be printed. */
+  print(text: string): void;
+}
+
+/** The parser for all commands. */
+export function parserFor(commands: readonly Command[], version: string, { choose, print }: Listener): Parser {
   const parser = new Parser("bitloom")
     .description("Put a trained language model into fewer bits, and see what it cost.")
     .version(version, "-V, --version", "print the version")
@@ -90,7 +93,7 @@ export function parserFor(
     .configureHelp({ showGlobalOptions: true, subcommandTerm: (sub) => sub.name() })
     .addHelpText("after", footer)
     .exitOverride()
-    .configureOutput({ writeErr: () => {} });
+    .configureOutput({ writeOut: print, writeErr: () => {} });
   for (const option of GLOBAL_OPTIONS) parser.addOption(parserOption(option));
   for (const record of commands) {
     const sub = parser.command(record.name).summary(record.summary).helpOption("-h, --help", "print this help");
@@ -116,18 +119,21 @@ function usageError(error: CommanderError, argv: readonly string[], commands: re
   return new InputError(message.replaceAll("'", '"'), { try: advice });
 }
 
-/** What the command line asks for; undefined if it was for help or the version, which are printed. */
-function parse(argv: readonly string[], commands: readonly Command[], version: string): Chosen | undefined {
-  const found: Chosen[] = [];
+/** What the command line asks for: a command, or a text (help, the version). */
+function parse(argv: readonly string[], commands: readonly Command[], version: string): Chosen | string {
+  const chosen: Chosen[] = [];
+  const printed: string[] = [];
+  const parser = parserFor(commands, version, {
+    choose: (one) => chosen.push(one),
+    print: (text) => printed.push(text),
+  });
   try {
-    parserFor(commands, version, (chosen) => found.push(chosen)).parse(argv.length === 0 ? ["--help"] : argv, {
-      from: "user",
-    });
+    parser.parse(argv.length === 0 ? ["--help"] : argv, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode !== 0) throw usageError(error, argv, commands);
   }
-  return found[0];
+  return chosen[0] ?? printed.join("");
 }
 
 /** Settings hold for errors in the command line too, so they are read before it is understood. */
@@ -137,8 +143,13 @@ function settingsOf(argv: readonly string[]): Settings {
   return { json: given("--json"), quiet: given("-q", "--quiet"), progress: !given("--no-progress") };
 }
 
-function contextOf(settings: Settings): Context {
-  const { stdout, stderr } = process;
+/** Where a command writes: the process's own streams, or a test's. */
+export interface Streams {
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+}
+
+function contextOf(settings: Settings, { stdout, stderr }: Streams): Context {
   const style = styleFor(stderr);
   return {
     style: styleFor(stdout),
@@ -166,24 +177,30 @@ async function runCommand({ command, args, options }: Chosen, context: Context):
 }
 
 /** Runs one command line and returns its exit code. */
-export async function runCli(argv: readonly string[], commands: readonly Command[], version: string): Promise<number> {
+export async function runCli(
+  argv: readonly string[],
+  commands: readonly Command[],
+  version: string,
+  streams: Streams = process,
+): Promise<number> {
   const settings = settingsOf(argv);
-  const context = contextOf(settings);
+  const context = contextOf(settings, streams);
   const complain = (error: unknown) => {
     const failure = failureOf(error);
-    process.stderr.write(failureText(failure, styleFor(process.stderr)));
-    if (process.env.BITLOOM_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    streams.stderr.write(failureText(failure, styleFor(streams.stderr)));
+    if (process.env.BITLOOM_DEBUG && error instanceof Error) streams.stderr.write(`${error.stack}\n`);
     return failure;
   };
   try {
-    const chosen = parse(argv, commands, version);
-    const verdict = chosen && (await runCommand(chosen, context));
+    const parsed = parse(argv, commands, version);
+    if (typeof parsed === "string") await context.write(parsed);
+    const verdict = typeof parsed === "string" ? undefined : await runCommand(parsed, context);
     return verdict ? complain(verdict).exitCode : EXIT.ok;
   } catch (error) {
     context.progress.stop();
     const failure = complain(error);
     // If standard output itself is what failed, standard error has said so.
-    if (settings.json && process.stdout.writable) await context.write(failureJson(failure));
+    if (settings.json && streams.stdout.writable) await context.write(failureJson(failure));
     return failure.exitCode;
   }
 }

@@ -3,10 +3,9 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
-import type { BackendInfo } from "../../kernels/index.js";
 import { command } from "../command.js";
 import { type Comparison, compareSchemes } from "../comparison.js";
-import { ENGINE_OPTIONS, type Engine, engineOf, engineSchema, withBackend } from "../engine.js";
+import { ENGINE_OPTIONS, type Engine, engineOf, engineSchema, engineText, withBackend } from "../engine.js";
 import { DEMO_FOLDER, DEMO_TEXT, readText } from "../model-path.js";
 import { duration, grouped, percent, signed, significant } from "../numbers.js";
 import { integer, names, textOr } from "../option.js";
@@ -85,7 +84,7 @@ async function writeWhole(path: string, content: string): Promise<void> {
   await rename(`${path}.partial`, path);
 }
 
-function factsOf(result: DemoResult, { name, threads, features }: BackendInfo): (readonly [string, string])[] {
+function factsOf(result: DemoResult): (readonly [string, string])[] {
   const { original } = result;
   return [
     ["model", `${result.model}, ${grouped(original.bytes)} bytes as ${original.scheme}`],
@@ -93,10 +92,7 @@ function factsOf(result: DemoResult, { name, threads, features }: BackendInfo): 
     ["differences", "paired token by token; 95 % intervals from means over blocks of 64 tokens"],
     ["bits per weight", "tensor data counted from the file, scales and offsets included"],
     ["tokens per second", "while evaluating, in batches"],
-    [
-      "engine",
-      `${[name, ...features].join(" ")}, ${threads} thread${threads === 1 ? "" : "s"}, Node ${process.version}`,
-    ],
+    ["engine", `${engineText(result.engine)}, Node ${process.version}`],
   ];
 }
 
@@ -134,11 +130,9 @@ function comparisonTable({ original, rows }: Comparison, style: Style): string {
 
 function render(result: DemoResult, style: Style): string {
   const about = `${grouped(result.tokens)} tokens of held-out text; differences in nats per token, paired with ${result.original.scheme}.`;
-  const { backend, features, threads } = result.engine;
-  const engine = `${[backend, ...features].join(" ")}, ${threads} thread${threads === 1 ? "" : "s"}, ${duration(result.seconds)}`;
   return [
     comparisonTable(result, style),
-    `${about}\n${engine}`,
+    `${about}\n${engineText(result.engine)}; ${duration(result.seconds)} in all.`,
     verdict(result),
     `${style.bold("report")}  ${printable(result.report)}\n`,
   ]
@@ -168,7 +162,7 @@ export const demo = command({
     const begin = performance.now();
     await mkdir(folder, { recursive: true });
     const text = await readText(DEMO_TEXT);
-    return withBackend(context, engine, async (backend) => {
+    return withBackend(engine, async (backend) => {
       const settings = { input: DEMO_FOLDER, schemes: to, folder, text, window: WINDOW, tokens, prompt: PROMPT };
       const comparison = await compareSchemes(context, backend, settings);
       const result: DemoResult = {
@@ -182,7 +176,7 @@ export const demo = command({
         report: join(folder, "report.html"),
       };
       const title = `The demo model in ${to.length} scheme${to.length === 1 ? "" : "s"}`;
-      await writeWhole(result.report, reportPage({ title, facts: factsOf(result, backend.info), ...result }));
+      await writeWhole(result.report, reportPage({ title, facts: factsOf(result), ...result }));
       const document = { schema: schemaName("demo"), ...result };
       await writeWhole(join(folder, "report.json"), `${JSON.stringify(document, null, 2)}\n`);
       return result;

@@ -1,10 +1,10 @@
 import type { Tokenizer } from "../../checkpoints/index.js";
-import { NumericError } from "../../errors.js";
+import { InputError, NumericError } from "../../errors.js";
 import { assertSameVocabulary, type Evaluation, evaluate, liveReference } from "../../evaluate/index.js";
 import type { Backend } from "../../kernels/index.js";
 import type { Model } from "../../models/index.js";
 import { type Context, command } from "../command.js";
-import { ENGINE_OPTIONS, type Engine, engineOf, engineSchema, withBackend, withModel } from "../engine.js";
+import { ENGINE_OPTIONS, type Engine, engineOf, engineSchema, engineText, withBackend, withModel } from "../engine.js";
 import { MODEL, readText } from "../model-path.js";
 import { byteSize, duration, grouped, percent, signed, significant } from "../numbers.js";
 import { decimal, integer, requiredText, text } from "../option.js";
@@ -138,9 +138,8 @@ function render(result: Result): string {
       ["same top token", percent(top1Agreement)],
     );
   }
-  const { backend, threads, features } = result.engine;
   rows.push(["speed", `${significant(result.tokensPerSecond, 3)} tokens per second, ${duration(result.seconds)}`]);
-  rows.push(["engine", `${[backend, ...features].join(" ")}, ${threads} thread${threads === 1 ? "" : "s"}`]);
+  rows.push(["engine", engineText(result.engine)]);
   return pairs(rows);
 }
 
@@ -160,14 +159,15 @@ export const evalCommand = command({
   ],
   output,
   async run(context, [model], { text: file, threads, backend, ...job }): Promise<Result> {
+    if (job.maxKl !== undefined && job.against === undefined) {
+      throw new InputError("--max-kl needs --against", { why: "KL is measured from a base model" });
+    }
     const content = await readText(file);
-    return withBackend(context, { threads, backend }, (made) => run(context, model, { ...job, content }, made));
+    return withBackend({ threads, backend }, (made) => run(context, model, { ...job, content }, made));
   },
   render,
-  verdict({ kl }, { maxKl, against }) {
-    if (maxKl === undefined) return undefined;
-    if (against === undefined || kl === undefined) throw new Error("--max-kl was let through without --against");
-    if (kl <= maxKl) return undefined;
+  verdict({ kl }, { maxKl }) {
+    if (maxKl === undefined || kl === undefined || kl <= maxKl) return undefined;
     return new NumericError("the model misses the quality limit", {
       where: "--max-kl",
       why: `KL is ${significant(kl, 4)}, wanted at most ${maxKl} nats per token`,

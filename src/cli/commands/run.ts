@@ -87,7 +87,7 @@ export const run = command({
   ],
   output,
   async run(context, [path], chosen): Promise<Generated> {
-    const result = await withBackend(context, chosen, (backend) =>
+    const result = await withBackend(chosen, (backend) =>
       withModel(backend, path, (model) => {
         context.note(chosen.prompt);
         return stream(context, model, chosen);

@@ -48,7 +48,10 @@ function candidates(x: number, y: number): PlacedLabel[] {
   return places;
 }
 
-type Point = { readonly x: number; readonly y: number };
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+}
 
 /** Small boxes along a polyline, which labels keep off. */
 function boxesAlong(line: readonly Point[]): Box[] {
@@ -65,12 +68,12 @@ function boxesAlong(line: readonly Point[]): Box[] {
 }
 
 /**
- * One place for each point, taken in order: the first candidate that covers least of the points, the line and the
- * labels that are there already and stays inside the area.
+ * One place for each point, taken in order: the first candidate that covers least of the points, the lines and
+ * the labels that are there already and stays inside the area.
  */
 export function placeLabels(
   points: readonly (Point & { readonly text: string })[],
-  line: readonly Point[],
+  lines: readonly (readonly Point[])[],
   area: Box,
 ): PlacedLabel[] {
   const taken: Box[] = points.map(({ x, y }) => ({
@@ -79,7 +82,7 @@ export function placeLabels(
     width: 2 * RADIUS,
     height: 2 * RADIUS,
   }));
-  taken.push(...boxesAlong(line));
+  taken.push(...lines.flatMap(boxesAlong));
   return points.map(({ x, y, text }) => {
     const cost = (place: PlacedLabel) => {
       const box = boxOf(place, text);

@@ -3,13 +3,15 @@ import { scaleSymlog } from "d3-scale";
 import { byteSize, significant } from "../numbers.js";
 import { type Area, type Axis, drawAxes, type Scale, scaleOf } from "./axes.js";
 import type { ComparedScheme } from "./data.js";
-import { placeLabels } from "./labels.js";
+import { type Point, placeLabels } from "./labels.js";
 import { paretoFront } from "./pareto.js";
-import { element, label, path } from "./svg.js";
+import { element, escapeText, label, path } from "./svg.js";
 
 const AREA: Area = { width: 560, height: 400, top: 40, right: 24, bottom: 48, left: 68 };
 const X_RANGE = [AREA.left, AREA.width - AREA.right] as const;
 const Y_RANGE = [AREA.height - AREA.bottom, AREA.top] as const;
+
+const PLOT = { x: AREA.left, y: AREA.top, width: X_RANGE[1] - X_RANGE[0], height: Y_RANGE[0] - Y_RANGE[1] };
 
 interface Measure {
   readonly title: string;
@@ -47,22 +49,15 @@ function tooltip(row: ComparedScheme): string {
 }
 
 function draw(rows: readonly ComparedScheme[], x: Axis, measure: Measure): string {
-  const { value, axis: y } = measure;
-  const points = ranked(rows).map((row) => ({ row, x: x.scale(row.bytes), y: y.scale(value(row)), text: row.scheme }));
+  const { value, interval, axis: y } = measure;
+  const at = (row: ComparedScheme, height: number): Point => ({ x: x.scale(row.bytes), y: y.scale(height) });
+  const points = ranked(rows).map((row) => ({ row, ...at(row, value(row)), text: row.scheme }));
   const front = paretoFront(rows, (row) => row.bytes, value);
-  const line = front.map((row) => ({ x: x.scale(row.bytes), y: y.scale(value(row)) }));
-  const labels = placeLabels(points, line, {
-    x: AREA.left,
-    y: AREA.top,
-    width: X_RANGE[1] - X_RANGE[0],
-    height: Y_RANGE[0] - Y_RANGE[1],
-  });
-  const bars = points.map(({ row, x: at }) => {
-    if (!measure.interval) return "";
-    const [from, to] = y.scale.domain();
-    const [low, high] = measure.interval(row).map((bound) => y.scale(Math.min(to, Math.max(from, bound))));
-    return element("line", { class: "interval", x1: at, x2: at, y1: low, y2: high });
-  });
+  const line = front.map((row) => at(row, value(row)));
+  const [from, to] = y.scale.domain();
+  const inside = (height: number) => Math.min(to, Math.max(from, height));
+  const bars = interval ? rows.map((row) => interval(row).map((bound) => at(row, inside(bound)))) : [];
+  const labels = placeLabels(points, [line, ...bars], PLOT);
   const names = points.map(({ row }, i) =>
     label(labels[i].x, labels[i].y, row.scheme, {
       class: front.includes(row) ? "name front" : "name",
@@ -70,17 +65,19 @@ function draw(rows: readonly ComparedScheme[], x: Axis, measure: Measure): strin
     }),
   );
   const dots = points.map(({ row, x: cx, y: cy }) =>
-    element("circle", { class: `dot ${row.kind}`, cx, cy, r: 5 }, element("title", {}, tooltip(row))),
+    element("circle", { class: `dot ${row.kind}`, cx, cy, r: 5 }, element("title", {}, escapeText(tooltip(row)))),
   );
+  const polyline = (through: readonly Point[], name: string) =>
+    path(
+      through.map((point) => [point.x, point.y]),
+      { class: name },
+    );
   return element(
     "svg",
     { viewBox: `0 0 ${AREA.width} ${AREA.height}`, role: "img", "aria-label": measure.title },
     drawAxes(AREA, x, y),
-    path(
-      line.map((point) => [point.x, point.y]),
-      { class: "front" },
-    ),
-    ...bars,
+    polyline(line, "front"),
+    ...bars.map((bar) => polyline(bar, "interval")),
     ...names,
     ...dots,
   );

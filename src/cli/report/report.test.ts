@@ -55,7 +55,7 @@ test("ticks of file sizes are round in binary", () => {
 
 test("labels of points that lie apart do not cover each other", () => {
   const points = [0, 1, 2, 3].map((i) => ({ x: 100 + 40 * i, y: 100 + 30 * i, text: "int4-g32" }));
-  const places = placeLabels(points, points, { x: 0, y: 0, width: 400, height: 400 });
+  const places = placeLabels(points, [points], { x: 0, y: 0, width: 400, height: 400 });
   const boxes = places.map(({ anchor, x, y }) => {
     const start = x - { start: 0, middle: 25, end: 50 }[anchor];
     return { left: start, right: start + 50, top: y - 10, bottom: y + 2 };

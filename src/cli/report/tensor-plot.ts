@@ -3,7 +3,7 @@ import type { QuantizedTensor } from "../../quantize/index.js";
 import { significant } from "../numbers.js";
 import { type Area, drawAxes, scaleOf } from "./axes.js";
 import type { ComparedScheme } from "./data.js";
-import { element, label } from "./svg.js";
+import { element, escapeText, label } from "./svg.js";
 
 const ROW_HEIGHT = 30;
 const SPREAD = 9;
@@ -21,7 +21,7 @@ function marks(row: ComparedScheme, at: (value: number) => number, y: number): s
   const tensors = changed(row);
   return tensors.map((tensor, i) => {
     const offset = tensors.length > 1 ? SPREAD * ((2 * i) / (tensors.length - 1) - 1) : 0;
-    const title = element("title", {}, tooltip(row, tensor));
+    const title = element("title", {}, escapeText(tooltip(row, tensor)));
     return element(
       "circle",
       { class: `mark ${partOf(tensor.name)}`, cx: at(tensor.relativeMse), cy: y + offset, r: 3 },
@@ -35,7 +35,8 @@ const tooltip = (row: ComparedScheme, tensor: QuantizedTensor) =>
 
 export function tensorPlot(rows: readonly ComparedScheme[]): string {
   const shown = [...rows].filter((row) => changed(row).length > 0).sort((a, b) => meanError(a) - meanError(b));
-  const area: Area = { width: 1120, height: 76 + ROW_HEIGHT * shown.length, top: 24, right: 24, bottom: 48, left: 104 };
+  const left = 24 + 8 * Math.max(...shown.map((row) => row.scheme.length), 4);
+  const area: Area = { width: 1120, height: 76 + ROW_HEIGHT * shown.length, top: 24, right: 24, bottom: 48, left };
   const errors = shown.flatMap((row) => changed(row).map((tensor) => tensor.relativeMse));
   const x = scaleOf("log", errors, [area.left, area.width - area.right]);
   const y = scaleOf("linear", [0, 1], [0, 1]);

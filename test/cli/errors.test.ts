@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { bitloom, MAIN, ROOT, spawnBitloom, temporaryFolder, withoutDemo } from "./bitloom.js";
+
+const folder = temporaryFolder();
+const text = join(folder, "text.txt");
+writeFileSync(text, "Call me Ishmael. ".repeat(40));
+
+/** Command lines that make no sense, and what their message must hold. */
+const WRONG_USAGE: readonly (readonly [string, readonly string[], RegExp])[] = [
+  ["an unknown command", ["quantise", "demo"], /unknown command "quantise"\n +try: did you mean "quantize"\?/],
+  ["an unknown command after help", ["help", "nope"], /unknown command "nope"\n +try: one of: inspect, /],
+  ["an unknown option", ["inspect", "demo", "--jsn"], /unknown option "--jsn"\n +try: did you mean --json\?/],
+  ["a missing argument", ["inspect"], /missing required argument "FILE_OR_DIR"\n +try: bitloom inspect --help/],
+  ["an argument too many", ["doctor", "x"], /too many arguments/],
+  ["a missing option", ["quantize", "demo", "--to", "q4_0"], /-o, --output <path> must be given/],
+  ["an option without its value", ["run", "demo", "--prompt"], /argument missing/],
+  [
+    "an unknown scheme",
+    ["quantize", "demo", "--to", "q4_9", "-o", "x"],
+    /unknown scheme "q4_9"\n +try: did you mean .*"q4_0"/,
+  ],
+  ["a number out of range", ["run", "demo", "-p", "x", "--tokens", "0"], /got "0", wanted an integer of at least 1/],
+  [
+    "a word for a number",
+    ["run", "demo", "-p", "x", "--temperature", "hot"],
+    /got "hot", wanted a number of at least 0/,
+  ],
+  ["an unknown backend", ["run", "demo", "-p", "x", "--backend", "cuda"], /unknown backend "cuda"/],
+  ["--max-kl without a base", ["eval", "demo", "--text", text, "--max-kl", "1"], /--max-kl needs --against/],
+];
+
+for (const [what, args, message] of WRONG_USAGE) {
+  test(`${what} ends with 2 and says what is wrong, before any model is opened`, async () => {
+    const { code, stdout, stderr } = await bitloom(args);
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, "");
+    assert.match(stderr, /^error: /);
+    assert.match(stderr, message);
+  });
+}
+
+test("a model that is not there ends with 3 for every verb that reads one", async () => {
+  const missing = join(folder, "missing.gguf");
+  const lines = [
+    ["inspect", missing],
+    ["quantize", missing, "--to", "q4_0", "-o", join(folder, "out.gguf")],
+    ["eval", missing, "--text", text],
+    ["run", missing, "--prompt", "x"],
+    ["tokenize", missing, "--text", text],
+  ];
+  for (const args of lines) {
+    const { code, stdout, stderr } = await bitloom(args);
+    assert.equal(code, 3, stderr);
+    assert.equal(stdout, "");
+    assert.match(stderr, /missing\.gguf/);
+    assert.match(stderr, /no such file or folder/);
+  }
+});
+
+test("a text that is not there ends with 3, one that is not UTF-8 with 2", { skip: withoutDemo }, async () => {
+  const missing = await bitloom(["tokenize", "demo", "--text", join(folder, "missing.txt")]);
+  assert.equal(missing.code, 3, missing.stderr);
+  const binary = join(folder, "binary.txt");
+  writeFileSync(binary, Uint8Array.of(0x41, 0xff, 0x41));
+  const wrong = await bitloom(["tokenize", "demo", "--text", binary]);
+  assert.equal(wrong.code, 2, wrong.stderr);
+  assert.match(wrong.stderr, /not UTF-8/);
+});
+
+test("a file that is no model ends with 3 and names the file", async () => {
+  for (const name of ["model.gguf", "model.safetensors"]) {
+    const path = join(folder, name);
+    writeFileSync(path, "this is no model");
+    const { code, stderr } = await bitloom(["inspect", path]);
+    assert.equal(code, 3, stderr);
+    assert.ok(stderr.includes(name), stderr);
+  }
+});
+
+test("a scheme that the container cannot hold ends with 4 and leaves nothing", { skip: withoutDemo }, async () => {
+  const out = temporaryFolder();
+  const { code, stderr } = await bitloom(["quantize", "demo", "--to", "int3-g32", "-o", join(out, "x.gguf")]);
+  assert.equal(code, 4, stderr);
+  assert.match(stderr, /why: .*\n +try: /);
+  assert.deepEqual(readdirSync(out), []);
+});
+
+test("an output that cannot be written ends with 6", { skip: withoutDemo }, async () => {
+  const { code, stderr } = await bitloom(["quantize", "demo", "--to", "q4_0", "-o", join(text, "x.gguf")]);
+  assert.equal(code, 6, stderr);
+});
+
+test("standard output on a full device ends with 6", {
+  skip: existsSync("/dev/full") ? false : "no /dev/full",
+}, async () => {
+  const { status, stderr } = spawnSync("sh", ["-c", `"$0" "$1" schemes > /dev/full`, process.execPath, MAIN], {
+    encoding: "utf8",
+  });
+  assert.equal(status, 6, stderr);
+  assert.match(stderr, /ENOSPC/);
+});
+
+test("an output that is the input is refused with 2, and the input stays as it is", { skip: withoutDemo }, async () => {
+  const model = join(folder, "same.gguf");
+  const made = await bitloom(["quantize", "demo", "--to", "q8_0", "-o", model]);
+  assert.equal(made.code, 0, made.stderr);
+  const before = await bitloom(["inspect", model, "--json"]);
+  const { code, stderr } = await bitloom(["quantize", model, "--to", "q4_0", "-o", join(folder, ".", "same.gguf")]);
+  assert.equal(code, 2, stderr);
+  assert.match(stderr, /would overwrite the input/);
+  assert.equal((await bitloom(["inspect", model, "--json"])).stdout, before.stdout);
+  const folderOut = await bitloom(["quantize", "demo", "--to", "q4_0", "-o", join(ROOT, "demo")]);
+  assert.equal(folderOut.code, 2, folderOut.stderr);
+});
+
+test("with --json the error is the one document on standard output, and standard error says it too", async () => {
+  const { code, stdout, stderr } = await bitloom(["quantize", "demo", "--to", "q4_9", "-o", "x", "--json"]);
+  assert.equal(code, 2);
+  const document = JSON.parse(stdout);
+  assert.deepEqual(
+    [document.schema, document.error, document.message, document.exitCode],
+    ["bitloom.error/1", "InputError", 'unknown scheme "q4_9"', 2],
+  );
+  assert.match(stderr, /unknown scheme/);
+});
+
+test("the stack of an error is shown with BITLOOM_DEBUG only", async () => {
+  const plain = await spawnBitloom(["quantise"]);
+  assert.doesNotMatch(plain.stderr, /\n +at /);
+  const debug = await spawnBitloom(["quantise"], { env: { BITLOOM_DEBUG: "1" } });
+  assert.match(debug.stderr, /\n +at /);
+});

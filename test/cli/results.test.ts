@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { bitloom, ROOT, spawnBitloom, temporaryFolder, withoutDemo } from "./bitloom.js";
+
+const ajv = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true });
+const folder = temporaryFolder();
+const text = join(folder, "text.txt");
+writeFileSync(text, readFileSync(join(ROOT, withoutDemo ? "README.md" : "demo/held-out.txt"), "utf8").slice(0, 1200));
+
+interface Sized {
+  readonly bytes: number;
+  readonly bitsPerWeight: number;
+  readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
+}
+interface Evaluated {
+  readonly tokens: number;
+  readonly nll: number;
+  readonly nllCi95: readonly number[];
+  readonly perplexity: number;
+  readonly kl: number;
+  readonly top1Agreement: number;
+}
+interface Generated {
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+}
+
+/** Runs with --json; standard output must be one document of the command's schema and nothing else. */
+async function document<T>(args: readonly string[]): Promise<T> {
+  const { code, stdout, stderr } = await bitloom([...args, "--json", "--quiet"]);
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, "");
+  const parsed = JSON.parse(stdout) as T & { schema: string };
+  const validate = ajv.compile(JSON.parse(readFileSync(join(ROOT, "docs", "schemas", `${args[0]}.json`), "utf8")));
+  const valid: boolean = validate(parsed);
+  assert.ok(valid, JSON.stringify(validate.errors?.slice(0, 3)));
+  assert.equal(parsed.schema, `bitloom.${args[0]}/1`);
+  return parsed;
+}
+
+test("errors follow their schema too", async () => {
+  const { stdout } = await bitloom(["quantise", "--json"]);
+  const validate = ajv.compile(JSON.parse(readFileSync(join(ROOT, "docs", "schemas", "error.json"), "utf8")));
+  assert.ok(validate(JSON.parse(stdout)), JSON.stringify(validate.errors));
+});
+
+test("schemes and doctor print one document that their schema admits", async () => {
+  const { schemes } = await document<{ schemes: { name: string; bitsPerWeight: number }[] }>(["schemes"]);
+  const bits = Object.fromEntries(schemes.map((one) => [one.name, one.bitsPerWeight]));
+  assert.deepEqual([bits.q4_0, bits.q8_0, bits.mxfp4], [4.5, 8.5, 4.25]);
+  const { backends } = await document<{ backends: { works: boolean }[] }>(["doctor"]);
+  assert.ok(backends.every((backend) => backend.works));
+});
+
+test("inspect, quantize, eval, run and tokenize print one document that their schema admits", {
+  skip: withoutDemo,
+}, async () => {
+  const output = join(folder, "q4_0.gguf");
+  const quantized = await document<Sized>(["quantize", "demo", "--to", "q4_0", "-o", output]);
+  const inspected = await document<Sized>(["inspect", output]);
+  assert.equal(quantized.bytes, inspected.bytes);
+  assert.equal(quantized.bitsPerWeight, inspected.bitsPerWeight);
+  assert.deepEqual(
+    quantized.tensors.map((one) => [one.name, one.bytes]),
+    inspected.tensors.map((one) => [one.name, one.bytes]),
+  );
+  const evaluated = await document<Evaluated>(["eval", output, "--text", text, "--against", "demo", "--tokens", "200"]);
+  assert.equal(evaluated.tokens, 200);
+  assert.ok(Math.abs(Math.exp(evaluated.nll) - evaluated.perplexity) < 1e-9 * evaluated.perplexity);
+  assert.ok(evaluated.kl > 0 && evaluated.top1Agreement <= 1);
+  const generated = await document<Generated>(["run", output, "--prompt", "Call me", "--tokens", "12"]);
+  assert.ok(generated.tokenIds.length <= 12);
+  const { ids, count } = await document<{ ids: number[]; count: number }>(["tokenize", "demo", "--text", text]);
+  assert.equal(ids.length, count);
+});
+
+test("a dry run tells the exact sizes and writes nothing", { skip: withoutDemo }, async () => {
+  const out = temporaryFolder();
+  const path = join(out, "x.gguf");
+  const planned = await document<Sized>(["quantize", "demo", "--to", "q5_1", "-o", path, "--dry-run"]);
+  assert.deepEqual(readdirSync(out), []);
+  const written = await document<Sized>(["quantize", "demo", "--to", "q5_1", "-o", path]);
+  const bytes = (result: Sized) => result.tensors.map((one) => one.bytes);
+  assert.deepEqual(bytes(planned), bytes(written));
+  assert.equal(planned.bitsPerWeight, written.bitsPerWeight);
+});
+
+test("the same seed gives the same text, and the text of --json is the text that is printed", {
+  skip: withoutDemo,
+}, async () => {
+  const args = ["run", "demo", "--prompt", "The sea", "--tokens", "16", "--seed", "5"];
+  const [plain, again, json, other] = await Promise.all([
+    bitloom(args),
+    bitloom([...args, "--threads", "1"]),
+    document<Generated>(args),
+    document<Generated>([...args, "--seed", "6"]),
+  ]);
+  assert.equal(plain.stdout, again.stdout);
+  assert.equal(plain.stdout, `${json.text}\n`);
+  assert.equal(plain.stderr, "");
+  assert.notEqual(json.text, other.text);
+});
+
+test("text goes to ids and back without a changed byte, as numbers or as JSON", { skip: withoutDemo }, async () => {
+  const original = readFileSync(text, "utf8");
+  const plain = await bitloom(["tokenize", "demo", "--text", text]);
+  const json = await spawnBitloom(["tokenize", "demo", "--text", "-", "--json"], { input: original });
+  for (const input of [plain.stdout, json.stdout]) {
+    const back = await spawnBitloom(["tokenize", "demo", "--decode", "--text", "-"], { input });
+    assert.equal(back.code, 0, back.stderr);
+    assert.equal(back.stdout, original);
+  }
+});
+
+test("an id that the vocabulary has not is refused with its place", { skip: withoutDemo }, async () => {
+  const { code, stderr } = await spawnBitloom(["tokenize", "demo", "--decode", "--text", "-"], {
+    input: "1 2 99999999",
+  });
+  assert.equal(code, 2);
+  assert.match(stderr, /number 3/);
+});
+
+test("a missed --max-kl prints the result and ends with 5; a met one ends with 0", { skip: withoutDemo }, async () => {
+  const model = join(folder, "int2");
+  assert.equal((await bitloom(["quantize", "demo", "--to", "int2-g32-asym", "-o", model])).code, 0);
+  const args = ["eval", model, "--text", text, "--against", "demo", "--tokens", "128", "--json"];
+  const missed = await bitloom([...args, "--max-kl", "0.001"]);
+  assert.equal(missed.code, 5, missed.stderr);
+  assert.equal(JSON.parse(missed.stdout).schema, "bitloom.eval/1");
+  assert.match(missed.stderr, /misses the quality limit/);
+  assert.equal((await bitloom([...args, "--max-kl", "100"])).code, 0);
+});
+
+test("quality does not depend on the number of threads: every digit is the same on one thread and two", {
+  skip: withoutDemo,
+}, async () => {
+  const args = ["eval", "demo", "--text", text, "--tokens", "130"];
+  const [one, two] = await Promise.all([
+    document<Evaluated>([...args, "--threads", "1"]),
+    document<Evaluated>([...args, "--threads", "2"]),
+  ]);
+  assert.deepEqual([one.nll, one.nllCi95], [two.nll, two.nllCi95]);
+});
+
+test("standard output off a terminal holds no escape sequence, and a bar is drawn nowhere", {
+  skip: withoutDemo,
+}, async () => {
+  const results = await Promise.all([
+    spawnBitloom(["eval", "demo", "--text", text, "--tokens", "64"]),
+    spawnBitloom(["inspect", "nope"]),
+  ]);
+  for (const { stdout, stderr } of results) assert.ok(!`${stdout}${stderr}`.includes("\x1b"));
+});
+
+test("the demo writes the models, a report and its numbers", { skip: withoutDemo }, async () => {
+  const out = join(folder, "out");
+  const result = await document<{ rows: { kl: number; bytes: number }[]; report: string }>([
+    "demo",
+    "--to",
+    "q8_0,int3-g32",
+    "--tokens",
+    "128",
+    "-o",
+    out,
+  ]);
+  assert.deepEqual(readdirSync(out).sort(), ["int3-g32", "q8_0.gguf", "report.html", "report.json"]);
+  assert.deepEqual(JSON.parse(readFileSync(join(out, "report.json"), "utf8")), result);
+  const [q8, int3] = result.rows;
+  assert.ok(q8.kl < int3.kl && q8.bytes > int3.bytes);
+  assert.ok(existsSync(result.report));
+});
