@@ -1,194 +1,117 @@
 /**
- * How GGUF interleaves codes and scales. A block is a struct: its fields stand one after another in the file, and each
- * field belongs to one plane of the packed tensor. Every field of every type fills whole bytes of its plane for each
- * block, and a row is a whole number of blocks, so block b of a tensor owns the bytes from b * size of every plane.
- *
- * Codes themselves are the same in both; planes hold them in order, GGUF spreads them: the second half of a block in the
- * high nibbles, fifth and sixth bits apart.
+ * The blocks of GGUF's tensor types, field by field.
  * Source: ggml src/ggml-common.h (structs) and src/ggml-quants.c (`dequantize_row_*`).
  */
-import { packCodes, unpackCodes } from "../../formats/packing.js";
-import type { PlaneName, Planes } from "../../formats/scheme.js";
+import { bitPlaces, negatedHalf, nibbles, pieces, same, struct } from "./blocks.js";
 
-/** Moves whole tensors between the file's blocks and planes. `planes` are allocated by the caller in both directions. */
-export interface BlockLayout {
-  unpack(data: Uint8Array, blocks: number, planes: Planes): void;
-  pack(planes: Planes, blocks: number, data: Uint8Array): void;
-}
-
-/** One member of the struct: moves it for all blocks; it stands at `at`, `at + stride`, ... of the data. */
-interface Field {
-  readonly bytes: number;
-  readonly plane: PlaneName;
-  unpack(data: Uint8Array, at: number, stride: number, blocks: number, plane: Uint8Array): void;
-  pack(plane: Uint8Array, blocks: number, data: Uint8Array, at: number, stride: number): void;
-}
-
-function struct(...fields: readonly Field[]): BlockLayout {
-  const stride = fields.reduce((sum, field) => sum + field.bytes, 0);
-  const each = (planes: Planes, visit: (field: Field, at: number, plane: Uint8Array) => void) => {
-    let at = 0;
-    for (const field of fields) {
-      const plane = planes[field.plane];
-      if (!plane) throw new Error(`the scheme has no plane "${field.plane}"`);
-      visit(field, at, plane);
-      at += field.bytes;
-    }
-  };
-  return {
-    unpack: (data, blocks, planes) => each(planes, (field, at, plane) => field.unpack(data, at, stride, blocks, plane)),
-    pack: (planes, blocks, data) => each(planes, (field, at, plane) => field.pack(plane, blocks, data, at, stride)),
-  };
-}
-
-/** Bytes that are the same in both. */
-function same(plane: PlaneName, bytes: number): Field {
-  return {
-    bytes,
-    plane,
-    unpack(data, at, stride, blocks, to) {
-      if (stride === bytes) return to.set(data.subarray(0, blocks * bytes));
-      for (let b = 0; b < blocks; b++) {
-        for (let i = 0; i < bytes; i++) to[b * bytes + i] = data[at + b * stride + i];
-      }
-    },
-    pack(from, blocks, data, at, stride) {
-      if (stride === bytes) return data.set(from.subarray(0, blocks * bytes));
-      for (let b = 0; b < blocks; b++) {
-        for (let i = 0; i < bytes; i++) data[at + b * stride + i] = from[b * bytes + i];
-      }
-    },
-  };
-}
-
-/**
- * 4-bit codes in `groups` groups of 2 * half: byte j holds element j in its low and element j + half in its high nibble.
- * In the plane byte k holds elements 2k and 2k + 1.
- */
-function nibbles(half: number, groups: number): Field {
-  const bytes = half * groups;
-  return {
-    bytes,
-    plane: "codes",
-    unpack(data, start, stride, blocks, to) {
-      let out = 0;
-      for (let b = 0; b < blocks; b++) {
-        for (let at = start + b * stride, end = at + bytes; at < end; at += half, out += half) {
-          for (let k = 0; k < half / 2; k++) {
-            const [even, odd] = [data[at + 2 * k], data[at + 2 * k + 1]];
-            to[out + k] = (even & 15) | ((odd & 15) << 4);
-            to[out + half / 2 + k] = (even >> 4) | (odd & 0xf0);
-          }
-        }
-      }
-    },
-    pack(from, blocks, data, start, stride) {
-      let out = 0;
-      for (let b = 0; b < blocks; b++) {
-        for (let at = start + b * stride, end = at + bytes; at < end; at += half, out += half) {
-          for (let k = 0; k < half / 2; k++) {
-            const [low, high] = [from[out + k], from[out + half / 2 + k]];
-            data[at + 2 * k] = (low & 15) | ((high & 15) << 4);
-            data[at + 2 * k + 1] = (low >> 4) | (high & 0xf0);
-          }
-        }
-      }
-    },
-  };
-}
-
-/** Codes that the file cuts into pieces: `decode` gathers a block's codes, `encode` spreads them again. */
-function pieces(
-  bytes: number,
-  bits: number,
-  elements: number,
-  decode: (data: Uint8Array, at: number, codes: Uint8Array) => void,
-  encode: (codes: Uint8Array, data: Uint8Array, at: number) => void,
-): Field {
-  const planeBytes = (bits * elements) / 8;
-  return {
-    bytes,
-    plane: "codes",
-    unpack(data, at, stride, blocks, to) {
-      const codes = new Uint8Array(elements);
-      for (let b = 0; b < blocks; b++) {
-        decode(data, at + b * stride, codes);
-        packCodes(codes, elements, bits, to, b * planeBytes);
-      }
-    },
-    pack(from, blocks, data, at, stride) {
-      const codes = new Uint8Array(elements);
-      for (let b = 0; b < blocks; b++) {
-        unpackCodes(from, b * planeBytes, bits, codes, elements);
-        data.fill(0, at + b * stride, at + b * stride + bytes);
-        encode(codes, data, at + b * stride);
-      }
-    },
-  };
-}
+const codes = (bits: number, count: number) => ({ plane: "codes", bits, count }) as const;
+const scales = (bits: number, count: number) => ({ plane: "scales", bits, count }) as const;
+const offsets = (bits: number, count: number) => ({ plane: "offsets", bits, count }) as const;
 
 /** u8 qh[4], whose bit j is the fifth bit of element j, and u8 qs[16] as in 4-bit blocks. */
-function fiveBits(): Field {
-  const decode = (data: Uint8Array, at: number, codes: Uint8Array) => {
-    for (let j = 0; j < 32; j++) {
-      const nibble = (data[at + 4 + (j & 15)] >> (j < 16 ? 0 : 4)) & 15;
-      codes[j] = nibble | (((data[at + (j >> 3)] >> (j & 7)) & 1) << 4);
-    }
-  };
-  const encode = (codes: Uint8Array, data: Uint8Array, at: number) => {
-    for (let j = 0; j < 32; j++) {
-      data[at + 4 + (j & 15)] |= (codes[j] & 15) << (j < 16 ? 0 : 4);
-      data[at + (j >> 3)] |= (codes[j] >> 4) << (j & 7);
-    }
-  };
-  return pieces(20, 5, 32, decode, encode);
-}
+const fiveBits = bitPlaces(20, [codes(5, 32)], (_, j) => [
+  [4 + (j & 15), j < 16 ? 0 : 4, 4, 0],
+  [j >> 3, j & 7, 1, 4],
+]);
 
-/**
- * u8 ql[128] and qh[64]: of each half of 128 elements, l = 0 .. 31 holds elements l, l + 32, l + 64, l + 96, whose low
- * nibbles are those of ql[l], ql[l + 32] (first low, then high nibbles) and whose upper two bits lie in qh[l].
- */
-function sixBits(): Field {
-  const visit = (
-    at: number,
-    piece: (element: number, low: number, shift: number, high: number, by: number) => void,
-  ) => {
-    for (let element = 0; element < 256; element++) {
-      const [half, quarter, l] = [element >> 7, (element >> 5) & 3, element & 31];
-      piece(
-        element,
-        at + 64 * half + 32 * (quarter & 1) + l,
-        quarter & 2 ? 4 : 0,
-        at + 128 + 32 * half + l,
-        2 * quarter,
-      );
+/** Two bits at byte 32h + l, shift 2j, for element 128h + 32j + l. */
+const quarter = (start: number, element: number) =>
+  [start + 32 * (element >> 7) + (element & 31), 2 * ((element >> 5) & 3)] as const;
+
+const twoBits = bitPlaces(64, [codes(2, 256)], (_, i) => [[...quarter(0, i), 2, 0]]);
+
+/** u8 hmask[32], whose bits are the third bits, and u8 qs[64]. */
+const threeBits = bitPlaces(96, [codes(3, 256)], (_, i) => [
+  [...quarter(32, i), 2, 0],
+  [i & 31, i >> 5, 1, 2],
+]);
+
+/** u8 qh[32], whose bits are the fifth bits, and u8 qs[128] in groups of 64 with two nibbles a byte. */
+const fiveBitsOf256 = bitPlaces(160, [codes(5, 256)], (_, i) => [
+  [32 + 32 * (i >> 6) + (i & 31), i & 32 ? 4 : 0, 4, 0],
+  [i & 31, i >> 5, 1, 4],
+]);
+
+/** u8 ql[128] and qh[64]: of each half of 128 elements the low nibbles of 64 bytes, then the high ones; two bits in qh. */
+const sixBits = bitPlaces(192, [codes(6, 256)], (_, i) => [
+  [64 * (i >> 7) + (i & 63), i & 64 ? 4 : 0, 4, 0],
+  [...quarter(128, i), 2, 4],
+]);
+
+/** A byte for each group: scale in the low, minimum in the high nibble. */
+const nibblePairs = bitPlaces(16, [scales(4, 16), offsets(4, 16)], (part, g) => [[g, 4 * part, 4, 0]]);
+
+/** Sixteen 6-bit scales: low nibbles in 8 bytes, upper two bits in 4. */
+const q3Scales = bitPlaces(12, [scales(6, 16)], (_, g) => [
+  [g & 7, g < 8 ? 0 : 4, 4, 0],
+  [8 + (g & 3), 2 * (g >> 2), 2, 4],
+]);
+
+/** Eight 6-bit scales and minima: the first four whole, of the others a nibble and the upper bits of the first. */
+const q4Scales = bitPlaces(12, [scales(6, 8), offsets(6, 8)], (part, g) =>
+  g < 4
+    ? [[g + 4 * part, 0, 6, 0]]
+    : [
+        [g + 4, 4 * part, 4, 0],
+        [g - 4 + 4 * part, 6, 2, 4],
+      ],
+);
+
+/** u16 scales_h and u8 scales_l[4]: eight 6-bit scales. */
+const iq4Scales = bitPlaces(6, [scales(6, 8)], (_, g) => [
+  [2 + (g >> 1), 4 * (g & 1), 4, 0],
+  [g >> 2, 2 * (g & 3), 2, 4],
+]);
+
+/** Runs of trits of TQ1_0: `count` trits a byte, trit n of byte m at element first + bytes * n + m. */
+const TRIT_RUNS = [
+  { byte: 0, bytes: 32, first: 0, count: 5 },
+  { byte: 32, bytes: 16, first: 160, count: 5 },
+  { byte: 48, bytes: 4, first: 240, count: 4 },
+];
+
+/** A byte is ceil(T * 256 / 243) for five trits as the number T, the first most significant; four are followed by a 0. */
+const trits = pieces(
+  52,
+  [codes(2, 256)],
+  (data, at, out) => {
+    for (const { byte, bytes, first, count } of TRIT_RUNS) {
+      for (let m = 0; m < bytes; m++) {
+        let power = 1;
+        for (let n = 0; n < count; n++, power *= 3) {
+          out[first + bytes * n + m] = (((data[at + byte + m] * power) & 255) * 3) >> 8;
+        }
+      }
     }
-  };
-  return pieces(
-    192,
-    6,
-    256,
-    (data, at, codes) =>
-      visit(at, (element, low, shift, high, by) => {
-        codes[element] = ((data[low] >> shift) & 15) | (((data[high] >> by) & 3) << 4);
-      }),
-    (codes, data, at) =>
-      visit(at, (element, low, shift, high, by) => {
-        data[low] |= (codes[element] & 15) << shift;
-        data[high] |= (codes[element] >> 4) << by;
-      }),
-  );
-}
+  },
+  (data, at, from) => {
+    for (const { byte, bytes, first, count } of TRIT_RUNS) {
+      for (let m = 0; m < bytes; m++) {
+        let number = 0;
+        for (let n = 0; n < 5; n++) number = number * 3 + (n < count ? from[first + bytes * n + m] : 0);
+        data[at + byte + m] = Math.ceil((number * 256) / 243);
+      }
+    }
+  },
+);
 
 export const f32 = struct(same("codes", 4));
 export const f16 = struct(same("codes", 2));
 export const bf16 = struct(same("codes", 2));
 export const q4_0 = struct(same("scales", 2), nibbles(16, 1));
 export const q4_1 = struct(same("scales", 2), same("offsets", 2), nibbles(16, 1));
-export const q5_0 = struct(same("scales", 2), fiveBits());
-export const q5_1 = struct(same("scales", 2), same("offsets", 2), fiveBits());
+export const q5_0 = struct(same("scales", 2), fiveBits);
+export const q5_1 = struct(same("scales", 2), same("offsets", 2), fiveBits);
 export const q8_0 = struct(same("scales", 2), same("codes", 32));
-export const q6_k = struct(sixBits(), same("scales", 16), same("superScales", 2));
+export const q2_k = struct(nibblePairs, twoBits, same("superScales", 2), negatedHalf("superOffsets"));
+export const q3_k = struct(threeBits, q3Scales, same("superScales", 2));
+export const q4_k = struct(same("superScales", 2), negatedHalf("superOffsets"), q4Scales, nibbles(32, 4));
+export const q5_k = struct(same("superScales", 2), negatedHalf("superOffsets"), q4Scales, fiveBitsOf256);
+export const q6_k = struct(sixBits, same("scales", 16), same("superScales", 2));
+export const iq4_nl = struct(same("scales", 2), nibbles(16, 1));
+export const iq4_xs = struct(same("superScales", 2), iq4Scales, nibbles(16, 8));
+export const tq1_0 = struct(trits, same("scales", 2));
+export const tq2_0 = struct(twoBits, same("scales", 2));
 export const mxfp4 = struct(same("scales", 1), nibbles(16, 1));
-/** Four groups of 16. The tensor's own scale, if it has one, is another tensor of the file (gguf.ts). */
+/** Four groups of 16. The tensor's own scale, if it has one, is another tensor of the file (open.ts). */
 export const nvfp4 = struct(same("scales", 4), nibbles(8, 4));

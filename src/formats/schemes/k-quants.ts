@@ -1,6 +1,6 @@
 /**
- * The rules of GGUF's K-quants Q2_K, Q4_K and Q5_K (scale and minimum for each group, make_qkx2_quants) and Q3_K (scale
- * only, make_q3_quants), operation for operation in f32 as ggml-quants.c's quantize_row_*_K_ref, so that the bytes agree
+ * The rules of GGUF's K-quants: Q2_K, Q4_K and Q5_K (scale and minimum for each group, make_qkx2_quants), Q3_K and Q6_K
+ * (scale only, make_q3_quants and make_qx_quants), operation for operation in f32 as ggml-quants.c's quantize_row_*_K_ref, so that the bytes agree
  * with a build of ggml that does not contract to fused multiply-adds.
  */
 import { f16 } from "../f16.js";
@@ -153,43 +153,87 @@ function rmsOf(x: Float32Array, start: number, end: number): number {
   return f(sqrt(f(sum / (end - start))));
 }
 
-/** Q3_K: a signed scale for each group of `per`, codes from -half to half - 1. */
-export function symmetricRule(per: number, half: number): SchemeRule {
-  const level = (x: number) => max(-half, min(half - 1, nearestInt(x)));
-  return bySuperBlock(per, () => {
+interface SymmetricSearch {
+  /** Codes mean -half to half - 1. */
+  readonly half: number;
+  /** Scales of groups mean -scaleHalf to scaleHalf - 1. */
+  readonly scaleHalf: number;
+  /** Where the largest scale of a super-block is not above this, everything is zero. */
+  readonly floor: number;
+  readonly search: (x: Float32Array, group: GroupRange, codes: Codes, half: number) => number;
+}
+
+/** A signed scale by search for each group of 16, then coded in steps of the largest, then codes by rounding. */
+function symmetricRule({ half, scaleHalf, floor, search }: SymmetricSearch): SchemeRule {
+  return bySuperBlock(16, ({ scale }) => {
     const scaleCode = finiteEncoder(f16, "super-block scale");
     const f16Values = decodeTable(f16);
-    const scales = new Float32Array(256 / per);
+    const scales = new Float32Array(16);
+    // Two's complement where the format says nothing else: the low byte is the code.
+    const stored = scale?.format.kind === "integer" ? (scale.format.offset ?? 0) : 0;
     return (block) => {
       const { values, codes, groups } = block;
-      for (let g = 0; g < groups.length; g++) scales[g] = refinedScale(values, groups[g], codes, half, level);
+      for (let g = 0; g < groups.length; g++) scales[g] = search(values, groups[g], codes, half);
       const largest = extremeOf(scales, 0, groups.length);
-      const inverse = largest === 0 ? 0 : f(-32 / largest);
-      for (let g = 0; g < groups.length; g++) {
-        block.scales[g] = largest === 0 ? 0 : max(-32, min(31, nearestInt(f(inverse * scales[g])))) + 32;
+      if (abs(largest) <= floor) {
+        codes.fill(0, groups[0].at, groups[groups.length - 1].at + 16);
+        block.scales.fill(0);
+        return;
       }
-      block.superScale = largest === 0 ? 0 : scaleCode(f(1 / inverse));
+      const inverse = f(-scaleHalf / largest);
+      block.superScale = scaleCode(f(1 / inverse));
       const d = f16Values[block.superScale];
       for (const [g, { start, end, at }] of groups.entries()) {
-        const scale = f(d * (block.scales[g] - 32));
-        if (scale === 0) continue;
-        for (let i = start; i < end; i++) codes[at + i - start] = level(f(values[i] / scale)) + half;
+        const l = max(-scaleHalf, min(scaleHalf - 1, nearestInt(f(inverse * scales[g]))));
+        block.scales[g] = l + stored;
+        const step = f(d * l);
+        if (step === 0) continue;
+        for (let i = start; i < end; i++) codes[at + i - start] = level(f(values[i] / step), half) + half;
       }
     };
   });
 }
 
+const level = (x: number, half: number) => max(-half, min(half - 1, nearestInt(x)));
+
+export const q3Rule = symmetricRule({ half: 4, scaleHalf: 32, floor: 0, search: refinedScale });
+export const q6Rule = symmetricRule({ half: 32, scaleHalf: 128, floor: WEAK, search: candidateScale });
+
+/**
+ * make_qx_quants: the extreme element at level -half, or at up to 0.9 beside it; of these 19 the candidate with the largest
+ * sum(w x l)^2 / sum(w l^2), w = x^2. Returns its least-squares scale; leaves its codes.
+ */
+function candidateScale(x: Float32Array, { start, end, at }: GroupRange, codes: Codes, half: number): number {
+  const extreme = extremeOf(x, start, end);
+  codes.fill(0, at, at + end - start);
+  if (abs(extreme) < WEAK) return 0;
+  let [scale, best] = [0, Number.NEGATIVE_INFINITY];
+  for (const step of CANDIDATES) {
+    const inverse = f(-f(half + f(f(0.1) * step)) / extreme);
+    let [sumXL, sumL2] = [0, 0];
+    for (let i = start; i < end; i++) {
+      const v = x[i];
+      const l = level(f(inverse * v), half);
+      const w = f(v * v);
+      sumXL = f(sumXL + f(f(w * v) * l));
+      sumL2 = f(sumL2 + f(f(w * l) * l));
+    }
+    const first = step === 0;
+    if (!first && !(sumL2 > 0 && f(sumXL * sumXL) > f(best * sumL2))) continue;
+    for (let i = start; i < end; i++) codes[at + i - start] = level(f(inverse * x[i]), half) + half;
+    scale = sumL2 > 0 ? f(sumXL / sumL2) : 0;
+    best = f(scale * sumXL);
+  }
+  return scale;
+}
+
+const CANDIDATES = [0, -9, -8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
 /**
  * make_q3_quants: codes by rounding against the extreme element, then up to five passes that change one code at a time
  * where that raises sum(w x l)^2 / sum(w l^2), w = x^2. Returns the least-squares scale; leaves the codes.
  */
-function refinedScale(
-  x: Float32Array,
-  { start, end, at }: GroupRange,
-  codes: Codes,
-  half: number,
-  level: (x: number) => number,
-): number {
+function refinedScale(x: Float32Array, { start, end, at }: GroupRange, codes: Codes, half: number): number {
   const extreme = extremeOf(x, start, end);
   if (abs(extreme) < WEAK) {
     codes.fill(0, at, at + end - start);
@@ -201,7 +245,7 @@ function refinedScale(
   for (let i = 0; i < levels.length; i++) {
     const v = x[start + i];
     const w = f(v * v);
-    const l = level(f(inverse * v));
+    const l = level(f(inverse * v), half);
     levels[i] = l;
     sumXL = f(sumXL + f(f(w * v) * l));
     sumL2 = f(sumL2 + f(f(w * l) * l));
@@ -215,7 +259,7 @@ function refinedScale(
       let restXL = f(sumXL - f(f(w * v) * l));
       if (!(restXL > 0)) continue;
       let restL2 = f(sumL2 - f(f(w * l) * l));
-      const other = level(f(f(v * restL2) / restXL));
+      const other = level(f(f(v * restL2) / restXL), half);
       if (other === l) continue;
       restXL = f(restXL + f(f(w * v) * other));
       restL2 = f(restL2 + f(f(w * other) * other));

@@ -1,6 +1,6 @@
 import { f16 } from "../f16.js";
 import type { Scheme } from "../scheme.js";
-import { symmetricRule } from "./k-quants.js";
+import { q3Rule } from "./k-quants.js";
 import { offsetInt, SUPER } from "./super-blocks.js";
 
 /** w = (d * scale) * (code - 4). */
@@ -10,5 +10,5 @@ export const q3_k: Scheme = {
   source: "ggml, block_q3_K (ggml-common.h)",
   element: offsetInt(3, 4),
   scale: { format: offsetInt(6, 32), per: 16, super: { format: f16, per: SUPER } },
-  quantize: symmetricRule(16, 4),
+  quantize: q3Rule,
 };

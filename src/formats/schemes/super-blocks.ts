@@ -6,7 +6,7 @@
 import { type IntegerFormat, integer } from "../format.js";
 import type { Codes } from "../packing.js";
 import { type PlaneWriter, planeLayouts, planeWriter } from "../planes.js";
-import type { SchemeRule } from "../scheme.js";
+import type { Scheme, SchemeRule } from "../scheme.js";
 
 export const SUPER = 256;
 
@@ -32,7 +32,7 @@ export interface SuperBlock {
 }
 
 /** A scheme rule that treats every super-block alone, with groups of `per` elements. */
-export function bySuperBlock(per: number, prepare: () => (block: SuperBlock) => void): SchemeRule {
+export function bySuperBlock(per: number, prepare: (scheme: Scheme) => (block: SuperBlock) => void): SchemeRule {
   return (scheme, values, rows, columns, planes) => {
     const layouts = planeLayouts(scheme, rows, columns);
     const writers: PlaneWriter[] = [];
@@ -50,7 +50,7 @@ export function bySuperBlock(per: number, prepare: () => (block: SuperBlock) => 
       offsets: writer("offsets"),
       superOffsets: writer("superOffsets"),
     };
-    const rule = prepare();
+    const rule = prepare(scheme);
     const perSuper = SUPER / per;
     const fixed = { values, codes, scales: new Uint8Array(perSuper), offsets: new Uint8Array(perSuper) };
     for (let row = 0; row < rows; row++) {
