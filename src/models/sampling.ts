@@ -20,22 +20,36 @@ export function sample(logits: Float32Array, options: SamplingOptions, index: nu
   if (!(topP > 0 && topP <= 1)) throw new InputError("top-p is wrong", { why: `got ${topP}, wanted (0, 1]` });
   const best = argmax(logits);
   if (temperature === 0) return best;
-  const weights = Float64Array.from(logits, (logit) => Math.exp((logit - logits[best]) / temperature));
-  const kept = candidates(weights, topK, topP);
-  const total = kept.reduce((sum, token) => sum + weights[token], 0);
-  let left = randomUniform(seed, 0, index) * total;
-  for (const token of kept) {
-    left -= weights[token];
-    if (left < 0) return token;
+  const weights = new Float64Array(logits.length);
+  for (let i = 0; i < weights.length; i++) weights[i] = Math.exp((logits[i] - logits[best]) / temperature);
+  const kept = topK > 0 || topP < 1 ? candidates(weights, topK, topP) : undefined;
+  const draw = randomUniform(seed, 0, index);
+  if (!kept) return pick(weights, draw);
+  return kept[
+    pick(
+      Float64Array.from(kept, (token) => weights[token]),
+      draw,
+    )
+  ];
+}
+
+/** The first index where the running sum of the weights exceeds `draw` (in [0, 1)) times their total. */
+function pick(weights: Float64Array, draw: number): number {
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) total += weights[i];
+  let left = draw * total;
+  for (let i = 0; i < weights.length; i++) {
+    left -= weights[i];
+    if (left < 0) return i;
   }
-  return kept[kept.length - 1];
+  return weights.length - 1;
 }
 
 /** Token numbers by falling weight, cut off after `topK` of them or a share `topP` of the weight. */
 function candidates(weights: Float64Array, topK: number, topP: number): number[] {
-  const all = Array.from(weights.keys());
-  if (topK <= 0 && topP >= 1) return all;
-  const ranked = all.sort((a, b) => weights[b] - weights[a] || a - b).slice(0, topK > 0 ? topK : undefined);
+  const ranked = Array.from(weights.keys())
+    .sort((a, b) => weights[b] - weights[a] || a - b)
+    .slice(0, topK > 0 ? topK : undefined);
   const wanted = topP * ranked.reduce((sum, token) => sum + weights[token], 0);
   let sum = 0;
   const end = ranked.findIndex((token) => {
