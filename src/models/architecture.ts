@@ -80,6 +80,31 @@ export interface Scratch {
   readonly sin: Buffer;
 }
 
+/** Called with the input of every linear map before it runs: role inside the layer ("query"), rows, and how many. */
+export type Observer = (role: string, input: Buffer, batch: number) => void;
+
+/** Linear maps of a layer that read the same input, in the order in which they run. */
+export interface LinearGroup {
+  /** Roles inside a layer: "query", "key", "value". */
+  readonly roles: readonly string[];
+  /**
+   * What can take over a division of the input, channel by channel: the gain of the norm before, or the rows (and bias) of
+   * the linear map before. Absent where nothing can without changing the outputs.
+   */
+  readonly producer?: { readonly role: string; readonly kind: "gain" | "rows" };
+}
+
+/** The forward pass in parts, for work that takes one layer at a time. `forward` is made of the same functions. */
+export interface ForwardParts {
+  /** Writes the hidden states of `ids` to scratch.x. */
+  embed(state: ForwardState, ids: ArrayLike<number>): void;
+  /** One layer on scratch.x, in place. */
+  layer(state: ForwardState, layer: number, batch: number, position: number, observe?: Observer): void;
+  /** The input of the head for the last `count` of `batch` rows of scratch.x. */
+  headInput(state: ForwardState, batch: number, count: number): Buffer;
+  linears(config: DecoderConfig): readonly LinearGroup[];
+}
+
 export interface Architecture extends Named {
   readonly summary: string;
   readonly source: string;
@@ -99,4 +124,5 @@ export interface Architecture extends Named {
    * each id, or for the last alone.
    */
   forward(state: ForwardState, ids: ArrayLike<number>, position: number, rows: "all" | "last"): Buffer;
+  readonly parts: ForwardParts;
 }

@@ -6,53 +6,81 @@
  * grouped-query attention: Ainslie et al. 2023.
  */
 import type { Buffer } from "../kernels/backend.js";
-import type { DecoderConfig, ForwardState, WeightSpec } from "./architecture.js";
+import type { DecoderConfig, ForwardParts, ForwardState, LinearGroup, Observer, WeightSpec } from "./architecture.js";
 
 /** Logits of `ids` standing at `position` and after; fills the cache for them. See Architecture.forward. */
 export function decoderForward(
-  { backend, config, weights, cache, scratch }: ForwardState,
+  state: ForwardState,
   ids: ArrayLike<number>,
   position: number,
   rows: "all" | "last",
 ): Buffer {
-  const batch = ids.length;
-  const { width, hidden, heads, kvHeads, headSize, epsilon } = config;
-  const { x, normed, query, mixed, projected, gate, up, logits, cos, sin } = scratch;
-  const kvWidth = kvHeads * headSize;
-
-  backend.embed(x, ids, weights.matrix("embedding"));
-  for (let layer = 0; layer < config.layers; layer++) {
-    const linear = (out: Buffer, input: Buffer, name: string) => {
-      const role = `layers.${layer}.${name}`;
-      backend.matmul(out, input, weights.matrix(role), batch, weights.optionalVector(`${role}.bias`));
-    };
-    const keys = cache.keys[layer].view(position * kvWidth, batch * kvWidth);
-    const values = cache.values[layer].view(position * kvWidth, batch * kvWidth);
-
-    backend.rmsNorm(normed, x, weights.vector(`layers.${layer}.attentionNorm`), batch, epsilon);
-    linear(query, normed, "query");
-    linear(keys, normed, "key");
-    linear(values, normed, "value");
-    backend.rope(query, batch, heads, headSize, cos, sin, position);
-    backend.rope(keys, batch, kvHeads, headSize, cos, sin, position);
-    const shape = { batch, position, heads, kvHeads, headSize };
-    backend.attention(mixed, query, cache.keys[layer], cache.values[layer], shape);
-    linear(projected, mixed, "output");
-    backend.add(x, x, projected, batch * width);
-
-    backend.rmsNorm(normed, x, weights.vector(`layers.${layer}.mlpNorm`), batch, epsilon);
-    linear(gate, normed, "gate");
-    linear(up, normed, "up");
-    backend.siluMultiply(gate, gate, up, batch * hidden);
-    linear(projected, gate, "down");
-    backend.add(x, x, projected, batch * width);
-  }
-  const count = rows === "all" ? batch : 1;
-  const last = x.view((batch - count) * width, count * width);
-  backend.rmsNorm(normed, last, weights.vector("norm"), count, epsilon);
-  backend.matmul(logits, normed, weights.matrix(config.tied ? "embedding" : "head"), count);
-  return logits.view(0, count * config.vocabularySize);
+  const { backend, config, weights, scratch } = state;
+  embed(state, ids);
+  for (let layer = 0; layer < config.layers; layer++) decoderLayer(state, layer, ids.length, position);
+  const count = rows === "all" ? ids.length : 1;
+  const normed = headInput(state, ids.length, count);
+  backend.matmul(scratch.logits, normed, weights.matrix(config.tied ? "embedding" : "head"), count);
+  return scratch.logits.view(0, count * config.vocabularySize);
 }
+
+function embed({ backend, weights, scratch }: ForwardState, ids: ArrayLike<number>): void {
+  backend.embed(scratch.x, ids, weights.matrix("embedding"));
+}
+
+/** x += attention(norm(x)), x += swiglu(norm(x)). */
+function decoderLayer(state: ForwardState, layer: number, batch: number, position: number, observe?: Observer): void {
+  const { backend, config, weights, cache, scratch } = state;
+  const { width, hidden, heads, kvHeads, headSize, epsilon } = config;
+  const { x, normed, query, mixed, projected, gate, up, cos, sin } = scratch;
+  const kvWidth = kvHeads * headSize;
+  const linear = (out: Buffer, input: Buffer, name: string) => {
+    const role = `layers.${layer}.${name}`;
+    observe?.(name, input, batch);
+    backend.matmul(out, input, weights.matrix(role), batch, weights.optionalVector(`${role}.bias`));
+  };
+  const keys = cache.keys[layer].view(position * kvWidth, batch * kvWidth);
+  const values = cache.values[layer].view(position * kvWidth, batch * kvWidth);
+
+  backend.rmsNorm(normed, x, weights.vector(`layers.${layer}.attentionNorm`), batch, epsilon);
+  linear(query, normed, "query");
+  linear(keys, normed, "key");
+  linear(values, normed, "value");
+  backend.rope(query, batch, heads, headSize, cos, sin, position);
+  backend.rope(keys, batch, kvHeads, headSize, cos, sin, position);
+  const shape = { batch, position, heads, kvHeads, headSize };
+  backend.attention(mixed, query, cache.keys[layer], cache.values[layer], shape);
+  linear(projected, mixed, "output");
+  backend.add(x, x, projected, batch * width);
+
+  backend.rmsNorm(normed, x, weights.vector(`layers.${layer}.mlpNorm`), batch, epsilon);
+  linear(gate, normed, "gate");
+  linear(up, normed, "up");
+  backend.siluMultiply(gate, gate, up, batch * hidden);
+  linear(projected, gate, "down");
+  backend.add(x, x, projected, batch * width);
+}
+
+function headInput({ backend, config, weights, scratch }: ForwardState, batch: number, count: number): Buffer {
+  const last = scratch.x.view((batch - count) * config.width, count * config.width);
+  backend.rmsNorm(scratch.normed, last, weights.vector("norm"), count, config.epsilon);
+  return scratch.normed;
+}
+
+/**
+ * What reads the same input, and what may be rescaled for it. Dividing the input of the output projection by s needs value
+ * rows of its own for every query head; the product gate * up is divided where up is.
+ */
+function decoderLinears({ heads, kvHeads }: DecoderConfig): readonly LinearGroup[] {
+  return [
+    { roles: ["query", "key", "value"], producer: { role: "attentionNorm", kind: "gain" } },
+    { roles: ["output"], ...(heads === kvHeads && { producer: { role: "value", kind: "rows" } }) },
+    { roles: ["gate", "up"], producer: { role: "mlpNorm", kind: "gain" } },
+    { roles: ["down"], producer: { role: "up", kind: "rows" } },
+  ];
+}
+
+export const decoderParts: ForwardParts = { embed, layer: decoderLayer, headInput, linears: decoderLinears };
 
 /** role, Hugging Face name, GGUF name of each matrix of a layer. */
 const LAYER_MATRICES = [

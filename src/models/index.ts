@@ -2,6 +2,7 @@
 export type * from "./architecture.js";
 export { architectureOf, architectures } from "./architectures.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
+export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
 export {
   type Decoder,
   loadDecoder,

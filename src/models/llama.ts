@@ -1,6 +1,6 @@
 import type { Architecture } from "./architecture.js";
 import { ggufDecoderKeys, huggingFaceDecoder, parseGguf, parseHuggingFace } from "./config.js";
-import { decoderForward, decoderWeights } from "./decoder.js";
+import { decoderForward, decoderParts, decoderWeights } from "./decoder.js";
 
 /** Llama 1 to 3.x, Mistral, SmolLM and everything else that transformers loads as LlamaForCausalLM. */
 export const llama: Architecture = {
@@ -19,4 +19,5 @@ export const llama: Architecture = {
   }),
   toGguf: (config) => ggufDecoderKeys("llama", config),
   forward: decoderForward,
+  parts: decoderParts,
 };

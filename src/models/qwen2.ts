@@ -1,6 +1,6 @@
 import type { Architecture } from "./architecture.js";
 import { ggufDecoderKeys, huggingFaceDecoder, parseGguf, parseHuggingFace } from "./config.js";
-import { decoderForward, decoderWeights } from "./decoder.js";
+import { decoderForward, decoderParts, decoderWeights } from "./decoder.js";
 
 /** Qwen2 and Qwen2.5: Llama with biases on query, key and value; its GGUF files keep the rotary order of Hugging Face. */
 export const qwen2: Architecture = {
@@ -20,4 +20,5 @@ export const qwen2: Architecture = {
   }),
   toGguf: (config) => ggufDecoderKeys("qwen2", config),
   forward: decoderForward,
+  parts: decoderParts,
 };

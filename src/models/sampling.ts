@@ -15,9 +15,8 @@ export interface SamplingOptions {
 /** The token for draw number `index` of the seed. */
 export function sample(logits: Float32Array, options: SamplingOptions, index: number): number {
   const { temperature = 0, topK = 0, topP = 1, seed = 0 } = options;
-  if (!(temperature >= 0))
-    throw new InputError("temperature is wrong", { why: `got ${temperature}, wanted 0 or more` });
-  if (!(topP > 0 && topP <= 1)) throw new InputError("top-p is wrong", { why: `got ${topP}, wanted (0, 1]` });
+  if (!(temperature >= 0)) throw new InputError(`the temperature is ${temperature}`, { why: "wanted 0 or more" });
+  if (!(topP > 0 && topP <= 1)) throw new InputError(`top-p is ${topP}`, { why: "wanted more than 0, at most 1" });
   const best = argmax(logits);
   if (temperature === 0) return best;
   const weights = new Float64Array(logits.length);
@@ -25,12 +24,8 @@ export function sample(logits: Float32Array, options: SamplingOptions, index: nu
   const kept = topK > 0 || topP < 1 ? candidates(weights, topK, topP) : undefined;
   const draw = randomUniform(seed, 0, index);
   if (!kept) return pick(weights, draw);
-  return kept[
-    pick(
-      Float64Array.from(kept, (token) => weights[token]),
-      draw,
-    )
-  ];
+  const keptWeights = Float64Array.from(kept, (token) => weights[token]);
+  return kept[pick(keptWeights, draw)];
 }
 
 /** The first index where the running sum of the weights exceeds `draw` (in [0, 1)) times their total. */

@@ -102,7 +102,7 @@ function makeCache(config: DecoderConfig, context: number, allocate: (length: nu
   return { context, keys: side(), values: side() };
 }
 
-function makeScratch(
+export function makeScratch(
   backend: Backend,
   config: DecoderConfig,
   context: number,
