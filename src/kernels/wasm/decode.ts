@@ -50,64 +50,57 @@ const interleaveHigh16 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16
 /** Where the codes of a byte-sized vector stand: byte 4 k + column, or byte 4 column + k (for byte dot products). */
 export type Order = "k major" | "column major";
 
-/** Emits the decoding of one vector. `value` is called for k = 0 .. step - 1 with the four columns' raw values. */
+/**
+ * Emits the decoding of stored vectors, in parts of at most four k. `each` is called for the k of a part in order, with
+ * the four columns' raw values.
+ */
 export interface Decoder {
-  readonly step: number;
-  decodeVector(address: Local<"i32">, offset: number, each: (k: number, value: Expression<"v128">) => void): void;
+  /** k of a part, and parts of a stored vector. */
+  readonly width: number;
+  readonly parts: number;
+  decode(address: Local<"i32">, offset: number, part: number, each: EachVector): void;
 }
+type EachVector = (k: number, value: Expression<"v128">) => void;
 
 /** A decoder for use inside the function `f`; constants that stay in registers are set here. */
 export function decoder(f: FunctionBuilder, decode: Decode, order: Order, table: Local<"i32">): Decoder {
-  const step = stepOf(decode);
-  const h = f.local("v128");
-  const load = (address: Local<"i32">, offset: number) => f.set(h, v128.load(address, offset));
-  switch (decode.kind) {
-    case "binary32":
-      return { step, decodeVector: (address, offset, each) => each(0, v128.load(address, offset)) };
-    case "bfloat":
-      return {
-        step,
-        decodeVector(address, offset, each) {
-          load(address, offset);
-          each(0, interleaveLow16(zero, h));
-          each(1, interleaveHigh16(zero, h));
-        },
-      };
-    case "table":
-      return tableDecoder(f, order, table);
-    default: {
-      const bytes = f.local("v128");
-      const widen = decode.bits === 16 ? words(decode) : byteWidener(f, decode);
-      return {
-        step,
-        decodeVector(address, offset, each) {
-          load(address, offset);
-          codeVectors(h, decode.bits).forEach((codes, part) => {
-            const ordered =
-              order === "column major" && decode.bits <= 8 ? i8x16.shuffle(codes, codes, transpose4) : codes;
-            f.set(bytes, ordered);
-            widen(bytes, (k, value) => each(k + (part * 32) / Math.max(8, decode.bits), value));
-          });
-        },
-      };
-    }
+  if (decode.kind === "table") return tableDecoder(f, order, table);
+  if (decode.kind === "binary32") {
+    return { width: 1, parts: 1, decode: (address, offset, _, each) => each(0, v128.load(address, offset)) };
   }
+  const codes = f.local("v128");
+  const codePart = codeParts(f, decode.bits);
+  const widen = decode.bits === 16 ? wordWidener(f, decode) : byteWidener(f, decode);
+  const turned = order === "column major" && decode.bits <= 8;
+  return {
+    width: Math.min(4, stepOf(decode)),
+    parts: Math.max(1, 8 / decode.bits),
+    decode(address, offset, part, each) {
+      f.set(codes, codePart(v128.load(address, offset), part));
+      if (turned) f.set(codes, i8x16.shuffle(codes, codes, transpose4));
+      widen(codes, each);
+    },
+  };
 }
 
-type Widen = (codes: Local<"v128">, each: (k: number, value: Expression<"v128">) => void) => void;
+type Widen = (codes: Local<"v128">, each: EachVector) => void;
 
-/** The vectors of one-byte (or two-byte) codes held in a stored vector: nibbles, pairs or bits of each byte in turn. */
-export function codeVectors(h: Expression<"v128">, bits: number): Expression<"v128">[] {
-  if (bits >= 8) return [h];
-  const mask = v128.const(new Uint8Array(16).fill(2 ** bits - 1));
-  return Array.from({ length: 8 / bits }, (_, part) => {
-    const moved = part === 0 ? h : i16x8.shr_u(h, part * bits);
-    return v128.and(moved, mask);
-  });
+/**
+ * Takes the one-byte codes of part `part` out of a stored vector: one nibble, pair or bit of each byte. The mask stays in
+ * a register: engines do not move constants out of loops.
+ */
+export function codeParts(f: FunctionBuilder, bits: number) {
+  if (bits >= 8) return (stored: Expression<"v128">) => stored;
+  const mask = f.let(i8x16.splat(2 ** bits - 1));
+  return (stored: Expression<"v128">, part: number) =>
+    v128.and(part === 0 ? stored : i16x8.shr_u(stored, part * bits), mask);
 }
 
-function byteWidener(f: FunctionBuilder, decode: Exclude<Decode, { kind: "table" | "bfloat" | "binary32" }>): Widen {
+type Widened = Exclude<Decode, { kind: "table" | "binary32" }>;
+
+function byteWidener(f: FunctionBuilder, decode: Widened): Widen {
   if (decode.kind === "lookup") return lookup(f, decode.values);
+  if (decode.kind === "bfloat") return wordWidener(f, decode);
   const [a, b] = f.locals("v128", 2);
   if (decode.kind === "integer") {
     const { signed } = decode;
@@ -125,7 +118,7 @@ function byteWidener(f: FunctionBuilder, decode: Exclude<Decode, { kind: "table"
   // Codes stand left-aligned in their byte. In the upper half of an f32 the exponent begins at bit 7.
   const { exponentBits, significandBits } = decode;
   const magnitude = (2 ** (exponentBits + significandBits) - 1) << (7 - significandBits);
-  const mask = v128.const(new Uint8Array(new Uint16Array(8).fill(0x8000 | magnitude).buffer));
+  const mask = f.let(i16x8.splat(0x8000 | magnitude));
   const place = (bytes: Expression<"v128">) => v128.and(i16x8.shr_s(bytes, 8 - exponentBits), mask);
   return (codes, each) => {
     f.set(a, place(interleaveLow8(zero, codes)));
@@ -138,7 +131,13 @@ function byteWidener(f: FunctionBuilder, decode: Exclude<Decode, { kind: "table"
 }
 
 /** 16-bit codes: two of each column in a vector. */
-function words(decode: Exclude<Decode, { kind: "table" | "bfloat" | "binary32" }>): Widen {
+function wordWidener(f: FunctionBuilder, decode: Widened): Widen {
+  if (decode.kind === "bfloat") {
+    return (codes, each) => {
+      each(0, interleaveLow16(zero, codes));
+      each(1, interleaveHigh16(zero, codes));
+    };
+  }
   if (decode.kind !== "minifloat") {
     return (codes, each) => {
       each(0, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(codes)));
@@ -147,7 +146,7 @@ function words(decode: Exclude<Decode, { kind: "table" | "bfloat" | "binary32" }
   }
   const { exponentBits, significandBits } = decode;
   const magnitude = (2 ** (exponentBits + significandBits) - 1) * 2 ** (23 - significandBits);
-  const mask = v128.const(new Uint8Array(new Uint32Array(4).fill(0x80000000 + magnitude).buffer));
+  const mask = f.let(i32x4.splat(0x80000000 | magnitude));
   const place = (half: Expression<"v128">) => v128.and(i32x4.shr_s(half, 8 - exponentBits), mask);
   return (codes, each) => {
     each(0, place(interleaveLow16(zero, codes)));
@@ -196,8 +195,9 @@ function tableDecoder(f: FunctionBuilder, order: Order, table: Local<"i32">): De
   const value = f.local("v128");
   const at = (k: number, column: number) => (order === "k major" ? 4 * k + column : 4 * column + k);
   return {
-    step: 4,
-    decodeVector(address, offset, each) {
+    width: 4,
+    parts: 1,
+    decode(address, offset, _, each) {
       for (let k = 0; k < 4; k++) {
         const entry = (column: number) => i32.add(table, i32.shl(i32.load8_u(address, offset + at(k, column)), 2));
         f.set(value, v128.load32_zero(entry(0)));

@@ -124,7 +124,7 @@ function unrolled({ blocks, blockVectors, decode }: Layout): number {
 }
 
 function emitGemv(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemv.fields)[number]>, range: Range): void {
-  const streams = 4;
+  const streams = streamsOf(layout);
   const { quads, quadsPerItem } = args;
   const [quad, end, run, i] = f.locals("i32", 4);
   f.set(quad, i32.mul(range.from, quadsPerItem));
@@ -139,6 +139,13 @@ function emitGemv(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemv.
   });
   f.set(quad, i32.add(quad, i32.mul(run, streams)));
   f.for(i, quad, end, 1, () => emitQuads(f, layout, args, [i]));
+}
+
+/** Quads computed at once: more hide memory latency, fewer leave registers for decoding. */
+function streamsOf({ decode, offset }: Layout): number {
+  if (decode.kind === "binary32") return 4;
+  if (decode.kind === "bfloat") return 3;
+  return offset === "none" ? 2 : 1;
 }
 
 /** Dot products of one row of activations with some quads at once. */
@@ -156,20 +163,24 @@ function emitQuads(
     block: blockOf(f, layout),
   }));
   const decode = decoder(f, layout.decode, layout.order, table);
+  const { width, parts } = decode;
+  const activations = f.locals("v128", width);
   for (const { sum } of streams) f.set(sum, v128.const(new Uint8Array(16)));
   f.repeat(f.local("i32"), blocks, () => {
     for (const { block, address } of streams) block.enter(address);
     overVectors(f, layout, vectors, (group) => {
-      for (let g = 0; g < group; g++) {
+      for (let part = 0; part < group * parts; part++) {
+        activations.forEach((activation, k) => {
+          f.set(activation, v128.load32_splat(at, 4 * (part * width + k)));
+        });
         for (const { address, sum, block } of streams) {
-          decode.decodeVector(address, 16 * g, (k, raw) => {
-            const activation = v128.load32_splat(at, 4 * (g * decode.step + k));
-            f.set(sum, f32x4.add(sum, f32x4.mul(activation, block.weight(raw))));
+          decode.decode(address, 16 * Math.floor(part / parts), part % parts, (k, raw) => {
+            f.set(sum, f32x4.add(sum, f32x4.mul(activations[k], block.weight(raw))));
           });
         }
       }
       for (const { address } of streams) f.advance(address, 16 * group);
-      f.advance(at, 4 * group * decode.step);
+      f.advance(at, 4 * group * parts * width);
     });
   });
   for (const { sum, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), sum));
@@ -186,16 +197,17 @@ function emitPanel(
 ): void {
   const block = blockOf(f, layout);
   const decode = decoder(f, layout.decode, layout.order, table);
+  const { width, parts } = decode;
   f.repeat(f.local("i32"), count, () => {
     block.enter(header);
     overVectors(f, layout, vectors, (group) => {
-      for (let g = 0; g < group; g++) {
-        decode.decodeVector(codes, 16 * g, (k, raw) =>
-          f.emit(v128.store(to, block.weight(raw), (g * decode.step + k) * stride)),
+      for (let part = 0; part < group * parts; part++) {
+        decode.decode(codes, 16 * Math.floor(part / parts), part % parts, (k, raw) =>
+          f.emit(v128.store(to, block.weight(raw), (part * width + k) * stride)),
         );
       }
       f.advance(codes, 16 * group);
-      f.advance(to, group * decode.step * stride);
+      f.advance(to, group * parts * width * stride);
     });
     // The next header stands right behind the codes.
     f.set(header, codes);
