@@ -5,6 +5,7 @@
  * every operation:
  *
  *     d[g] = amax(x[g]) / 127,  q[k] = nearest-even(x[k] * (127 / amax)),  I = sum q[k] i[k],  X = sum q[k]
+ *     (q[k] = 0 where amax is at most 2^-100, so that 127 / amax stays finite)
  *     y += I * (S[g] unit d[g])                       no offset
  *     y += I * (S[g] unit d[g]);  y += (X d[g]) M[g]  offset "min"
  *     y += (I - Z X) * (S[g] unit d[g])               offset "zeroPoint"
@@ -21,6 +22,9 @@ export const wholeRowBlock = 128;
 
 /** The largest block whose sums stay exact in f32: 1040 * 127 * 127 < 2^24. */
 const largestBlock = 1040;
+
+/** Blocks whose largest magnitude is not above this are rounded to zero. */
+export const smallestAmax = 2 ** -100;
 
 /** Columns that share one activation scale. */
 export function activationBlock({ blockColumns, blocks }: WeightRows): number {

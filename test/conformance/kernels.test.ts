@@ -9,6 +9,7 @@ import { schemes } from "../../src/formats/index.js";
 import type { Scheme } from "../../src/formats/scheme.js";
 import type { Activations, Backend, Buffer } from "../../src/kernels/backend.js";
 import { backends, createBackend } from "../../src/kernels/index.js";
+import { integerValues } from "../../src/kernels/int8.js";
 import { quantize } from "../../src/tensor/quantize.js";
 
 const families = [
@@ -112,11 +113,20 @@ for (const backend of others) {
     assert.ok(all.length >= 13);
   });
 
+  test(`${titled(backend)} multiplies int8 activations with integer weights exactly as the reference does`, () => {
+    const integral = all.filter(({ element }) => integerValues(element));
+    for (const scheme of integral) matmulAgrees(backend, scheme, "int8");
+    assert.ok(integral.length >= 8);
+    const other = quantize(schemes.get("mxfp8"), numbers(64, 1), [2, 32]);
+    assert.throws(() => backend.loadMatrix(other, "int8"), /mxfp8/);
+  });
+
   test(`${titled(backend)} multiplies rows of any batch alike: splitting a batch changes no bit`, () => {
     for (const name of ["q4_0", "q8_0", "f16", "f32", "mxfp4"]) {
       const scheme = schemes.get(name);
       const [rows, columns, batch] = [40, 320, 9];
-      const weight = backend.loadMatrix(quantize(scheme, numbers(rows * columns, 5), [rows, columns]));
+      const activations = name === "mxfp4" ? "int8" : "f32";
+      const weight = backend.loadMatrix(quantize(scheme, numbers(rows * columns, 5), [rows, columns]), activations);
       const x = backend.upload(numbers(batch * columns, 6));
       const [whole, parts] = [backend.allocate(batch * rows), backend.allocate(batch * rows)];
       backend.matmul(whole, x, weight, batch);

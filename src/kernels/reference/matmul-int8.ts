@@ -1,5 +1,5 @@
 /** Matmul with int8 activations, as int8.ts defines it. */
-import { activationBlock, demandIntegers, demandIntegerZeroPoints } from "../int8.js";
+import { activationBlock, demandIntegers, demandIntegerZeroPoints, smallestAmax } from "../int8.js";
 import type { WeightRows } from "../weight-rows.js";
 
 const f = Math.fround;
@@ -18,7 +18,7 @@ export function int8Matrix(rows: WeightRows) {
 export function roundBlock(x: Float32Array, start: number, end: number, q: Int8Array): number {
   let amax = 0;
   for (let k = start; k < end; k++) amax = Math.max(amax, Math.abs(x[k]));
-  const inverse = amax > 0 ? f(127 / amax) : 0;
+  const inverse = amax > smallestAmax ? f(127 / amax) : 0;
   for (let k = start; k < end; k++) q[k - start] = nearestEven(f(x[k] * inverse));
   return f(amax / 127);
 }

@@ -1,5 +1,5 @@
 /** The backend's operations: checks, scratch memory, and one call of a generated kernel each. */
-import { InputError, UnsupportedError } from "../../errors.js";
+import { InputError } from "../../errors.js";
 import type { PackedTensor } from "../../tensor/packed.js";
 import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix } from "../backend.js";
 import { check } from "../shapes.js";
@@ -7,9 +7,11 @@ import { weightRows } from "../weight-rows.js";
 import { attention, defineAttention } from "./attention.js";
 import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
+import { detectFeatures } from "./features.js";
 import { floatBits } from "./kernel.js";
-import { fillLayout, type Layout, planLayout, roundUp } from "./layout.js";
+import { type ByteDot, fillLayout, type Layout, planLayout, roundUp } from "./layout.js";
 import * as f32 from "./matmul-f32.js";
+import * as int8 from "./matmul-int8.js";
 import * as rows from "./rows.js";
 
 /** Batches below this decode weights on the fly for every row, those from it on decode panels once for all rows. */
@@ -96,18 +98,15 @@ export class WasmBackend implements Backend {
 
   loadMatrix(weight: PackedTensor, activations: Activations = "f32"): Matrix {
     this.#alive();
-    if (activations === "int8") {
-      throw new UnsupportedError("the wasm backend has no int8 activations yet", { try: 'activations "f32"' });
-    }
     const reader = weightRows(weight);
-    const layout = planLayout(reader, activations);
+    const layout = planLayout(reader, activations, detectFeatures().relaxedDot);
     const table = layout.decode.kind === "table" ? 1024 : 0;
     const address = this.engine.heap.allocate(layout.bytes + table, `a ${weight.scheme.name} weight`);
     fillLayout(layout, reader, this.engine.memory.buffer, address);
     if (layout.decode.kind === "table") {
       new Float32Array(this.engine.memory.buffer, address + layout.bytes, 256).set(layout.decode.values);
     }
-    const module = this.engine.module(f32.layoutKey(layout), (limits) => f32.matmulF32Module(layout, limits));
+    const module = this.engine.module(f32.layoutKey(layout), (limits) => f32.matmulModule(layout, limits));
     const { rows: outputs, columns } = layout;
     const matrix: WasmMatrix = {
       ...{ rows: outputs, columns, scheme: weight.scheme.name, activations, bytes: layout.bytes + table },
@@ -142,6 +141,7 @@ export class WasmBackend implements Backend {
     const [to, from] = [this.#own(out).address, this.#own(x).address];
     if (batch === 0 || matrix.rows === 0) return;
     if (matrix.columns === 0) out.data().fill(0, 0, batch * matrix.rows);
+    else if (matrix.layout.dot) this.#matmulInt8(to, from, matrix, { ...matrix.layout, dot: matrix.layout.dot }, batch);
     else this.#matmulF32(to, from, matrix, batch);
     if (!bias) return;
     const args = { out: to, bias: this.#own(bias).address, columns: matrix.rows };
@@ -149,23 +149,32 @@ export class WasmBackend implements Backend {
   }
 
   #matmulF32(out: number, x: number, matrix: WasmMatrix, batch: number): void {
-    const { rows: outputs, columns, paddedColumns } = matrix.layout;
+    const { paddedColumns } = matrix.layout;
     const padded = this.#padded(x, matrix.layout, batch);
-    const whole = outputs % (batch < gemmFrom ? 4 : 8) === 0;
-    const stride = roundUp(outputs, 8);
-    const target = whole ? out : this.engine.scratch("outputs", 4 * batch * stride);
-    const outBytes = 4 * (whole ? outputs : stride);
-    if (batch < gemmFrom) {
-      for (let m = 0; m < batch; m++) this.#gemv(target + m * outBytes, padded + 4 * m * paddedColumns, matrix);
-    } else {
+    this.#intoRows(out, matrix.layout, batch, (target, outBytes) => {
+      if (batch < gemmFrom) {
+        for (let m = 0; m < batch; m++) this.#gemv(target + m * outBytes, padded + 4 * m * paddedColumns, matrix);
+        return;
+      }
       for (let m = 0; m < batch; m += rowsPerPass) {
         const count = Math.min(rowsPerPass, batch - m);
         this.#gemm(target + m * outBytes, outBytes, padded + 4 * m * paddedColumns, matrix, count);
       }
+    });
+  }
+
+  /** Lets `compute` write rows of whole vectors, in place where the outputs fill them and through scratch otherwise. */
+  #intoRows(out: number, layout: Layout, batch: number, compute: (out: number, outBytes: number) => void): void {
+    const { rows: outputs } = layout;
+    const stride = roundUp(outputs, 8);
+    if (outputs % (batch < gemmFrom ? 4 : 8) === 0) {
+      compute(out, 4 * outputs);
+      return;
     }
-    if (whole) return;
-    const args = { out, x: target, xBytes: 4 * outputs, outBytes };
-    this.engine.run(this.#core, rows.cutRows, args, batch, batch * columns);
+    const target = this.engine.scratch("outputs", 4 * batch * stride);
+    compute(target, 4 * stride);
+    const args = { out, x: target, xBytes: 4 * outputs, outBytes: 4 * stride };
+    this.engine.run(this.#core, rows.cutRows, args, batch, batch * outputs);
   }
 
   #gemv(out: number, x: number, { layout, module, address, table }: WasmMatrix): void {
@@ -185,6 +194,39 @@ export class WasmBackend implements Backend {
       ...{ blocks, vectors, table, ...this.#panels(layout) },
     };
     this.engine.run(module, f32.gemm, args, items, batch * panels * 8 * paddedColumns);
+  }
+
+  #matmulInt8(out: number, x: number, matrix: WasmMatrix, layout: Layout & { dot: ByteDot }, batch: number): void {
+    const { module, address: weights } = matrix;
+    const { columns, blocks, blockColumns, paddedBlock, quadBytes, quads, storedQuads, paddedColumns, dot } = layout;
+    const qBytes = paddedColumns * int8.activationBytes(dot);
+    const q = this.engine.scratch("rounded activations", batch * qBytes);
+    const scales = this.engine.scratch("activation scales", 4 * batch * blocks);
+    const sums = this.engine.scratch("activation sums", 4 * batch * blocks);
+    const rounding = { x, columns, blocks, blockColumns, paddedBlock, q, scales, sums };
+    this.engine.run(module, int8.roundRows, rounding, batch * blocks, 4 * batch * columns);
+    const common = { weights, quadBytes, blocks };
+    const rowAt = (m: number) => ({ q: q + m * qBytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks });
+    this.#intoRows(out, layout, batch, (target, outBytes) => {
+      if (batch < gemmFrom) {
+        const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
+        for (let m = 0; m < batch; m++) {
+          const args = { ...common, ...rowAt(m), out: target + m * outBytes, quads, quadsPerItem };
+          this.engine.run(module, int8.gemvInt8, args, items, 4 * quads * columns);
+        }
+        return;
+      }
+      const panels = storedQuads / 2;
+      const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
+      const scratchBytes = roundUp(int8.panelBytes(layout), 64);
+      const scratch = this.engine.scratch("panels", scratchBytes * this.engine.threads);
+      for (let m = 0; m < batch; m += rowsPerPass) {
+        const count = Math.min(rowsPerPass, batch - m);
+        const place = { out: target + m * outBytes, outBytes, qBytes, batch: count, scratch, scratchBytes };
+        const args = { ...common, ...rowAt(m), ...place, panels, panelsPerItem };
+        this.engine.run(module, int8.gemmInt8, args, items, count * panels * 8 * columns);
+      }
+    });
   }
 
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void {

@@ -15,16 +15,20 @@ import type { Activations } from "../backend.js";
 import { activationBlock, demandIntegers, demandIntegerZeroPoints } from "../int8.js";
 import { codeValue, type WeightRows } from "../weight-rows.js";
 import { type Decode, type Order, stepOf } from "./decode.js";
+import type { RelaxedDot } from "./features.js";
 
 /** How int8 kernels read stored codes: byte = lookup[code] or the code, value = (byte - bias) * unit. */
 export interface ByteDot {
   readonly bits: 1 | 2 | 4 | 8;
   /** Bytes of each code where they are not the codes themselves. */
   readonly lookup?: readonly number[];
-  /** Bytes are signed (and use all 8 bits); otherwise they lie in 0..127. */
-  readonly signed: boolean;
   readonly bias: number;
   readonly unit: number;
+  /**
+   * `relaxed`: four byte products at once by the relaxed dot, whose second operand is the weight; `plain`: i16 pairs.
+   * Both are exact, so they give the same integers.
+   */
+  readonly arithmetic: "relaxed" | "plain";
 }
 
 export interface Layout {
@@ -56,10 +60,10 @@ export interface Layout {
 }
 
 /** Plans the layout of a weight. */
-export function planLayout(weight: WeightRows, activations: Activations): Layout {
+export function planLayout(weight: WeightRows, activations: Activations, relaxedDot: RelaxedDot): Layout {
   const { rows, columns, scheme } = weight;
   const int8 = activations === "int8";
-  const plan = int8 ? planInt8(weight) : planF32(weight);
+  const plan = int8 ? planInt8(weight, relaxedDot) : planF32(weight);
   const blockColumns = int8 ? activationBlock(weight) : weight.blockColumns;
   const blocks = Math.ceil(columns / blockColumns);
   const step = stepOf(plan.decode);
@@ -146,30 +150,37 @@ function scalesStayExact(weight: WeightRows, factor: number): boolean {
   return true;
 }
 
-function planInt8(weight: WeightRows): Plan {
+/**
+ * Bytes that fit 7 bits suit the relaxed dot of every host. Those that need 8 suit a host that reads the second operand
+ * as unsigned (biased by 128) or as signed (as they are); otherwise products of 16-bit numbers do it.
+ */
+function planInt8(weight: WeightRows, relaxedDot: RelaxedDot): Plan {
   const format = weight.scheme.element;
   const { integers, unit } = demandIntegers(weight);
   const low = Math.min(...integers);
   const span = Math.max(...integers) - low;
-  const stored = (recode: (q: number, code: number) => number) => Uint8Array.from(integers, recode);
-  const valuesBy = (recode: Uint8Array, count: number) => {
-    const values = new Array<number>(count).fill(0);
-    recode.forEach((at, code) => {
-      values[at] = integers[code];
-    });
-    return values;
-  };
-  if (format.bits <= 4 && span < 128) {
+  const wide = span > 127;
+  const arithmetic = relaxedDot === "none" || (wide && relaxedDot === "7 bits") ? "plain" : "relaxed";
+  const bias = wide && arithmetic === "relaxed" && relaxedDot === "signed" ? 0 : -low;
+  if (format.bits <= 4) {
     const bits = format.bits === 3 ? 4 : (format.bits as 1 | 2 | 4);
-    const recode = span < 2 ** bits ? stored((q) => q - low) : stored((_, code) => code);
-    const lookup = span < 2 ** bits ? undefined : Array.from(integers, (q) => q - low);
-    const decode: Decode = { kind: "lookup", bits, values: valuesBy(recode, 2 ** bits) };
-    return { decode, factor: 1, recode, dot: { bits, lookup, signed: false, bias: -low, unit } };
+    const consecutive = span < 2 ** bits;
+    const recode = Uint8Array.from(integers, (q, code) => (consecutive ? q + bias : code));
+    const lookup = consecutive ? undefined : Array.from(integers, (q) => q + bias);
+    const decode: Decode = { kind: "lookup", bits, values: valuesByStored(integers, recode, 2 ** bits) };
+    return { decode, factor: 1, recode, dot: { bits, lookup, bias, unit, arithmetic } };
   }
-  const signed = span > 127;
-  const recode = stored((q) => (signed ? q : q - low));
-  const decode: Decode = { kind: "table", bits: 8, values: valuesBy(recode, 256) };
-  return { decode, factor: 1, recode, dot: { bits: 8, signed, bias: signed ? 0 : -low, unit } };
+  const recode = Uint8Array.from(integers, (q) => q + bias);
+  const decode: Decode = { kind: "table", bits: 8, values: valuesByStored(integers, recode, 256) };
+  return { decode, factor: 1, recode, dot: { bits: 8, bias, unit, arithmetic } };
+}
+
+function valuesByStored(integers: Int16Array, recode: Uint8Array, count: number): number[] {
+  const values = new Array<number>(count).fill(0);
+  integers.forEach((q, code) => {
+    values[recode[code]] = q;
+  });
+  return values;
 }
 
 /** Writes the weight into `memory` at `address` (a multiple of 16) as planned. */

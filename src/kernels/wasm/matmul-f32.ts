@@ -10,6 +10,7 @@ import { createModule, type Expression, type FunctionBuilder, type Local, type M
 import { f32, f32x4, i32, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import type { Layout } from "./layout.js";
+import { defineInt8 } from "./matmul-int8.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
 export const gemv: KernelSignature<
@@ -62,9 +63,11 @@ export function scratchBytes({ paddedBlock, blocks, paddedColumns }: Layout): nu
 }
 
 /** The bytes of the module for a layout; `key` below says which layouts share it. */
-export function matmulF32Module(layout: Layout, memory: MemoryLimits): Uint8Array<ArrayBuffer> {
+export function matmulModule(layout: Layout, memory: MemoryLimits): Uint8Array<ArrayBuffer> {
   const m = createModule(memory);
-  if (layout.order === "k major") {
+  const { dot } = layout;
+  if (dot) defineInt8(m, { ...layout, dot });
+  else {
     defineKernel(m, gemv, (f, args, range) => emitGemv(f, layout, args, range));
     defineKernel(m, gemm, (f, args, range) => emitGemm(f, layout, args, range));
   }
@@ -76,7 +79,7 @@ export function matmulF32Module(layout: Layout, memory: MemoryLimits): Uint8Arra
 export function layoutKey(layout: Layout): string {
   const { decode, order, factor, scales, offset, blocks, blockVectors, blockColumns, dot } = layout;
   // A single block's length is an argument; several blocks' is part of the code.
-  const block = blocks > 1 ? [blockVectors, blockColumns] : "row";
+  const block = blocks > 1 || dot ? [blockVectors, blockColumns, blocks > 1] : "row";
   return JSON.stringify([decode, order, factor, scales, offset, block, dot]);
 }
 
