@@ -30,17 +30,23 @@ function run(what, command, args) {
   }
 }
 
+/** The latest change of a source in a folder; 0 for a folder that is not there. */
 function newest(folder) {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return Math.max(0, ...files.filter((f) => f.isFile()).map((f) => changed(join(f.parentPath ?? f.path, f.name))));
+  if (!existsSync(folder)) return 0;
+  const times = readdirSync(folder, { withFileTypes: true }).map((entry) => {
+    if (entry.isDirectory()) return entry.name === "node_modules" ? 0 : newest(join(folder, entry.name));
+    return entry.name.endsWith(".ts") ? changed(join(folder, entry.name)) : 0;
+  });
+  return Math.max(0, ...times);
 }
 
 /** `npx bitloom` finds the command here, without asking a registry. */
 function linkCommand() {
   const main = at("dist", "src", "cli", "main.js");
   const link = at("node_modules", ".bin", "bitloom");
-  if (process.platform === "win32" || !existsSync(main)) return;
+  if (process.platform === "win32") return;
   chmodSync(main, 0o755);
+  if (existsSync(link)) return;
   rmSync(link, { force: true });
   mkdirSync(at("node_modules", ".bin"), { recursive: true });
   symlinkSync(join("..", "..", "dist", "src", "cli", "main.js"), link);
@@ -66,5 +72,5 @@ if (changed(stamp) < Math.max(...sources, ...settings)) {
   prune();
   writeFileSync(stamp, "");
   utimesSync(stamp, begin, begin);
-  linkCommand();
 }
+linkCommand();
