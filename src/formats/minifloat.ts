@@ -93,6 +93,9 @@ const DEFAULT_OVERFLOW: Readonly<Record<NonFinite, Overflow>> = {
   none: "saturate",
 };
 
+/** What the kind of non-finite codes suggests where neither caller nor record says. */
+export const defaultOverflow = (format: MinifloatFormat): Overflow => DEFAULT_OVERFLOW[format.nonFinite];
+
 /** The code of `value`: one rounding from binary64, then the overflow rule. */
 export function encodeMinifloat(format: MinifloatFormat, value: number, options: EncodeOptions): number {
   const layout = minifloatLayout(format);
@@ -100,7 +103,7 @@ export function encodeMinifloat(format: MinifloatFormat, value: number, options:
   const negative = value < 0 || Object.is(value, -0);
   const a = Math.abs(value);
   const rounding = options.rounding ?? "nearest-even";
-  const overflow = options.overflow ?? format.overflow ?? DEFAULT_OVERFLOW[format.nonFinite];
+  const overflow = options.overflow ?? format.overflow ?? defaultOverflow(format);
   if (a === 0 && !layout.hasZero) return zeroWithoutZero(format, layout, overflow, options);
   const magnitude = a === Infinity ? Infinity : a === 0 ? 0 : roundMagnitude(format, a, negative, options);
   const outOfRange =
@@ -111,19 +114,36 @@ export function encodeMinifloat(format: MinifloatFormat, value: number, options:
   return negative ? layout.signBit + magnitude : magnitude;
 }
 
-/** The magnitude code after rounding, as if codes went on for ever. */
-function roundMagnitude(format: MinifloatFormat, a: number, negative: boolean, options: EncodeOptions): number {
+/** Where a magnitude lies among the codes, as if they went on for ever. */
+export interface Position {
+  /** The power of two that its significand is measured in: its own, or that of the subnormals. */
+  readonly exponent: number;
+  /** The code at or just below it. */
+  readonly below: number;
+  /** How far it lies towards the next code: 0 <= nu < 1. */
+  readonly nu: number;
+  readonly normal: boolean;
+}
+
+/** The position of a finite a > 0. */
+export function positionOf(format: MinifloatFormat, a: number): Position {
   const { exponentBits, significandBits: m, bias, subnormals } = format;
   const normalFromZero = !subnormals && exponentBits > 0;
   const lowest = normalFromZero ? -bias : 1 - bias;
   const exact = exponentOf(a);
-  if (normalFromZero && exact < lowest) return 0;
+  // There is nothing between the lowest code and the zero that the format does not have.
+  if (normalFromZero && exact < lowest) return { exponent: lowest, below: 0, nu: 0, normal: true };
   const exponent = exponentBits === 0 ? lowest : Math.max(exact, lowest);
   // A value that underflows here is far below half a step, but it must not look like an exact zero.
   const significand = scaleByPower(a, m - exponent) || Number.MIN_VALUE;
   const whole = Math.floor(significand);
   const below = (exponent - lowest - Number(normalFromZero)) * 2 ** m + whole;
-  const nu = significand - whole;
+  return { exponent, below, nu: significand - whole, normal: exponentBits > 0 && exact >= lowest };
+}
+
+/** The magnitude code after rounding, as if codes went on for ever. */
+function roundMagnitude(format: MinifloatFormat, a: number, negative: boolean, options: EncodeOptions): number {
+  const { below, nu } = positionOf(format, a);
   const up = roundsUp(options.rounding ?? "nearest-even", nu, below % 2 !== 0, negative, options.random);
   return up ? below + 1 : below;
 }
