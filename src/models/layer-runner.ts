@@ -1,0 +1,139 @@
+/**
+ * A model run one layer at a time over many short texts, for calibration: the hidden states of all texts are kept by the
+ * caller, and only one layer's weights are in the backend's memory.
+ */
+import { schemes } from "../formats/index.js";
+import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
+import { type PackedTensor, quantize } from "../tensor/index.js";
+import type { Architecture, DecoderConfig, ForwardState, Observer, Weights } from "./architecture.js";
+import { makeScratch } from "./session.js";
+
+/** A weight by role: a matrix, or the numbers of a norm or bias. */
+export type LayerWeights = ReadonlyMap<string, PackedTensor | Float32Array>;
+
+export interface LayerRunner {
+  /** Hidden states [ids.length, width] of ids under this embedding. */
+  embed(table: PackedTensor, texts: readonly (readonly number[])[]): Float32Array[];
+  /** Loads a layer; `dispose` of the result gives the memory back. */
+  load(layer: number, weights: LayerWeights): LoadedLayer;
+  /** The head's input for hidden states. */
+  headInput(gain: Float32Array, hidden: Float32Array): Float32Array;
+  /** X^T X of x [tokens, columns], in f32. */
+  gram(x: Float32Array, tokens: number): Float32Array;
+  dispose(): void;
+}
+
+export interface LoadedLayer {
+  /** The hidden states after the layer. `observe` sees the inputs of its linear maps, valid during the call. */
+  run(hidden: Float32Array, observe?: (role: string, input: Float32Array, tokens: number) => void): Float32Array;
+  dispose(): void;
+}
+
+interface Parts {
+  readonly backend: Backend;
+  readonly architecture: Architecture;
+  readonly config: DecoderConfig;
+  /** The longest text. */
+  readonly window: number;
+}
+
+export function createLayerRunner({ backend, architecture, config, window }: Parts): LayerRunner {
+  const buffers: Buffer[] = [];
+  const keep = (buffer: Buffer) => {
+    buffers.push(buffer);
+    return buffer;
+  };
+  const { parts } = architecture;
+  const scratch = makeScratch(backend, { ...config, vocabularySize: 1 }, window, window, keep);
+  // One layer runs at a time, so one pair of buffers serves all.
+  const side = keep(backend.allocate(window * config.kvHeads * config.headSize));
+  const other = keep(backend.allocate(window * config.kvHeads * config.headSize));
+  const cache = {
+    context: window,
+    keys: new Array<Buffer>(config.layers).fill(side),
+    values: new Array<Buffer>(config.layers).fill(other),
+  };
+  const { width } = config;
+  const stateWith = (weights: Weights): ForwardState => ({ backend, config, weights, cache, scratch });
+
+  function withWeights(named: LayerWeights) {
+    const matrices = new Map<string, Matrix>();
+    const vectors = new Map<string, Buffer>();
+    for (const [role, weight] of named) {
+      if (weight instanceof Float32Array) vectors.set(role, backend.upload(weight));
+      else matrices.set(role, backend.loadMatrix(weight, "f32"));
+    }
+    const get = <T>(map: Map<string, T>, role: string): T => {
+      const found = map.get(role);
+      if (found === undefined) throw new Error(`no weight is loaded as ${role}`);
+      return found;
+    };
+    const weights: Weights = {
+      matrix: (role) => get(matrices, role),
+      vector: (role) => get(vectors, role),
+      optionalVector: (role) => vectors.get(role),
+    };
+    const dispose = () => {
+      for (const vector of [...vectors.values()].reverse()) backend.free(vector);
+      for (const matrix of [...matrices.values()].reverse()) backend.freeMatrix(matrix);
+    };
+    return { state: stateWith(weights), dispose };
+  }
+
+  return {
+    embed(table, texts) {
+      const { state, dispose } = withWeights(new Map([["embedding", table]]));
+      const hidden = texts.map((ids) => {
+        parts.embed(state, ids);
+        return scratch.x.data().slice(0, ids.length * width);
+      });
+      dispose();
+      return hidden;
+    },
+    load(layer, named) {
+      const { state, dispose } = withWeights(named);
+      return {
+        dispose,
+        run(hidden, observe) {
+          const tokens = hidden.length / width;
+          scratch.x.data().set(hidden);
+          const observer: Observer | undefined =
+            observe &&
+            ((role, input, batch) => {
+              const { columns } = state.weights.matrix(`layers.${layer}.${role}`);
+              observe(role, input.data().subarray(0, batch * columns), batch);
+            });
+          parts.layer(state, layer, tokens, 0, observer);
+          return scratch.x.data().slice(0, hidden.length);
+        },
+      };
+    },
+    headInput(gain, hidden) {
+      const { state, dispose } = withWeights(new Map([["norm", gain]]));
+      scratch.x.data().set(hidden);
+      const tokens = hidden.length / width;
+      const input = parts.headInput(state, tokens, tokens).data().slice(0, hidden.length);
+      dispose();
+      return input;
+    },
+    gram(x, tokens) {
+      const columns = x.length / tokens;
+      const transposed = new Float32Array(x.length);
+      for (let t = 0; t < tokens; t++) {
+        for (let j = 0; j < columns; j++) transposed[j * tokens + t] = x[t * columns + j];
+      }
+      const input = backend.upload(transposed);
+      const out = backend.allocate(columns * columns);
+      const matrix = backend.loadMatrix(quantize(schemes.get("f32"), transposed, [columns, tokens]), "f32");
+      backend.matmul(out, input, matrix, columns);
+      const result = out.data().slice(0, columns * columns);
+      backend.freeMatrix(matrix);
+      backend.free(out);
+      backend.free(input);
+      return result;
+    },
+    dispose() {
+      for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
+    },
+  };
+}
