@@ -6,7 +6,7 @@ import { EXIT } from "./exit-codes.js";
 import { failureJson, failureOf, failureText, Interrupted } from "./failure.js";
 
 const plain = (text: string) => text;
-const style = { bold: plain, dim: plain, error: plain, good: plain };
+const style = { bold: plain, dim: plain, error: plain };
 const systemError = (code: string, syscall: string) => Object.assign(new Error(code), { code, syscall, errno: -1 });
 
 test("every class of error has its exit code", () => {

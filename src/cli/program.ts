@@ -153,7 +153,7 @@ function contextOf(settings: Settings, { stdout, stderr }: Streams): Context {
   const style = styleFor(stderr);
   return {
     style: styleFor(stdout),
-    progress: progress(progressKind(settings, stderr), stderr, style),
+    progress: progress(progressKind(settings, stderr), stderr),
     json: settings.json,
     write: (text) => writeTo(stdout, text),
     note(text) {

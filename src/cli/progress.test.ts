@@ -3,9 +3,6 @@ import { Writable } from "node:stream";
 import { test } from "node:test";
 import { progress, secondsLeft } from "./progress.js";
 
-const plain = (text: string) => text;
-const style = { bold: plain, dim: plain, error: plain, good: plain };
-
 function collector(terminal: boolean) {
   const parts: string[] = [];
   const stream = new Writable({
@@ -27,7 +24,7 @@ test("time left follows from the speed so far", () => {
 test("without a terminal a line appears each tenth, but not more often than every two seconds", () => {
   let time = 0;
   const { parts, stream } = collector(false);
-  const bar = progress("lines", stream, style, () => time);
+  const bar = progress("lines", stream, () => time);
   bar.start("work", 100);
   for (let done = 1; done <= 100; done++) {
     time += 100;
@@ -45,7 +42,7 @@ test("without a terminal a line appears each tenth, but not more often than ever
 
 test("a bar never takes more than one line of the terminal", () => {
   const { parts, stream } = collector(true);
-  const bar = progress("bar", stream, style);
+  const bar = progress("bar", stream);
   bar.start("work", 10);
   bar.update(5, "a note ".repeat(40));
   bar.stop();
@@ -57,7 +54,7 @@ test("a bar never takes more than one line of the terminal", () => {
 
 test("no progress means not one byte", () => {
   const { parts, stream } = collector(true);
-  const bar = progress("none", stream, style);
+  const bar = progress("none", stream);
   bar.start("work", 10);
   bar.update(5);
   bar.stop();

@@ -4,7 +4,7 @@
  */
 import { SingleBar } from "cli-progress";
 import { duration } from "./numbers.js";
-import type { ProgressKind, Style } from "./terminal.js";
+import type { ProgressKind } from "./terminal.js";
 
 export interface Progress {
   /** A new job of `total` steps; ends the one before. */
@@ -19,14 +19,9 @@ const SILENT: Progress = { start() {}, update() {}, stop() {} };
 const BAR_WIDTH = 24;
 const LINE_SECONDS = 2;
 
-export function progress(
-  kind: ProgressKind,
-  stream: NodeJS.WriteStream,
-  style: Style,
-  now: () => number = Date.now,
-): Progress {
+export function progress(kind: ProgressKind, stream: NodeJS.WriteStream, now: () => number = Date.now): Progress {
   if (kind === "none") return SILENT;
-  return kind === "bar" ? barProgress(stream, style) : lineProgress(stream, now);
+  return kind === "bar" ? barProgress(stream) : lineProgress(stream, now);
 }
 
 /** Seconds until the end if it goes on as it went so far; undefined before anything is done. */
@@ -44,16 +39,19 @@ interface BarState {
   readonly maxWidth: number;
 }
 
-function barLine(state: BarState, label: string, note: string, style: Style): string {
+/** One line without colour: the library cuts what is too long by characters, escape sequences included. */
+function barLine(state: BarState, label: string, note: string): string {
   const full = Math.round(BAR_WIDTH * state.progress);
   const seconds = secondsLeft(state.value, state.total, (Date.now() - state.startTime) / 1000);
   const percentage = `${Math.floor(100 * state.progress)} %`.padStart(5);
-  const tail = [leftText(seconds), note].filter((part) => part !== "").join("  ");
-  const room = Math.max(0, state.maxWidth - label.length - BAR_WIDTH - percentage.length - 5);
-  return `${label} ${style.good("█".repeat(full))}${style.dim("░".repeat(BAR_WIDTH - full))}${percentage}  ${style.dim(tail.slice(0, room))}`;
+  const parts = [`${label} ${"█".repeat(full)}${"░".repeat(BAR_WIDTH - full)}${percentage}`, leftText(seconds), note];
+  return parts
+    .filter((part) => part !== "")
+    .join("  ")
+    .slice(0, state.maxWidth - 1);
 }
 
-function barProgress(stream: NodeJS.WriteStream, style: Style): Progress {
+function barProgress(stream: NodeJS.WriteStream): Progress {
   let bar: SingleBar | undefined;
   let label = "";
   const stop = () => {
@@ -72,7 +70,7 @@ function barProgress(stream: NodeJS.WriteStream, style: Style): Progress {
         // The terminal's own state is left alone: a signal may end the process before it could be restored.
         hideCursor: false,
         linewrap: true,
-        format: (_options, state, payload) => barLine(state as BarState, label, payload.note, style),
+        format: (_options, state, payload) => barLine(state as BarState, label, payload.note),
       });
       bar.start(Math.max(1, total), 0, { note: "" });
     },

@@ -8,7 +8,6 @@ export interface Style {
   bold(text: string): string;
   dim(text: string): string;
   error(text: string): string;
-  good(text: string): string;
 }
 
 export interface Settings {
@@ -26,7 +25,7 @@ export function coloured(stream: { readonly isTTY?: boolean }, environment: Envi
 
 export function styleFor(stream: { readonly isTTY?: boolean }): Style {
   const colours = pico.createColors(coloured(stream));
-  return { bold: colours.bold, dim: colours.dim, error: colours.red, good: colours.green };
+  return { bold: colours.bold, dim: colours.dim, error: colours.red };
 }
 
 /** "bar": redrawn in place; "lines": a plain line now and then; "none": nothing. */

@@ -45,14 +45,14 @@ async function stream(context: Context, model: Model, { prompt, threads, backend
   const pieces: string[] = [];
   const begin = performance.now();
   let promptEnd = begin;
-  const onPrompt = (done: number, total: number) => {
+  const onPrompt = (done: number) => {
     promptEnd = performance.now();
-    if (total > 256) context.progress.update(done);
+    context.progress.update(done);
   };
   try {
-    if (ids.length > 256) context.progress.start("reading the prompt", ids.length);
+    context.progress.start("reading the prompt", ids.length);
     for (const { id, text } of generate(session, model.tokenizer, ids, { ...settings, onPrompt })) {
-      context.progress.stop();
+      if (tokenIds.length === 0) showPrompt(context, prompt);
       if (id !== undefined) tokenIds.push(id);
       pieces.push(text);
       if (!context.json && text !== "") await context.write(text);
@@ -72,6 +72,11 @@ async function stream(context: Context, model: Model, { prompt, threads, backend
   }
 }
 
+function showPrompt({ progress, note }: Context, prompt: string): void {
+  progress.stop();
+  note(prompt);
+}
+
 export const run = command({
   name: "run",
   summary: "continue a text, printed as it is made",
@@ -88,10 +93,7 @@ export const run = command({
   output,
   async run(context, [path], chosen): Promise<Generated> {
     const result = await withBackend(chosen, (backend) =>
-      withModel(backend, path, (model) => {
-        context.note(chosen.prompt);
-        return stream(context, model, chosen);
-      }),
+      withModel(backend, path, (model) => stream(context, model, chosen)),
     );
     const { promptTokensPerSecond, tokensPerSecond } = result;
     const speed = tokensPerSecond === null ? "" : `, ${significant(tokensPerSecond, 3)} tokens per second`;
