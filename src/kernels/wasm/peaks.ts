@@ -1,0 +1,89 @@
+/**
+ * The limits of this machine as WebAssembly can reach them, measured in the process that wants to compare with them:
+ * vector multiply-adds and byte dot products from registers, and reading memory in eight streams. Machines change speed
+ * from minute to minute, so a ratio to a limit of the same run says more than a time.
+ */
+import { createModule, type Expression, type Local } from "./emitter.js";
+import type { RelaxedDot } from "./features.js";
+import { f32x4, i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
+
+export interface Peaks {
+  /** GB/s of sequential reads, best of 1, 4 and 8 streams over a region beyond the caches. */
+  readonly readBandwidthGBs: number;
+  /** GFLOP/s of multiply-adds (2 each), fused where the engine can. */
+  readonly maddGflops: number;
+  /** 10^9 int8 multiply-accumulates a second: the relaxed dot, else the i16 dot. */
+  readonly dotGmacs: number;
+}
+
+/** Measures for about a second. `bytes` of memory are read for the bandwidth; take more than the caches hold. */
+export function measurePeaks(relaxedDot: RelaxedDot, bytes = 256 * 2 ** 20): Peaks {
+  const relaxed = relaxedDot !== "none";
+  const madd = registerLoop((a, b, c) => (relaxed ? f32x4.relaxed_madd(a, b, c) : f32x4.add(f32x4.mul(a, b), c)));
+  const dot = registerLoop((a, b, c) =>
+    relaxed ? i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c) : i32x4.add(i32x4.dot_i16x8_s(a, b), c),
+  );
+  return {
+    maddGflops: madd * 8,
+    dotGmacs: dot * (relaxed ? 16 : 8),
+    readBandwidthGBs: Math.max(...[1, 4, 8].map((streams) => readBandwidth(streams, bytes))),
+  };
+}
+
+const accumulators = 12;
+
+/** 10^9 vector operations a second on twelve accumulators that never leave their registers. */
+function registerLoop(operation: (a: Local<"v128">, b: Local<"v128">, c: Local<"v128">) => Expression<"v128">): number {
+  const m = createModule();
+  m.func("run", { rounds: "i32", seed: "i32" }, "i32", (f, { rounds, seed }) => {
+    const a = f.let(i16x8.splat(seed));
+    const b = f.let(i8x16.splat(seed));
+    const sums = f.locals("v128", accumulators);
+    f.repeat(rounds, rounds, () => {
+      for (let unroll = 0; unroll < 2; unroll++) for (const sum of sums) f.set(sum, operation(a, b, sum));
+    });
+    const folded = sums.reduce<Expression<"v128">>((all, sum) => v128.xor(all, sum), i32x4.splat(0));
+    return i32x4.extract_lane(folded, 0);
+  });
+  const env = { memory: new WebAssembly.Memory({ initial: 0 }) };
+  const { run } = new WebAssembly.Instance(new WebAssembly.Module(m.bytes()), { env }).exports;
+  const rounds = 500_000;
+  const seconds = bestSeconds(() => (run as (rounds: number, seed: number) => number)(rounds, 3), 12);
+  return (rounds * 2 * accumulators) / seconds / 1e9;
+}
+
+/** GB/s of `streams` runs read side by side. */
+function readBandwidth(streams: number, bytes: number): number {
+  const m = createModule();
+  m.func("read", { rounds: "i32", stride: "i32" }, "i32", (f, { rounds, stride }) => {
+    const all = f.locals("v128", streams);
+    const at = Array.from({ length: streams }, (_, s) => f.let(i32.mul(stride, s)));
+    f.repeat(f.local("i32"), rounds, () => {
+      for (const offset of [0, 16, 32, 48]) {
+        all.forEach((sum, s) => {
+          f.set(sum, v128.xor(sum, v128.load(at[s], offset)));
+        });
+      }
+      for (const address of at) f.advance(address, 64);
+    });
+    const folded = all.reduce<Expression<"v128">>((sum, part) => v128.xor(sum, part), i32x4.splat(0));
+    return i32x4.extract_lane(folded, 0);
+  });
+  const memory = new WebAssembly.Memory({ initial: bytes / 65536 });
+  // Pages that were never written may all be the same page of zeros.
+  new Uint8Array(memory.buffer).fill(1);
+  const { read } = new WebAssembly.Instance(new WebAssembly.Module(m.bytes()), { env: { memory } }).exports;
+  const run = read as (rounds: number, stride: number) => number;
+  const stride = bytes / streams;
+  return bytes / bestSeconds(() => run(stride / 64, stride), 5) / 1e9;
+}
+
+function bestSeconds(run: () => void, times: number): number {
+  let best = Infinity;
+  for (let i = 0; i < times; i++) {
+    const start = performance.now();
+    run();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best / 1000;
+}
