@@ -166,34 +166,64 @@ export function pieces(
   };
 }
 
-/** A field whose codes lie at fixed places: code i is made of pieces [byte, shift in the byte, bits, shift in the code]. */
+/**
+ * A field whose codes lie at fixed places: code i of a part is made of pieces [byte, shift in the byte, bits, shift in the
+ * code]. Since the plane's codes lie at fixed places too, a block is moved by a fixed list of masked and shifted bytes.
+ */
 export function bitPlaces(
   bytes: number,
   parts: readonly Part[],
   places: (part: number, i: number) => readonly (readonly [byte: number, shift: number, bits: number, to: number])[],
 ): Field {
-  // Flat: part, code, byte, shift, mask, shift in the code.
-  const moves = parts.flatMap(({ count }, part) =>
-    Array.from({ length: count }, (_, i) =>
-      places(part, i).map(([byte, shift, bits, to]) => [part, i, byte, shift, 2 ** bits - 1, to]),
-    ).flat(),
-  );
-  const table = Int32Array.from(moves.flat());
-  return pieces(
+  const tables = parts.map(({ plane, bits, count }, part) => {
+    const table = moves(count, bits, (i) => places(part, i));
+    return { plane, table, planeBytes: (bits * count) / 8 };
+  });
+  return {
     bytes,
-    parts,
-    (data, at, ...codes) => {
-      for (const array of codes) array.fill(0);
-      for (let m = 0; m < table.length; m += 6) {
-        const piece = (data[at + table[m + 2]] >> table[m + 3]) & table[m + 4];
-        codes[table[m]][table[m + 1]] |= piece << table[m + 5];
+    unpack(data, at, stride, blocks, planes) {
+      for (const { plane, table, planeBytes } of tables) {
+        const to = planeOf(planes, plane);
+        to.fill(0, 0, blocks * planeBytes);
+        for (let b = 0, from = at, out = 0; b < blocks; b++, from += stride, out += planeBytes) {
+          for (let m = 0; m < table.length; m += 4) {
+            to[out + table[m + 1]] |= ((data[from + table[m]] & table[m + 2]) << table[m + 3]) >> 8;
+          }
+        }
       }
     },
-    (data, at, ...codes) => {
-      for (let m = 0; m < table.length; m += 6) {
-        const piece = (codes[table[m]][table[m + 1]] >> table[m + 5]) & table[m + 4];
-        data[at + table[m + 2]] |= piece << table[m + 3];
+    pack(planes, blocks, data, at, stride) {
+      for (let b = 0; b < blocks; b++) data.fill(0, at + b * stride, at + b * stride + bytes);
+      for (const { plane, table, planeBytes } of tables) {
+        const from = planeOf(planes, plane);
+        for (let b = 0, out = at, start = 0; b < blocks; b++, out += stride, start += planeBytes) {
+          for (let m = 0; m < table.length; m += 4) {
+            data[out + table[m]] |= ((from[start + table[m + 1]] << 8) >> table[m + 3]) & table[m + 2];
+          }
+        }
       }
     },
-  );
+  };
+}
+
+/** Byte in the file, byte in the plane, mask in the file's byte, shift to the left plus 8: four numbers for each move. */
+function moves(
+  count: number,
+  bits: number,
+  places: (i: number) => readonly (readonly [byte: number, shift: number, bits: number, to: number])[],
+): Int32Array {
+  const masks = new Map<string, [file: number, plane: number, mask: number, shift: number]>();
+  for (let i = 0; i < count; i++) {
+    for (const [byte, shift, width, to] of places(i)) {
+      for (let bit = 0; bit < width; bit++) {
+        const target = i * bits + to + bit;
+        const left = 8 + (target % 8) - (shift + bit);
+        const key = `${byte} ${target >> 3} ${left}`;
+        const move = masks.get(key) ?? [byte, target >> 3, 0, left];
+        move[2] |= 1 << (shift + bit);
+        masks.set(key, move);
+      }
+    }
+  }
+  return Int32Array.from([...masks.values()].flat());
 }

@@ -83,7 +83,7 @@ function affineSearch({ per, levels, first, step, steps, error, weight }: Affine
   const weights = new Float32Array(per);
   const trial = new Uint8Array(per);
   const [rmin, rdelta] = [f(first), f(step)];
-  const difference = error === "absolute" ? abs : (d: number) => f(d * d);
+  const absolute = error === "absolute";
   const level = (x: number) => max(0, min(levels, nearestInt(x)));
   return (x: Float32Array, { start, end, at }: GroupRange, codes: Codes) => {
     const n = end - start;
@@ -110,7 +110,8 @@ function affineSearch({ per, levels, first, step, steps, error, weight }: Affine
       const v = x[start + i];
       const l = level(f(inverse * f(v - minimum)));
       codes[at + i] = l;
-      best = f(best + f(weights[i] * difference(f(f(f(scale * l) + minimum) - v))));
+      const d = f(f(f(scale * l) + minimum) - v);
+      best = f(best + f(weights[i] * (absolute ? abs(d) : f(d * d))));
     }
     for (let is = 0; is <= steps; is++) {
       inverse = f(f(f(rmin + f(rdelta * is)) + levels) / f(high - minimum));
@@ -132,10 +133,11 @@ function affineSearch({ per, levels, first, step, steps, error, weight }: Affine
         trialMinimum = 0;
         trialScale = f(sumXL / sumL2);
       }
+      // Sums only grow, so a candidate that has reached the best error has lost.
       let sum = 0;
-      for (let i = 0; i < n; i++) {
+      for (let i = 0; i < n && sum < best; i++) {
         const d = f(f(f(trialScale * trial[i]) + trialMinimum) - x[start + i]);
-        sum = f(sum + f(weights[i] * difference(d)));
+        sum = f(sum + f(weights[i] * (absolute ? abs(d) : f(d * d))));
       }
       if (!(sum < best)) continue;
       for (let i = 0; i < n; i++) codes[at + i] = trial[i];
