@@ -17,7 +17,7 @@ const FLOORS = [
   ["errors"],
 ];
 const source = new URL("../../src/", import.meta.url).pathname;
-const roomOf = (path: string) => path.split("/")[0].replace(/\.[jt]s$/, "");
+const roomOf = (path: string) => path.split("/")[0].replace(/(\.test)?\.[jt]s$/, "");
 const floorOf = (room: string) => FLOORS.findIndex((floor) => floor.includes(room));
 
 function importsOf(file: string): string[] {
