@@ -13,7 +13,8 @@ const FLOORS = [
   ["kernels", "checkpoints"],
   ["tensor"],
   ["formats"],
-  ["options", "random", "registry"],
+  ["options"],
+  ["random", "registry"],
   ["errors"],
 ];
 const source = new URL("../../src/", import.meta.url).pathname;
