@@ -106,6 +106,20 @@ test("containers are told apart by content, and other files by what they are", a
   await assert.rejects(openCheckpoint(folder), (error: BitloomError) => /model\.gguf/.test(error.details.try ?? ""));
 });
 
+test("nothing of Node is loaded until a path is opened, so that a browser bundle can leave it out", () => {
+  const seen = new Set<string>();
+  const visit = (module: URL): void => {
+    if (seen.has(module.href)) return;
+    seen.add(module.href);
+    for (const [, name] of readFileSync(module, "utf8").matchAll(/^(?:import|export) [^;]*?from "([^"]+)"/gms)) {
+      assert.ok(!name.startsWith("node:"), `${module.pathname} imports ${name}`);
+      if (name.startsWith(".")) visit(new URL(name, module));
+    }
+  };
+  visit(new URL("../../src/checkpoints/index.js", import.meta.url));
+  assert.ok(seen.size > 20, `${seen.size} modules`);
+});
+
 /** Random numbers of one test case. */
 function dice(seed: number) {
   let drawn = 0;

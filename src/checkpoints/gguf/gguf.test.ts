@@ -55,14 +55,29 @@ test("types that Python gguf only decodes have its values here, bit for bit but 
   }
 });
 
-/** The file with its one tensor "w" of f32 declared as another type and its data replaced. */
-function patched(raw: Uint8Array, id: number, data: Uint8Array): Uint8Array {
+/** The file with its last tensor, [2, 256] of f32, declared as another type and its data replaced. */
+function patched(raw: Uint8Array, id: number, data: Uint8Array, tensor = "w"): Uint8Array {
   const copy = raw.slice();
-  const name = Buffer.from(copy).indexOf(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0, 0x77]));
-  new DataView(copy.buffer).setUint32(name + 9 + 4 + 16, id, true);
+  const name = Buffer.from(copy).indexOf(Buffer.from([tensor.length, 0, 0, 0, 0, 0, 0, 0, ...Buffer.from(tensor)]));
+  new DataView(copy.buffer).setUint32(name + 8 + tensor.length + 4 + 16, id, true);
   copy.set(data, raw.length - 2048);
   return copy;
 }
+
+test("the scale of an NVFP4 tensor belongs to it, from a tensor of its own that is not listed", async () => {
+  const scale = { ...ramp("f32", [1]), planes: { codes: new Uint8Array(new Float32Array([0.25]).buffer) } };
+  // The f32 weight comes last, where `patched` puts the NVFP4 blocks.
+  const raw = await written({ "b.scale": scale, "c.scale": scale, "b.weight": ramp("f32", [2, 256]) });
+  const blocks = bytes(golden.ggufReadOnly.NVFP4.data);
+  const checkpoint = await open(patched(raw, 40, blocks, "b.weight"));
+  assert.deepEqual(
+    checkpoint.tensors.map((tensor) => tensor.name),
+    ["c.scale", "b.weight"],
+  );
+  const got = dequantize(await checkpoint.read("b.weight"));
+  const wanted = floats(golden.ggufReadOnly.NVFP4.values).map((value) => value * 0.25);
+  assert.ok(wanted.every((value, i) => value === got[i]));
+});
 
 test("all value types are read, nested arrays and 64 bits included", async () => {
   const { metadata, typedMetadata } = await open(file);

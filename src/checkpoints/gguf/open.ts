@@ -20,7 +20,9 @@ export async function openGguf(source: ByteSource): Promise<Checkpoint> {
       try: "join the parts first: llama-gguf-split --merge FIRST_PART OUT",
     });
   }
-  const entries = tensors.map((tensor) => entryOf(tensor, source.name));
+  const scales = tensorScales(tensors, source.name);
+  const owned = new Set([...scales.values()].map((scale) => scale.name));
+  const entries = tensors.filter(({ name }) => !owned.has(name)).map((tensor) => entryOf(tensor, source.name));
   const byName = new Map(entries.map((entry) => [entry.name, entry]));
   const metadata = [...keyValues].map(([key, value]) => [key, plainValue(value)] as const);
   return {
@@ -31,7 +33,7 @@ export async function openGguf(source: ByteSource): Promise<Checkpoint> {
     metadata: Object.fromEntries(metadata),
     typedMetadata: Object.fromEntries(keyValues),
     tensors: entries,
-    read: (name) => readTensor(source, byName, name),
+    read: async (name) => readTensor(source, entryNamed(byName, name, source.name), scales.get(name)),
     close: () => source.close(),
   };
 }
@@ -41,35 +43,38 @@ function entryOf({ name, shape, type, bytes, offset }: GgufTensor, file: string)
   return { name, shape, scheme, type: type.name, bytes, file, offset };
 }
 
-async function readTensor(
-  source: ByteSource,
-  entries: ReadonlyMap<string, TensorEntry>,
-  name: string,
-): Promise<PackedTensor> {
-  const entry = entryNamed(entries, name, source.name);
+/** The tensor's planes; `scale` is the tensor that holds its own scale, where it has one. */
+async function readTensor(source: ByteSource, entry: TensorEntry, scale?: GgufTensor): Promise<PackedTensor> {
   const scheme = readableScheme(entry);
   const data = await source.read(entry.offset, entry.bytes);
   const planes = allocatePlanes(scheme, rowsOf(entry.shape), columnsOf(entry.shape));
   const type = tensorTypeNamed(entry.type);
   type?.layout?.unpack(data, entry.bytes / type.blockBytes, planes);
-  if (scheme.scale?.super?.per === "tensor") planes.superScales?.set(await tensorScale(source, entries, entry));
+  if (scheme.scale?.super?.per === "tensor") {
+    const one = new Uint8Array(new Float32Array([1]).buffer);
+    planes.superScales?.set(scale ? await source.read(scale.offset, 4) : one);
+  }
   return { scheme, shape: entry.shape, planes };
 }
 
 /**
  * NVFP4 keeps the scale of the whole tensor in a tensor of its own, `blk.0.attn_q.scale` beside `blk.0.attn_q.weight`;
- * without it the scale is 1. Source: llama.cpp src/llama-model.cpp, `LLM_TENSOR_..., "scale"`.
+ * without it the scale is 1. It is part of the weight here and not listed by itself: a weight that is written in another
+ * scheme has it in its values. Source: llama.cpp src/llama-model.cpp, `load_tensors`.
  */
-async function tensorScale(
-  source: ByteSource,
-  entries: ReadonlyMap<string, TensorEntry>,
-  entry: TensorEntry,
-): Promise<Uint8Array> {
-  const scale = entries.get(entry.name.replace(/\.weight$/, ".scale"));
-  if (!scale || scale === entry) return new Uint8Array(new Float32Array([1]).buffer);
-  if (scale.type === "F32" && scale.bytes === 4) return source.read(scale.offset, 4);
-  throw new UnsupportedError("a tensor scale is not a single f32", {
-    where: place(source.name, { tensor: scale.name, offset: scale.offset }),
-    why: `${scale.type} of shape [${scale.shape.join(", ")}]`,
-  });
+function tensorScales(tensors: readonly GgufTensor[], file: string): Map<string, GgufTensor> {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  const scales = new Map<string, GgufTensor>();
+  for (const { name, type } of tensors) {
+    const scale = name.endsWith(".weight") && byName.get(name.replace(/weight$/, "scale"));
+    if (type.scheme !== "nvfp4" || !scale) continue;
+    if (scale.type.name !== "F32" || scale.bytes !== 4) {
+      throw new UnsupportedError("a tensor scale is not a single f32", {
+        where: place(file, { tensor: scale.name, offset: scale.offset }),
+        why: `${scale.type.name} of shape [${scale.shape.join(", ")}]`,
+      });
+    }
+    scales.set(name, scale);
+  }
+  return scales;
 }
