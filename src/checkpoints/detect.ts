@@ -23,6 +23,7 @@ const STRANGERS: readonly { readonly starts: readonly number[]; readonly is: str
     is: "a Git LFS pointer, not the file itself",
     advice: "fetch the file: git lfs pull",
   },
+  { starts: [0x7b], is: "a JSON file", advice: "name the folder that it lies in" },
   { starts: [0x3c], is: "an HTML or XML page, perhaps of a failed download", advice: "download the file again" },
 ];
 

@@ -1,5 +1,5 @@
 /** Byte sources over files. One of the few files of this folder that need Node; loaded only when a path is opened. */
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { type ErrorDetails, FileError } from "../errors.js";
 import type { ByteSource } from "./checkpoint.js";
 import { checkRange, place } from "./source.js";
@@ -37,16 +37,19 @@ export function fileError(error: unknown, message: string, details: ErrorDetails
 export async function fileSource(path: string): Promise<ByteSource> {
   let handle: FileHandle | undefined;
   try {
+    // Before opening: a named pipe would wait for a writer.
+    const kind = await stat(path);
+    if (!kind.isFile()) throw notAFile(kind.isDirectory());
     handle = await open(path, "r");
-    const stat = await handle.stat();
-    if (!stat.isFile())
-      throw Object.assign(new Error("not a file"), { code: stat.isDirectory() ? "EISDIR" : "EINVAL" });
-    return sourceOf(path, handle, stat.size);
+    return sourceOf(path, handle, (await handle.stat()).size);
   } catch (error) {
     await handle?.close();
     throw fileError(error, `cannot open ${path}`, { where: path });
   }
 }
+
+const notAFile = (isFolder: boolean) =>
+  Object.assign(new Error("it is no regular file"), { code: isFolder ? "EISDIR" : "EINVAL" });
 
 /** The first bytes of a file, fewer if it is shorter, none if it is no file that can be read. For telling formats apart. */
 export async function firstBytes(path: string, length: number): Promise<Uint8Array> {

@@ -1,4 +1,5 @@
 /** Containers of weights: the registry, and everything public of this folder. */
+import { InputError } from "../errors.js";
 import { registry } from "../registry.js";
 import type { Checkpoint, Container } from "./checkpoint.js";
 import { openWith } from "./detect.js";
@@ -11,8 +12,15 @@ export const containers = registry<Container>("container", [safetensorsContainer
 export const openCheckpoint = (path: string): Promise<Checkpoint> => openWith(path, containers.entries);
 
 /** The container that an output path means: GGUF for `.gguf`, a safetensors folder otherwise. */
-export const containerFor = (path: string): Container =>
-  containers.get(path.toLowerCase().endsWith(".gguf") ? "gguf" : "safetensors");
+export function containerFor(path: string): Container {
+  const lower = path.toLowerCase();
+  if (lower.endsWith(".gguf")) return containers.get("gguf");
+  if (!lower.endsWith(".safetensors")) return containers.get("safetensors");
+  throw new InputError(`${path} would be a single safetensors file`, {
+    why: "a model needs its config.json beside the tensors, so a folder is written",
+    try: "name a folder, or a file ending in .gguf",
+  });
+}
 
 export type * from "./checkpoint.js";
 export { openGguf } from "./gguf/open.js";

@@ -84,6 +84,13 @@ test("the input is never the output, whatever path leads to it", async () => {
     const write = writeFileWhole(path, [at("input")], (sink) => sink.write(0, encode("x")));
     await assert.rejects(write, InputError);
   }
+  const around = writeFolderWhole(
+    folder,
+    [at("input")],
+    async () => true,
+    async () => {},
+  );
+  await assert.rejects(around, InputError);
   assert.equal(text("input"), "precious");
 });
 

@@ -4,7 +4,7 @@
  * next run that writes the same output removes, because no process of that id lives any more.
  */
 import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, statfs } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { FileError, InputError } from "../errors.js";
 import type { ByteSink } from "./checkpoint.js";
 import { fileError, isSystemError } from "./file.js";
@@ -140,7 +140,7 @@ async function checkSpace(folder: string, shown: string, bytes: number): Promise
   });
 }
 
-/** The place that is replaced: behind symbolic links, in a folder that exists, and none of the inputs. */
+/** The place that is replaced: behind symbolic links, in a folder that exists; no input and no folder of one. */
 async function targetOf(path: string, inputs: readonly string[]): Promise<string> {
   const folder = dirname(resolve(path));
   await mkdir(folder, { recursive: true });
@@ -149,10 +149,11 @@ async function targetOf(path: string, inputs: readonly string[]): Promise<string
     throw error;
   });
   for (const input of inputs) {
-    if ((await realpath(input)) !== target) continue;
+    const real = await realpath(input);
+    if (real !== target && !real.startsWith(target + sep)) continue;
     throw new InputError(`${path} would overwrite the input`, {
       where: path,
-      why: `it is the same as ${input}`,
+      why: real === target ? `it is the same as ${input}` : `it contains ${input}`,
       try: "name another output",
     });
   }

@@ -29,14 +29,14 @@ export function checkRange(source: ByteSource, offset: number, length: number): 
   });
 }
 
-/** A source over bytes in memory; `read` returns views, not copies. */
+/** A source over bytes in memory; `read` copies, so that planes are aligned and belong to the reader. */
 export function bufferSource(name: string, bytes: Uint8Array): ByteSource {
   const source: ByteSource = {
     name,
     size: bytes.length,
     async read(offset, length) {
       checkRange(source, offset, length);
-      return bytes.subarray(offset, offset + length);
+      return bytes.slice(offset, offset + length);
     },
     async close() {},
   };

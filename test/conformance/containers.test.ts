@@ -103,6 +103,8 @@ test("containers are told apart by content, and other files by what they are", a
   }
   await assert.rejects(openCheckpoint(join(folder, "nothing")), /cannot open/);
   await assert.rejects(openCheckpoint(new URL(import.meta.url).pathname), /is no model file/);
+  await assert.rejects(openCheckpoint(join(folder, "model/config.json")), /no model file/);
+  assert.throws(() => containerFor("x/model.safetensors"), /single safetensors file/);
   await assert.rejects(openCheckpoint(folder), (error: BitloomError) => /model\.gguf/.test(error.details.try ?? ""));
 });
 
