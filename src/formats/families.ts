@@ -7,7 +7,7 @@ import {
   type NumberFormat,
   type PositFormat,
 } from "./format.js";
-import { deriveInteger } from "./integers.js";
+import { deriveInteger, sint } from "./integers.js";
 import { deriveP3109 } from "./p3109.js";
 
 export interface FormatFamily {
@@ -54,18 +54,7 @@ const fixed = family(
     }),
 );
 
-const symmetric = family(/^sint([2-9]|1[0-6])$/, (name, bits): IntegerFormat => {
-  const max = 2 ** (Number(bits) - 1) - 1;
-  return integer({
-    name,
-    bits: Number(bits),
-    signed: true,
-    min: -max,
-    max,
-    summary: `two's-complement integer kept symmetric, ${-max} to ${max}`,
-    source: "symmetric quantization",
-  });
-});
+const symmetric = family(/^sint([2-9]|1[0-6])$/, (_name, bits): IntegerFormat => sint(Number(bits)));
 
 const offsetBinary = family(/^oint([1-9]|1[0-6])$/, (name, bits): IntegerFormat => {
   const offset = 2 ** (Number(bits) - 1);

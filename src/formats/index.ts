@@ -76,4 +76,6 @@ export { groupSize, groupsPerRow, type PlaneLayout, type PlaneLayouts, planeLayo
 export * from "./rounding.js";
 export type * from "./scheme.js";
 export { scaledScheme } from "./schemes/families.js";
+export { POWER_RULES, type PowerRuleName } from "./schemes/mx.js";
+export { PRESETS, presetNames } from "./schemes/presets.js";
 export { decodeTable, decodeTableF32 } from "./table.js";

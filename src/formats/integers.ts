@@ -33,6 +33,21 @@ export const uint = (bits: number): IntegerFormat =>
     }),
   );
 
+/** Two's complement of so many bits without its most negative value. */
+export const sint = (bits: number): IntegerFormat =>
+  once(`sint${bits}`, () => {
+    const max = 2 ** (bits - 1) - 1;
+    return integer({
+      name: `sint${bits}`,
+      bits,
+      signed: true,
+      min: -max,
+      max,
+      summary: `two's-complement integer kept symmetric, ${-max} to ${max}`,
+      source: "symmetric quantization",
+    });
+  });
+
 const widths = [2, 3, 4, 5, 6, 7, 8];
 export const integers: readonly IntegerFormat[] = [...widths.map(int), ...widths.map(uint)];
 

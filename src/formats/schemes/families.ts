@@ -1,10 +1,12 @@
 /**
- * Schemes made from a name: ELEMENT-gG with one f16 scale for G elements of a row (`row` in place of gG: for a whole row),
- * for any number format of at most 8 bits; -asym adds a zero point for unsigned integer codes.
+ * Schemes made from a name, for any number format of at most 8 bits: ELEMENT-gG has one f16 scale for G elements of a row
+ * (`row` in place of gG: for a whole row), ELEMENT-gG-SCALE another scale format, ELEMENT-mxG power-of-two scales;
+ * intB-gG-asym has a zero point; bfpB-gG is block floating point; NAME@STACK is NAME as another stack computes it.
  */
 
 import { exponentOf } from "../binary64.js";
 import { arrayEncoder } from "../casts.js";
+import { decode } from "../codec.js";
 import { f16 } from "../f16.js";
 import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
@@ -12,6 +14,9 @@ import { maxFinite, minFinite } from "../limits.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
+import { mxScheme } from "./mx.js";
+import { mxintElement } from "./mxint.js";
+import { derivePreset } from "./presets.js";
 
 const { fround, max, min } = Math;
 /** Nearest integer, ties to even, for |x| < 2^51. */
@@ -25,7 +30,7 @@ const scaledRule = byGroup((scheme) => {
   const { element, scale } = scheme;
   const largest = maxFinite(element);
   const scaleCode = finiteEncoder(scale!.format, "group scale");
-  const scaleValues = decodeTable(scale!.format);
+  const scaleValue = scaleReader(scale!.format);
   const encodeAll = arrayEncoder(element, { overflow: "saturate" });
   let scaled = new Float32Array(1024);
   return (group) => {
@@ -33,11 +38,18 @@ const scaledRule = byGroup((scheme) => {
     const count = end - start;
     if (scaled.length < count) scaled = new Float32Array(count);
     group.scale = scaleCode(fround(amaxOf(values, start, end) / largest));
-    const s = scaleValues[group.scale];
+    const s = scaleValue(group.scale);
     for (let i = 0; i < count; i++) scaled[i] = s === 0 ? 0 : values[start + i] / s;
     encodeAll(scaled, 0, count, codes, at);
   };
 });
+
+/** The value of a scale's code. */
+function scaleReader(format: NumberFormat): (code: number) => number {
+  if (format.bits > 16) return (code) => decode(format, code);
+  const table = decodeTable(format);
+  return (code) => table[code];
+}
 
 /**
  * scale = f16((high - low) / steps) over the range widened to hold 0, zero point Z = round(-low / scale),
@@ -98,22 +110,48 @@ function asymmetricScheme(name: string, bits: number, per: SharedCodec["per"]): 
 }
 
 const derived = new Map<string, Scheme | undefined>();
+type FindFormat = (name: string) => NumberFormat | undefined;
 
 /** The scheme a family name means; the same record for the same name. */
-export function deriveScheme(name: string, findFormat: (name: string) => NumberFormat | undefined): Scheme | undefined {
-  if (!derived.has(name)) derived.set(name, parse(name, findFormat));
+export function deriveScheme(name: string, findFormat: FindFormat): Scheme | undefined {
+  if (!derived.has(name)) derived.set(name, derivePreset(name) ?? sharedExponent(name) ?? grouped(name, findFormat));
   return derived.get(name);
 }
 
-function parse(name: string, findFormat: (name: string) => NumberFormat | undefined): Scheme | undefined {
-  const match = /^(.+)-(?:g([1-9]\d{0,6})|(row))(-asym)?$/.exec(name);
+/** bfpB-gG: block floating point, B-bit symmetric fixed point with one exponent for G elements. */
+function sharedExponent(name: string): Scheme | undefined {
+  const match = /^bfp([3-8])-g([1-9]\d{0,4})$/.exec(name);
+  if (!match) return undefined;
+  const [bits, per] = [Number(match[1]), Number(match[2])];
+  return mxScheme({
+    name,
+    element: mxintElement(bits),
+    per,
+    summary: `block floating point: ${bits}-bit fixed point, one exponent for ${per}`,
+    source: "MSFP (NeurIPS 2020), with E8M0 exponents",
+  });
+}
+
+/** ELEMENT-gG, ELEMENT-gG-SCALE, ELEMENT-gG-asym and the same with `row`; ELEMENT-mxG with power-of-two scales. */
+function grouped(name: string, findFormat: FindFormat): Scheme | undefined {
+  const match = /^(.+?)-(?:(mx|g)([1-9]\d{0,6})|(row))(?:-([a-z][a-z0-9]*))?$/.exec(name);
   if (!match) return undefined;
   const element = findFormat(match[1]);
-  const per = match[3] ? "row" : Number(match[2]);
+  const per = match[4] ? "row" : Number(match[3]);
+  const suffix = match[5];
   if (!element || element.bits > 8) return undefined;
-  if (!match[4]) return canScale(element) ? scaledScheme({ name, element, per }) : undefined;
-  return element.kind === "integer" && element.bits >= 2 ? asymmetricScheme(name, element.bits, per) : undefined;
+  if (suffix === "asym") {
+    const affine = match[2] !== "mx" && element.kind === "integer" && element.bits >= 2;
+    return affine ? asymmetricScheme(name, element.bits, per) : undefined;
+  }
+  if (!canScale(element)) return undefined;
+  if (match[2] === "mx") return suffix || per === "row" ? undefined : mxScheme({ name, element, per });
+  const scale = suffix === undefined ? f16 : SCALE_FORMATS.includes(suffix) ? findFormat(suffix) : undefined;
+  return scale && scaledScheme({ name, element, per, scale });
 }
+
+/** Formats that a group's scale amax / max may be rounded to. */
+const SCALE_FORMATS = ["f32", "f16", "bf16", "e4m3fn", "e5m2", "ue4m3", "ue5m3"];
 
 /** Scaling by amax needs a value range with both signs; E8M0 and the like are scales themselves. */
 function canScale(format: NumberFormat): boolean {
