@@ -24,6 +24,7 @@ const colours = registry("colour", [{ name: "red" }, { name: "green", aliases: [
 
 test("a name is looked up in its registry and stands for the entry's own name", () => {
   assert.equal(named("--to <colour>", "", colours).parse?.("verde"), "green");
+  assert.equal(named("--to <colour>", "", colours).parse?.("RED"), "red");
   assert.throws(() => named("--to <colour>", "", colours).parse?.("gren"), /unknown colour "gren"/);
   assert.deepEqual(names("--to <colours>", "", colours, []).parse?.("red, verde"), ["red", "green"]);
 });

@@ -83,6 +83,10 @@ export const requiredText = (flags: string, description: string): Option<string>
 
 export const flag = (flags: string, description: string): Option<boolean> => ({ flags, description, default: false });
 
+/** The entry's own name, however it is written: llama.cpp's users say Q4_0. An InputError with a suggestion otherwise. */
+const nameIn = <T extends Named>(known: Registry<T>, name: string) =>
+  (known.find(name.toLowerCase()) ?? known.get(name)).name;
+
 /** A name out of a registry; its `get` decides, so that families (int4-g64) are accepted too. Required without a default. */
 export function named<T extends Named>(
   flags: string,
@@ -90,7 +94,7 @@ export function named<T extends Named>(
   known: Registry<T>,
   initial?: string,
 ): Option<string> {
-  const option = { flags, description, parse: (name: string) => known.get(name).name };
+  const option = { flags, description, parse: (name: string) => nameIn(known, name) };
   return initial === undefined ? { ...option, required: true } : { ...option, default: initial };
 }
 
@@ -101,7 +105,7 @@ export function names<T extends Named>(
   known: Registry<T>,
   initial: readonly string[],
 ): Option<readonly string[]> {
-  const parse = (list: string) => list.split(",").map((name) => known.get(name.trim()).name);
+  const parse = (list: string) => list.split(",").map((name) => nameIn(known, name.trim()));
   return { flags, description, parse, default: initial, defaultText: initial.join(", ") };
 }
 
