@@ -8,6 +8,9 @@ const page = 65536;
 const alignment = 64;
 const spare = 16;
 
+/** Pages that the memory grows by at most beyond what is needed: 128 MiB. Untouched pages cost no real memory. */
+const largestStep = 2048;
+
 interface Span {
   start: number;
   end: number;
@@ -69,8 +72,7 @@ export class Heap {
     const last = this.#free.at(-1);
     const start = last?.end === this.#top ? last.start : this.#top;
     const end = start + size;
-    const missing = Math.ceil(end / page) - this.memory.buffer.byteLength / page;
-    if (end > this.#maximum || (missing > 0 && !growMemory(this.memory, missing))) {
+    if (end > this.#maximum || !this.#reach(end)) {
       throw new UnsupportedError(`the wasm backend has no room for ${size} bytes of ${purpose}`, {
         why: `${this.used} bytes are in use of at most ${this.#maximum}`,
         try: "a smaller scheme, or a shorter context",
@@ -79,6 +81,16 @@ export class Heap {
     if (start !== this.#top) this.#free.pop();
     this.#top = end;
     return start;
+  }
+
+  /** Makes the memory at least `end` bytes long, in generous steps: each growth costs the engine a collection. */
+  #reach(end: number): boolean {
+    const have = this.memory.buffer.byteLength;
+    if (end <= have) return true;
+    const missing = Math.ceil((end - have) / page);
+    const room = (this.#maximum - have) / page;
+    const step = Math.min(room, Math.max(missing, Math.min(have / page, largestStep)));
+    return growMemory(this.memory, step) || growMemory(this.memory, missing);
   }
 
   /** Joins span `index` with the next if they touch. */

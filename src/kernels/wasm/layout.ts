@@ -186,9 +186,9 @@ function valuesByStored(integers: Int16Array, recode: Uint8Array, count: number)
 /** Writes the weight into `memory` at `address` (a multiple of 16) as planned. */
 export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBufferLike, address: number): void {
   const { rows, storedQuads, quadBytes, blocks, paddedBlock, paddedColumns, headerBytes, dot } = layout;
-  const bytes = new Uint8Array(memory, address, layout.bytes);
+  const words = new Uint32Array(memory, address, layout.bytes / 4);
   const floats = new Float32Array(memory, address, layout.bytes / 4);
-  bytes.fill(0);
+  words.fill(0);
   const unpacked = new (layout.decode.bits <= 8 ? Uint8Array : layout.decode.bits === 16 ? Uint16Array : Uint32Array)(
     4 * paddedColumns,
   );
@@ -205,7 +205,7 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
     }
     for (let block = 0; block < blocks; block++) {
       const at = base + block * (headerBytes + layout.blockVectors * 16) + headerBytes;
-      packBlock(layout, unpacked, block * paddedBlock, bytes, at);
+      packBlock(layout, unpacked, block * paddedBlock, words, at / 4);
     }
   }
 }
@@ -245,43 +245,65 @@ function unpackRow(layout: Layout, weight: WeightRows, out: Uint8Array | Uint16A
   }
 }
 
-/** Interleaves four columns' codes into the vectors of one block. */
+/** Interleaves four columns' codes into the vectors of one block, 32 bits at a time. */
 function packBlock(
-  layout: Layout,
+  { decode, blockVectors, paddedColumns, order }: Layout,
   codes: Uint8Array | Uint16Array | Uint32Array,
   from: number,
-  bytes: Uint8Array,
+  words: Uint32Array,
   at: number,
 ): void {
-  const { decode, blockVectors, paddedColumns, order } = layout;
-  const step = stepOf(decode);
+  const lanes = [0, 1, 2, 3].map((lane) => codes.subarray(lane * paddedColumns + from, (lane + 1) * paddedColumns));
   const { bits } = decode;
-  if (bits >= 16) {
-    const perLane = 32 / bits;
-    const out =
-      bits === 16
-        ? new Uint16Array(bytes.buffer, bytes.byteOffset + at, blockVectors * 8)
-        : new Uint32Array(bytes.buffer, bytes.byteOffset + at, blockVectors * 4);
-    for (let k = 0; k < blockVectors * perLane; k++) {
-      for (let lane = 0; lane < 4; lane++) out[4 * k + lane] = codes[lane * paddedColumns + from + k];
-    }
-    return;
-  }
-  const byColumn = order === "column major";
-  for (let vector = 0; vector < blockVectors; vector++) {
-    const k0 = from + vector * step;
-    for (let j = 0; j < 16; j++) {
-      const lane = byColumn ? j >> 2 : j & 3;
-      let source = lane * paddedColumns + k0 + (byColumn ? j & 3 : j >> 2);
-      let byte = codes[source];
-      for (let shift = bits; shift < 8; shift += bits) {
-        source += 4;
-        byte |= codes[source] << shift;
-      }
-      bytes[at + vector * 16 + j] = byte;
-    }
-  }
+  const pack = bits === 32 ? packWords : bits === 16 ? packHalves : order === "k major" ? packByK : packByColumn;
+  pack(lanes, words, at, blockVectors, bits);
 }
+
+type Pack = (
+  lanes: readonly ArrayLike<number>[],
+  words: Uint32Array,
+  at: number,
+  vectors: number,
+  bits: number,
+) => void;
+
+const packWords: Pack = (lanes, words, at, vectors) => {
+  for (let lane = 0; lane < 4; lane++) for (let k = 0; k < vectors; k++) words[at + 4 * k + lane] = lanes[lane][k];
+};
+
+const packHalves: Pack = ([a, b, c, d], words, at, vectors) => {
+  for (let k = 0; k < 2 * vectors; k++) {
+    words[at + 2 * k] = a[k] | (b[k] << 16);
+    words[at + 2 * k + 1] = c[k] | (d[k] << 16);
+  }
+};
+
+const packByK: Pack = ([a, b, c, d], words, at, vectors, bits) => {
+  const step = 32 / bits;
+  for (let vector = 0; vector < vectors; vector++) {
+    for (let i = 0; i < 4; i++) {
+      let word = 0;
+      for (let shift = 0, k = vector * step + i; shift < 8; shift += bits, k += 4) {
+        word |= (a[k] | (b[k] << 8) | (c[k] << 16) | (d[k] << 24)) << shift;
+      }
+      words[at + 4 * vector + i] = word;
+    }
+  }
+};
+
+const packByColumn: Pack = (lanes, words, at, vectors, bits) => {
+  const step = 32 / bits;
+  for (let lane = 0; lane < 4; lane++) {
+    const codes = lanes[lane];
+    for (let vector = 0; vector < vectors; vector++) {
+      let word = 0;
+      for (let shift = 0, k = vector * step; shift < 8; shift += bits, k += 4) {
+        word |= (codes[k] | (codes[k + 1] << 8) | (codes[k + 2] << 16) | (codes[k + 3] << 24)) << shift;
+      }
+      words[at + 4 * vector + lane] = word;
+    }
+  }
+};
 
 export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
