@@ -37,6 +37,24 @@ export const closed = (required: Fields, optional: Fields = {}): JsonSchema => (
   additionalProperties: false,
 });
 
+/** A tensor that was written, as QuantizedTensor has it. */
+export const tensorSchema = closed(
+  {
+    name: string(),
+    shape: list(count(), "row-major, last axis contiguous"),
+    scheme: string(),
+    bytes: count("of tensor data, scales and offsets included"),
+  },
+  {
+    relativeMse: number("sum (w - w')^2 / sum w^2; not with --dry-run"),
+    method: string("that chose the codes"),
+    seconds: number(),
+    relativeOutputError: number("E||(W - W') x||^2 / E||W x||^2, with calibration only"),
+    rtnOutputError: number("the same had it been rounded to nearest"),
+    notes: { type: "object", additionalProperties: { type: "number" }, description: "what the method has to say" },
+  },
+);
+
 /** The name in the `schema` field of what the command prints: `bitloom.quantize/1`. */
 export const schemaName = (command: string, version = 1): string => `bitloom.${command}/${version}`;
 

@@ -10,7 +10,7 @@ import { DEMO_FOLDER, DEMO_TEXT, readText } from "../model-path.js";
 import { duration, grouped, percent, signed, significant } from "../numbers.js";
 import { integer, names, textOr } from "../option.js";
 import { reportPage, verdict } from "../report/page.js";
-import { closed, count, interval, list, number, schemaName, string } from "../schema.js";
+import { closed, count, interval, list, number, schemaName, string, tensorSchema } from "../schema.js";
 import { left, right, table } from "../table.js";
 import { printable, type Style } from "../terminal.js";
 
@@ -51,9 +51,7 @@ const output = closed({
       klCi95: interval("95 % interval of kl"),
       top1Agreement: number("share of tokens where both find the same token most likely"),
       quantizeSeconds: number(),
-      tensors: list(
-        closed({ name: string(), shape: list(count()), scheme: string(), bytes: count(), relativeMse: number() }),
-      ),
+      tensors: list(tensorSchema),
     }),
     "one for each scheme",
   ),

@@ -5,7 +5,7 @@ import { interruptible } from "../interrupt.js";
 import { MODEL, modelPath } from "../model-path.js";
 import { byteSize, dimensions, duration, grouped, significant } from "../numbers.js";
 import { flag, named, repeated, requiredText } from "../option.js";
-import { boolean, closed, count, list, number, string } from "../schema.js";
+import { boolean, closed, count, list, number, string, tensorSchema } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { tensorBytes } from "../tensor-bytes.js";
 import { printable, type Style } from "../terminal.js";
@@ -21,18 +21,12 @@ interface Plan {
   readonly tensors: readonly Omit<Quantized["tensors"][number], "relativeMse">[];
 }
 
-const tensor = {
-  name: string(),
-  shape: list(count()),
-  scheme: string(),
-  bytes: count("of tensor data, scales and offsets included"),
-};
 const output = closed(
   {
     output: string("where the model was written"),
     bytes: count("of the files that hold tensors; with --dry-run of the tensor data alone"),
     bitsPerWeight: number("bits of tensor data for each number of the model"),
-    tensors: list(closed(tensor, { relativeMse: number("sum (w - w')^2 / sum w^2; not with --dry-run") })),
+    tensors: list(tensorSchema),
   },
   {
     seconds: number("not with --dry-run"),
