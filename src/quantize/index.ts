@@ -1,6 +1,8 @@
 /** Moving trained weights into low-precision schemes. */
-export type { Needs, QuantizationMethod } from "./method.js";
+export { relativeSquaredError } from "./errors.js";
+export type { QuantizationJob, QuantizationMethod, QuantizationOutcome } from "./method.js";
 export { methods } from "./methods.js";
+export { RECIPE_KEY } from "./output.js";
 export { type Override, type PlannedTensor, parseOverride } from "./plan.js";
 export {
   planQuantization,
@@ -10,5 +12,15 @@ export {
   type QuantizeProgress,
   type QuantizeResult,
   quantizeModel,
-  relativeSquaredError,
+  recipeOf,
 } from "./quantize.js";
+export {
+  type CalibrationSettings,
+  DEFAULT_CALIBRATION,
+  type Recipe,
+  type RecipeStep,
+  readRecipe,
+  recipeSchema,
+} from "./recipe.js";
+export type { InputStatistics, Needs } from "./statistics.js";
+export { transforms } from "./transforms.js";

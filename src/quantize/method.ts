@@ -1,17 +1,57 @@
 /**
  * A quantization method chooses the codes of a tensor under a scheme. It declares what it needs to know about the
- * activations, so that calibration collects it and no method reaches into a model.
+ * activations and which options it takes: calibration collects the one, command line flags, recipe schema and docs are
+ * derived from the other, and no method reaches into a model.
  */
 import type { Scheme } from "../formats/scheme.js";
+import type { OptionRecords, ValuesOf } from "../options.js";
 import type { Named } from "../registry.js";
 import type { PackedTensor } from "../tensor/packed.js";
+import type { InputStatistics, Needs } from "./statistics.js";
 
-export type Needs = "nothing";
+/** One matrix to be quantized. */
+export interface QuantizationJob {
+  readonly scheme: Scheme;
+  /** Row-major, of `shape`. */
+  readonly values: Float32Array;
+  readonly shape: readonly number[];
+  /** Of the matrix's inputs, as far as the method asked. Absent for a table that nothing is multiplied with. */
+  readonly statistics?: InputStatistics;
+  readonly seed: number;
+}
 
-export interface QuantizationMethod extends Named {
+export interface QuantizationOutcome {
+  readonly packed: PackedTensor;
+  /** What the user should know: damping retries, dead columns. */
+  readonly notes?: Readonly<Record<string, number>>;
+}
+
+/** What a method makes smaller: a cost of replacing `job.values` by `other`. */
+export type Objective = (job: QuantizationJob, other: Float32Array) => number;
+
+export interface MethodRecord<O extends OptionRecords> extends Named {
   readonly summary: string;
   readonly source: string;
-  readonly needs: Needs;
-  /** Packs `values` (row-major, of `shape`) into `scheme`. A NumericError names a value that is not finite. */
-  quantize(scheme: Scheme, values: Float32Array, shape: readonly number[]): PackedTensor;
+  readonly options: O;
+  needs(options: ValuesOf<O>): Needs;
+  objective(options: ValuesOf<O>): Objective;
+  /** A NumericError names a value that is not finite. A job without statistics is done without them. */
+  quantize(job: QuantizationJob, options: ValuesOf<O>): QuantizationOutcome;
 }
+
+/** A method whose option types have been checked and may be forgotten. */
+export type QuantizationMethod = MethodRecord<OptionRecords>;
+
+/** Infers the option types of a method from its record. */
+export function method<const O extends OptionRecords>(record: MethodRecord<O>): QuantizationMethod {
+  return record as unknown as QuantizationMethod;
+}
+
+/** sum |w - w'|^p. */
+export const powerError =
+  (p: number): Objective =>
+  ({ values }, other) => {
+    let sum = 0;
+    for (let i = 0; i < values.length; i++) sum += Math.abs(values[i] - other[i]) ** p;
+    return sum;
+  };

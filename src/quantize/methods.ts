@@ -1,5 +1,9 @@
 import { registry } from "../registry.js";
+import { gptq } from "./gptq.js";
+import { hqq } from "./hqq.js";
+import { imatrix } from "./imatrix.js";
 import type { QuantizationMethod } from "./method.js";
+import { mse } from "./mse.js";
 import { rtn } from "./rtn.js";
 
-export const methods = registry<QuantizationMethod>("method", [rtn]);
+export const methods = registry<QuantizationMethod>("method", [rtn, mse, imatrix, hqq, gptq]);

@@ -4,6 +4,9 @@ import { definitionFiles, gguf, ggufTokenizerMetadata, openDefinition } from "..
 import { UnsupportedError } from "../errors.js";
 import type { QuantizePlan } from "./quantize.js";
 
+/** How the output was made: the recipe with all defaults written out, and the hash of the calibration text's ids. */
+export const RECIPE_KEY = "bitloom.recipe";
+
 export interface OutputFiles {
   readonly metadata: Metadata;
   readonly sideFiles: readonly SideFile[];
@@ -13,9 +16,13 @@ export interface OutputFiles {
  * GGUF: architecture and tokenizer keys (all keys of the input if that is a GGUF file; the writer counts
  * `general.file_type` anew). A folder: config.json (all of the input's if that is a folder) and the tokenizer's files.
  */
-export async function outputFiles(plan: QuantizePlan): Promise<OutputFiles> {
+export async function outputFiles(plan: QuantizePlan, calibrationText?: string): Promise<OutputFiles> {
   const { checkpoint, container } = plan;
-  if (container.name === "gguf") return { metadata: await ggufMetadata(plan), sideFiles: [] };
+  const made = { recipe: plan.recipe.json, ...(calibrationText && { calibrationText }) };
+  if (container.name === "gguf") {
+    const metadata = { ...(await ggufMetadata(plan)), [RECIPE_KEY]: gguf.string(JSON.stringify(made)) };
+    return { metadata, sideFiles: [] };
+  }
   const definition = await openDefinition(checkpoint);
   const encoder = new TextEncoder();
   const sideFiles = Object.entries(definitionFiles(definition)).map(([name, content]) => {
@@ -23,7 +30,7 @@ export async function outputFiles(plan: QuantizePlan): Promise<OutputFiles> {
   });
   const { bos, eos } = definition;
   const ids = { bos_token_id: bos ?? null, eos_token_id: eos.length === 1 ? eos[0] : eos.length > 1 ? eos : null };
-  return { metadata: { ...huggingFaceConfig(plan), ...ids }, sideFiles };
+  return { metadata: { ...huggingFaceConfig(plan), ...ids, [RECIPE_KEY]: JSON.stringify(made) }, sideFiles };
 }
 
 async function ggufMetadata({ checkpoint, architecture, config }: QuantizePlan): Promise<Metadata> {

@@ -4,6 +4,7 @@ import { InputError, UnsupportedError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import type { Scheme } from "../formats/scheme.js";
 import { type Architecture, type DecoderConfig, findWeight, nameIn, type WeightSpec } from "../models/index.js";
+import type { Quantizer, ReadRecipe } from "./recipe.js";
 
 /** Tensors whose name (in the output or by role) matches `pattern` get `scheme`; the first override that fits wins. */
 export interface Override {
@@ -14,6 +15,8 @@ export interface Override {
 export interface PlannedTensor extends TensorPlan {
   /** The weight's place in the architecture; absent for a tensor that is copied without being understood. */
   readonly spec?: WeightSpec;
+  /** How a matrix is quantized; absent for what stays as it is. */
+  readonly quantizer?: Quantizer;
   /** Where the data comes from; absent for numbers that the configuration implies (rope divisors). */
   readonly source?: TensorEntry;
 }
@@ -23,13 +26,13 @@ export interface PlanOptions {
   readonly architecture: Architecture;
   readonly config: DecoderConfig;
   readonly container: Container;
-  readonly scheme: Scheme;
-  readonly overrides?: readonly Override[];
+  readonly recipe: ReadRecipe;
 }
 
 /**
- * The output's tensors in order. Matrices (embedding and head included) get the scheme, vectors stay as they are (f32 in
- * GGUF, as llama.cpp wants them). An InputError lists the tensors that the container cannot hold.
+ * The output's tensors in order. A matrix (embedding and head included) gets the scheme of the recipe's first step that fits
+ * its name or role, and stays in its own if none does. Vectors stay as they are, but f32 in GGUF, as llama.cpp wants them,
+ * and where a transform may change them. An InputError lists the tensors that the container cannot hold.
  */
 export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
   const { checkpoint, architecture, config, container } = options;
@@ -55,7 +58,7 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
 }
 
 function plannedWeight(options: PlanOptions, spec: WeightSpec): PlannedTensor[] {
-  const { checkpoint, config, container, scheme, overrides = [] } = options;
+  const { checkpoint, config, container, recipe } = options;
   const name = nameIn(container.name, spec);
   if (name === undefined) return [];
   const source = findWeight(checkpoint, spec);
@@ -63,10 +66,13 @@ function plannedWeight(options: PlanOptions, spec: WeightSpec): PlannedTensor[] 
     const implied = spec.role === "ropeFactors" && checkpoint.container !== "gguf" && config.rope.factors;
     return implied ? [{ name, spec, shape: spec.shape, scheme: schemes.get("f32") }] : [];
   }
-  const kept = container.name === "gguf" ? schemes.get("f32") : (source.scheme ?? scheme);
-  const override = overrides.find(({ pattern }) => pattern.test(name) || pattern.test(spec.role));
-  const chosen = spec.shape.length === 1 ? kept : (override?.scheme ?? scheme);
-  return [{ name, spec, source, shape: spec.shape, scheme: chosen }];
+  const own = source.scheme as Scheme;
+  if (spec.shape.length === 1) {
+    const wide = container.name === "gguf" || recipe.transforms.length > 0;
+    return [{ name, spec, source, shape: spec.shape, scheme: wide ? schemes.get("f32") : own }];
+  }
+  const quantizer = recipe.quantizers.find(({ pattern }) => pattern.test(name) || pattern.test(spec.role));
+  return [{ name, spec, source, shape: spec.shape, scheme: quantizer?.scheme ?? own, quantizer }];
 }
 
 /** Tensors that files carry although the configuration says the same. */

@@ -1,8 +1,12 @@
-/** A model file in, a smaller model file out: tensor by tensor, never more than one of them in memory. */
+/**
+ * A model file in, a smaller model file out. Without calibration tensor by tensor, never more than one of them in memory;
+ * with calibration layer by layer (pipeline.ts), finished layers kept on disk until the output is written.
+ */
 import type { Checkpoint, Container, Metadata, SideFile } from "../checkpoints/checkpoint.js";
-import { containerFor, openCheckpoint } from "../checkpoints/index.js";
-import { schemes } from "../formats/index.js";
+import { containerFor, openCheckpoint, openTokenizer } from "../checkpoints/index.js";
+import { InputError } from "../errors.js";
 import type { Scheme } from "../formats/scheme.js";
+import { backends, createBackend } from "../kernels/index.js";
 import {
   type Architecture,
   architectureOf,
@@ -13,22 +17,43 @@ import {
   withStoredRope,
 } from "../models/index.js";
 import { dequantize, gatherRows, type PackedTensor, quantize } from "../tensor/index.js";
-import type { QuantizationMethod } from "./method.js";
-import { methods } from "./methods.js";
+import {
+  type ArtifactStore,
+  checkpointHash,
+  type FinishedTensor,
+  hashOf,
+  openArtifacts,
+  type TensorReport,
+  workFolder,
+} from "./artifacts.js";
+import { calibrationWindows } from "./calibration.js";
+import { relativeSquaredError } from "./errors.js";
 import { outputFiles } from "./output.js";
+import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import { type Override, type PlannedTensor, planTensors } from "./plan.js";
+import { type CalibrationSettings, type ReadRecipe, type Recipe, readRecipe } from "./recipe.js";
 
 export interface QuantizeOptions {
   /** What to read; see openCheckpoint. */
   readonly input: string;
   /** A path ending in .gguf, or a folder. */
   readonly output: string;
-  /** Scheme of all matrices that no override names. */
-  readonly scheme: string;
+  /** Scheme of all matrices that no override names; this and the four that follow are the short form of a recipe. */
+  readonly scheme?: string;
   readonly method?: string;
+  readonly methodOptions?: Readonly<Record<string, unknown>>;
+  readonly transforms?: readonly string[];
   readonly overrides?: readonly Override[];
+  /** In place of scheme, method and overrides. */
+  readonly recipe?: Recipe;
+  readonly calibration?: Partial<CalibrationSettings>;
+  /** Text to calibrate with; asked for only by methods that need it. */
+  readonly calibrationText?: () => Promise<string>;
+  /** What runs the model for calibration. Default: the first one registered. */
+  readonly backend?: string;
+  readonly threads?: number;
   readonly onProgress?: (progress: QuantizeProgress) => void;
-  /** Stops between two tensors; nothing is left behind. */
+  /** Stops between two tensors; nothing is left behind but, with calibration, the finished parts for the next run. */
   readonly signal?: AbortSignal;
 }
 
@@ -41,13 +66,12 @@ export interface QuantizeProgress {
   readonly totalWeights: number;
 }
 
-export interface QuantizedTensor {
+/** relativeMse is against the input's values (after transforms, if there are any). */
+export interface QuantizedTensor extends TensorReport {
   readonly name: string;
   readonly shape: readonly number[];
   readonly scheme: string;
   readonly bytes: number;
-  /** sum (w - w')^2 / sum w^2 against the input's values; 0 for an all-zero tensor that stays so. */
-  readonly relativeMse: number;
 }
 
 export interface QuantizeResult {
@@ -66,27 +90,60 @@ export interface QuantizePlan {
   readonly architecture: Architecture;
   readonly config: DecoderConfig;
   readonly container: Container;
-  readonly method: QuantizationMethod;
+  readonly recipe: ReadRecipe;
+  /** Whether the model must be run on text. */
+  readonly calibrated: boolean;
   readonly tensors: readonly PlannedTensor[];
+}
+
+/** The recipe that the short options mean. */
+export function recipeOf(options: QuantizeOptions): ReadRecipe {
+  const { scheme, method = "rtn", methodOptions, transforms = [], overrides = [], calibration } = options;
+  if (options.recipe) {
+    const merged = { ...options.recipe, calibration: { ...options.recipe.calibration, ...calibration } };
+    return readRecipe(merged);
+  }
+  if (scheme === undefined) throw new InputError("neither a scheme nor a recipe is given", { try: "--to q4_0" });
+  const quantizeStep = { quantize: method, options: methodOptions };
+  return readRecipe({
+    recipe: 1,
+    calibration,
+    steps: [
+      ...transforms.map((transform) => ({ transform })),
+      ...overrides.map(({ pattern, scheme: other }) => ({
+        ...quantizeStep,
+        scheme: other.name,
+        tensors: pattern.source,
+      })),
+      { ...quantizeStep, scheme },
+    ],
+  });
 }
 
 /** Opens the input and decides everything that can be decided before work starts. The caller closes the checkpoint. */
 export async function planQuantization(options: QuantizeOptions): Promise<QuantizePlan> {
-  const scheme = schemes.get(options.scheme);
-  const method = methods.get(options.method ?? "rtn");
+  const asked = recipeOf(options);
   const container = containerFor(options.output);
   const checkpoint = await openCheckpoint(options.input);
   try {
     const architecture = architectureOf(checkpoint);
     const parsed = architecture.parse(checkpoint);
     const config = await withStoredRope(checkpoint, parsed, architecture.weights(parsed));
-    const { overrides } = options;
-    const tensors = planTensors({ checkpoint, architecture, config, container, scheme, overrides });
-    return { checkpoint, architecture, config, container, method, tensors };
+    const recipe = withinContext(asked, config);
+    const tensors = planTensors({ checkpoint, architecture, config, container, recipe });
+    const calibrated = recipe.needs !== "nothing" || recipe.transforms.length > 0;
+    return { checkpoint, architecture, config, container, recipe, calibrated, tensors };
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
+}
+
+/** Windows are no longer than what the model was trained for. */
+function withinContext(recipe: ReadRecipe, { context }: DecoderConfig): ReadRecipe {
+  if (recipe.calibration.window <= context) return recipe;
+  const calibration = { ...recipe.calibration, window: context };
+  return { ...recipe, calibration, json: { ...recipe.json, calibration } };
 }
 
 export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeResult> {
@@ -94,15 +151,17 @@ export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeR
   const plan = await planQuantization(options);
   const { checkpoint, tensors } = plan;
   try {
-    const { metadata, sideFiles } = await outputFiles(plan);
-    const relativeMse = await writeTensors(plan, options, metadata, sideFiles);
+    const parts = plan.calibrated ? await calibratedParts(plan, options) : undefined;
+    const { metadata, sideFiles } = await outputFiles(plan, parts?.text);
+    const reports = await writeTensors(plan, options, metadata, sideFiles, parts);
+    await parts?.store.remove();
     const output = await openCheckpoint(options.output);
     const { bytes, bitsPerWeight } = modelSize(output);
     const sizes = new Map(output.tensors.map((tensor) => [tensor.name, tensor.bytes]));
     await output.close();
     const seconds = (performance.now() - begin) / 1000;
     const rows = tensors.map(({ name, shape, scheme }, index) => {
-      return { name, shape, scheme: scheme.name, bytes: sizes.get(name) ?? 0, relativeMse: relativeMse[index] };
+      return { name, shape, scheme: scheme.name, bytes: sizes.get(name) ?? 0, ...reports[index] };
     });
     return { output: options.output, bytes, bitsPerWeight, seconds, tensors: rows };
   } finally {
@@ -110,18 +169,69 @@ export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeR
   }
 }
 
+/** Finished tensors on disk, and the name of the text that they were calibrated with. */
+interface Parts {
+  readonly store: ArtifactStore;
+  readonly keys: ReadonlyMap<string, string>;
+  readonly text: string;
+}
+
+const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
+
+/** Runs the calibrated pipeline, or what an earlier run has left of it. */
+async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions): Promise<Parts> {
+  const { checkpoint, recipe, tensors } = plan;
+  const { calibrationText, onProgress, signal, threads } = options;
+  if (!calibrationText) {
+    throw new InputError("the recipe needs a text to calibrate with", {
+      why: `it needs ${recipe.needs} of the activations`,
+      try: "name a text",
+    });
+  }
+  const content = await calibrationText();
+  const ids = (await openTokenizer(checkpoint)).encode(content);
+  calibrationWindows(ids, recipe.calibration);
+  const text = hashOf(ids);
+  const units = unitsOf(plan, hashOf([await checkpointHash(checkpoint), text, FORM]));
+  const store = await openArtifacts(workFolder(options.output));
+  await store.keepOnly(new Set(units.map(({ key }) => key)));
+  const backend = await createBackend(options.backend ?? backends.names[0], { threads });
+  const total = tensors.reduce((sum, tensor) => sum + weightsOf(tensor), 0);
+  const onUnit = async (unit: Unit, stage: string) => {
+    signal?.throwIfAborted();
+    const before = units.slice(0, units.indexOf(unit)).flatMap((one) => one.tensors);
+    const doneWeights = before.reduce((sum, tensor) => sum + weightsOf(tensor), 0);
+    const name = `${unit.name}, ${stage}`;
+    onProgress?.({ name, doneTensors: before.length, totalTensors: tensors.length, doneWeights, totalWeights: total });
+    await new Promise((resolve) => setTimeout(resolve));
+    signal?.throwIfAborted();
+  };
+  try {
+    await makeUnits({ plan, backend, ids, store, units, onUnit });
+  } finally {
+    await backend.dispose();
+  }
+  const keys = new Map(
+    units.flatMap(({ tensors: members, key }) => members.map(({ spec }) => [spec?.role ?? "", key])),
+  );
+  return { store, keys, text };
+}
+
+/** Changes whenever finished parts of older versions must not be taken up again. */
+const FORM = 1;
+
 /** Produces and writes every planned tensor; their errors in order. */
 async function writeTensors(
   plan: QuantizePlan,
   { input, output, onProgress, signal }: QuantizeOptions,
   metadata: Metadata,
   sideFiles: readonly SideFile[],
-): Promise<number[]> {
+  parts: Parts | undefined,
+): Promise<TensorReport[]> {
   const { container, tensors } = plan;
-  const relativeMse: number[] = [];
-  const weights = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
-  const totalWeights = tensors.reduce((sum, tensor) => sum + weights(tensor), 0);
-  let doneWeights = 0;
+  const reports: TensorReport[] = [];
+  const totalWeights = tensors.reduce((sum, tensor) => sum + weightsOf(tensor), 0);
+  let doneWeights = parts ? totalWeights : 0;
   const report = (name: string, doneTensors: number) =>
     onProgress?.({ name, doneTensors, totalTensors: tensors.length, doneWeights, totalWeights });
   const content = {
@@ -130,9 +240,9 @@ async function writeTensors(
     async produce(_: unknown, index: number): Promise<PackedTensor> {
       signal?.throwIfAborted();
       report(tensors[index].name, index);
-      const { packed, error } = await produceTensor(plan, tensors[index]);
-      relativeMse[index] = error;
-      doneWeights += weights(tensors[index]);
+      const { packed, report: found } = await produceTensor(plan, tensors[index], parts);
+      reports[index] = found;
+      if (!parts) doneWeights += weightsOf(tensors[index]);
       // Lets signals and timers in between two tensors.
       await new Promise((resolve) => setTimeout(resolve));
       signal?.throwIfAborted();
@@ -141,44 +251,50 @@ async function writeTensors(
   };
   await container.write(output, content, { inputs: [input], sideFiles });
   report("", tensors.length);
-  return relativeMse;
+  return reports;
 }
 
-/** One tensor in its target scheme and row order, with its relative squared error. */
-async function produceTensor(
-  { checkpoint, config, container, method }: QuantizePlan,
-  { spec, source, scheme, shape }: PlannedTensor,
-): Promise<{ packed: PackedTensor; error: number }> {
-  if (!spec) return { packed: await checkpoint.read(source?.name ?? ""), error: 0 };
+interface Produced {
+  readonly packed: PackedTensor;
+  readonly report: TensorReport;
+}
+
+/** One tensor in its target scheme and row order, with what is to be said about it. */
+async function produceTensor(plan: QuantizePlan, planned: PlannedTensor, parts: Parts | undefined): Promise<Produced> {
+  const { checkpoint, config, container, recipe } = plan;
+  const { spec, source, scheme, shape, quantizer } = planned;
+  if (!spec) return { packed: await checkpoint.read(source?.name ?? ""), report: { relativeMse: 0 } };
   if (!source) return exact(scheme, config.rope.factors ?? new Float32Array(), shape);
+  const order = container.name === "gguf" ? spec.ggufRows : undefined;
+  const [finished] = await finishedTensor(parts, spec.role);
   if (shape.length === 1) {
-    const values = (await readVector(checkpoint, spec)) ?? new Float32Array();
-    const order = container.name === "gguf" ? spec.ggufRows : undefined;
+    const values = finished ? dequantize(finished.packed) : await readVector(checkpoint, spec);
+    if (!values) throw new Error(`${spec.role} was planned and is gone`);
     return exact(scheme, order ? Float32Array.from(order, (row) => values[row]) : values, shape);
   }
-  const original = await readWeight(checkpoint, spec);
-  if (!original) throw new Error(`${spec.role} was planned and is gone`);
-  const { packed, error } = original.scheme.name === scheme.name ? { packed: original, error: 0 } : requantized();
-  return { packed: container.name === "gguf" && spec.ggufRows ? gatherRows(packed, spec.ggufRows) : packed, error };
+  const { packed, report } = finished ?? (await fromOriginal());
+  return { packed: order ? gatherRows(packed, order) : packed, report };
 
-  function requantized() {
-    const values = dequantize(original as PackedTensor);
-    const result = method.quantize(scheme, values, shape);
-    return { packed: result, error: relativeSquaredError(values, dequantize(result)) };
+  async function fromOriginal(): Promise<Produced> {
+    const original = await readWeight(checkpoint, spec!);
+    if (!original) throw new Error(`${spec!.role} was planned and is gone`);
+    if (original.scheme.name === scheme.name || !quantizer) return { packed: original, report: { relativeMse: 0 } };
+    const values = dequantize(original);
+    const { packed: made, notes } = quantizer.method.quantize(
+      { scheme, values, shape, seed: recipe.seed },
+      quantizer.options,
+    );
+    const relativeMse = relativeSquaredError(values, dequantize(made));
+    return { packed: made, report: { relativeMse, ...(notes && { notes }) } };
   }
 }
 
-function exact(scheme: Scheme, values: Float32Array, shape: readonly number[]) {
+async function finishedTensor(parts: Parts | undefined, role: string): Promise<FinishedTensor[]> {
+  const key = parts?.keys.get(role);
+  return parts && key !== undefined ? parts.store.get(key, role) : [];
+}
+
+function exact(scheme: Scheme, values: Float32Array, shape: readonly number[]): Produced {
   const packed = quantize(scheme, values, shape);
-  return { packed, error: relativeSquaredError(values, dequantize(packed)) };
-}
-
-/** sum (a - b)^2 / sum a^2; 0 if both are all zeros. */
-export function relativeSquaredError(original: Float32Array, other: Float32Array): number {
-  let [error, power] = [0, 0];
-  for (let i = 0; i < original.length; i++) {
-    error += (original[i] - other[i]) ** 2;
-    power += original[i] ** 2;
-  }
-  return error === 0 ? 0 : error / power;
+  return { packed, report: { relativeMse: relativeSquaredError(values, dequantize(packed)) } };
 }

@@ -1,11 +1,13 @@
 import { quantize } from "../tensor/index.js";
-import type { QuantizationMethod } from "./method.js";
+import { method, powerError } from "./method.js";
 
 /** Round to nearest: the scheme's own rule for scales, then the nearest code for every value. */
-export const rtn: QuantizationMethod = {
+export const rtn = method({
   name: "rtn",
   summary: "round to nearest under the scheme's own scale rule",
   source: "the baseline of Nagel et al. 2021, arXiv 2106.08295",
-  needs: "nothing",
-  quantize,
-};
+  options: {},
+  needs: () => "nothing",
+  objective: () => powerError(2),
+  quantize: ({ scheme, values, shape }) => ({ packed: quantize(scheme, values, shape) }),
+});

@@ -1,0 +1,148 @@
+/**
+ * Finished parts of a run, kept on disk until the output is written, so that a killed run resumes where it was. A part is
+ * named by the hash of everything that decides its content; it appears under its name only when it is whole.
+ *
+ * Layout: u32 length of a JSON header, the header, the planes one after another.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import type { Checkpoint } from "../checkpoints/checkpoint.js";
+import { schemes } from "../formats/index.js";
+import type { Planes } from "../formats/scheme.js";
+import { type PackedTensor, PLANE_NAMES } from "../tensor/index.js";
+
+/** One tensor of a part, with what is to be reported about it. */
+export interface FinishedTensor {
+  readonly role: string;
+  readonly packed: PackedTensor;
+  readonly report: TensorReport;
+}
+
+export interface TensorReport {
+  /** sum (w - w')^2 / sum w^2. */
+  readonly relativeMse: number;
+  readonly method?: string;
+  readonly seconds?: number;
+  /** E||(W - W') x||^2 / E||W x||^2 if input channels were independent; with calibration only. */
+  readonly relativeOutputError?: number;
+  /** The same had the tensor been rounded to nearest. */
+  readonly rtnOutputError?: number;
+  readonly notes?: Readonly<Record<string, number>>;
+}
+
+interface Header {
+  readonly tensors: readonly {
+    readonly role: string;
+    readonly scheme: string;
+    readonly shape: readonly number[];
+    readonly planes: Readonly<Record<string, readonly [offset: number, length: number]>>;
+    readonly report: TensorReport;
+  }[];
+}
+
+export interface ArtifactStore {
+  has(key: string): Promise<boolean>;
+  put(key: string, tensors: readonly FinishedTensor[]): Promise<void>;
+  /** The tensors of a part; all of them, or the one of that role. */
+  get(key: string, role?: string): Promise<FinishedTensor[]>;
+  /** Removes parts that are not among `keys`: leftovers of other recipes. */
+  keepOnly(keys: ReadonlySet<string>): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/** The folder of parts that belongs to an output path. */
+export const workFolder = (output: string): string =>
+  join(dirname(resolve(output)), `.${basename(resolve(output))}.parts`);
+
+export async function openArtifacts(folder: string): Promise<ArtifactStore> {
+  await mkdir(folder, { recursive: true });
+  const pathOf = (key: string) => join(folder, `${key}.part`);
+  const present = async () => (await readdir(folder)).filter((name) => name.endsWith(".part"));
+  return {
+    async has(key) {
+      return (await present()).includes(`${key}.part`);
+    },
+    async put(key, tensors) {
+      const temporary = join(folder, `${key}.${process.pid}.tmp`);
+      const file = await open(temporary, "w");
+      try {
+        await file.writev(serialized(tensors));
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, pathOf(key));
+    },
+    async get(key, role) {
+      const file = await open(pathOf(key), "r");
+      try {
+        const read = async (offset: number, length: number) => {
+          const bytes = new Uint8Array(length);
+          await file.read(bytes, 0, length, offset);
+          return bytes;
+        };
+        const length = new DataView((await read(0, 4)).buffer).getUint32(0, true);
+        const header = JSON.parse(new TextDecoder().decode(await read(4, length))) as Header;
+        const wanted = header.tensors.filter((tensor) => role === undefined || tensor.role === role);
+        const finished: FinishedTensor[] = [];
+        for (const { role: name, scheme, shape, planes, report } of wanted) {
+          const entries: [string, Uint8Array][] = [];
+          for (const [plane, [offset, size]] of Object.entries(planes)) {
+            entries.push([plane, await read(4 + length + offset, size)]);
+          }
+          const packed = {
+            scheme: schemes.get(scheme),
+            shape,
+            planes: Object.fromEntries(entries) as unknown as Planes,
+          };
+          finished.push({ role: name, packed, report });
+        }
+        return finished;
+      } finally {
+        await file.close();
+      }
+    },
+    async keepOnly(keys) {
+      for (const name of await readdir(folder)) {
+        if (!keys.has(name.replace(/\.part$/, ""))) await rm(join(folder, name), { force: true });
+      }
+    },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+function serialized(tensors: readonly FinishedTensor[]): Uint8Array[] {
+  const data: Uint8Array[] = [];
+  let offset = 0;
+  const header: Header = {
+    tensors: tensors.map(({ role, packed, report }) => {
+      const planes = PLANE_NAMES.flatMap((name) => {
+        const bytes = packed.planes[name];
+        if (!bytes) return [];
+        data.push(bytes);
+        offset += bytes.length;
+        return [[name, [offset - bytes.length, bytes.length]]];
+      });
+      return { role, scheme: packed.scheme.name, shape: packed.shape, planes: Object.fromEntries(planes), report };
+    }),
+  };
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, text.length, true);
+  return [length, text, ...data];
+}
+
+/** A name for anything that JSON can hold. */
+export const hashOf = (value: unknown): string =>
+  createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 40);
+
+/** The hash of the bytes of all files of a checkpoint that hold tensors, and of its metadata. */
+export async function checkpointHash(checkpoint: Checkpoint): Promise<string> {
+  const files = [...new Set(checkpoint.tensors.map((tensor) => tensor.file))].sort();
+  const hash = createHash("sha256");
+  for (const file of files) for await (const chunk of createReadStream(file)) hash.update(chunk as Uint8Array);
+  hash.update(JSON.stringify(checkpoint.metadata, (_, value) => (typeof value === "bigint" ? `${value}n` : value)));
+  return hash.digest("hex").slice(0, 40);
+}

@@ -1,0 +1,160 @@
+/**
+ * GPTQ: columns are rounded one after another, and what rounding did to a column is made up for by the columns that are
+ * still free, along the curvature H = E[x x^T] of the layer's own output error. Scales are searched before, from the
+ * original weights and in the original order ("static groups"), so any order of columns keeps the file's layout and every
+ * scheme works: rounding is only "the nearest level of this group".
+ *
+ * With H^-1 = U^T U, U upper triangular: for each column i, e = (w_i - q_i) / U_ii, and w_j -= e U_ij for j > i; blocks of
+ * columns first within, then for all that follow.
+ */
+import { NumericError } from "../errors.js";
+import { choice, type ValuesOf } from "../options.js";
+import { quantize } from "../tensor/index.js";
+import { inverseUpperFactor } from "./cholesky.js";
+import { type Grid, hasGrid, levelIn, nearestLevels, packGrid, ruleGrid, valueIn } from "./grid.js";
+import { importanceWeights } from "./imatrix.js";
+import { method, type QuantizationJob } from "./method.js";
+import { searchScales } from "./scale-search.js";
+import { type InputStatistics, outputError } from "./statistics.js";
+
+const OPTIONS = {
+  damping: { kind: "number", summary: "share of the mean diagonal added to H", default: 0.01, min: 0, max: 1 },
+  order: choice(
+    "order of columns: by falling diagonal of H; whole groups, then inside them; or as they stand",
+    ["activation", "groups", "none"],
+    "activation",
+  ),
+  scales: choice(
+    "how scales are found: weighted by E[x^2], by MSE, or the scheme's rule",
+    ["importance", "mse", "rule"],
+    "importance",
+  ),
+  block: { kind: "integer", summary: "columns updated together", default: 128, min: 1, max: 65536 },
+  steps: { kind: "integer", summary: "scales tried for every group", default: 40, min: 1, max: 1000 },
+} as const;
+type Options = ValuesOf<typeof OPTIONS>;
+
+export const gptq = method({
+  name: "gptq",
+  summary: "columns rounded in turn, later ones making up for the error of earlier ones",
+  source: "Frantar et al. 2022, arXiv 2210.17323; static groups and activation order as in its reference code",
+  options: OPTIONS,
+  needs: () => "hessian",
+  objective: () => (job, other) => (job.statistics ? outputError(job.values, other, job.statistics) : 0),
+  quantize(job, options) {
+    const { scheme, values, shape, statistics } = job;
+    if (!hasGrid(scheme)) return { packed: quantize(scheme, values, shape) };
+    const grid = scaledGrid(job, options);
+    if (!statistics?.hessian) return { packed: packGrid(grid, nearestLevels(grid, values)) };
+    const { levels, notes } = roundColumns(grid, values, statistics, options);
+    return { packed: packGrid(grid, levels), notes };
+  },
+});
+
+function scaledGrid(job: QuantizationJob, { scales, steps }: Options): Grid {
+  const grid = ruleGrid(job.scheme, job.values, job.shape);
+  if (scales === "rule") return grid;
+  const weigh = scales === "importance" ? importanceWeights(job, "squares") : undefined;
+  searchScales(grid, job.values, { norm: 2, steps, weigh });
+  return grid;
+}
+
+/** The levels of all elements, error fed forward. */
+function roundColumns(grid: Grid, values: Float32Array, statistics: InputStatistics, options: Options) {
+  const { rows, columns, size, groups } = grid;
+  const order = columnOrder(grid, statistics.meanSquare, options.order);
+  const { factor, notes } = dampedFactor(statistics, order, options.damping);
+  // Transposed and in working order, so that every update runs along memory.
+  const work = new Float32Array(columns * rows);
+  order.forEach((column, i) => {
+    for (let row = 0; row < rows; row++) work[i * rows + row] = values[row * columns + column];
+  });
+  const levels = new Uint16Array(values.length);
+  const errors = new Float32Array(Math.min(options.block, columns) * rows);
+  let loss = 0;
+  for (let start = 0; start < columns; start += options.block) {
+    const end = Math.min(start + options.block, columns);
+    for (let i = start; i < end; i++) {
+      const column = order[i];
+      const inverse = 1 / factor[i * columns + i];
+      const w = work.subarray(i * rows, (i + 1) * rows);
+      const e = errors.subarray((i - start) * rows, (i - start + 1) * rows);
+      const g = Math.floor(column / size);
+      for (let row = 0; row < rows; row++) {
+        const level = levelIn(grid, row * groups + g, w[row]);
+        levels[row * columns + column] = level;
+        e[row] = (w[row] - valueIn(grid, row * groups + g, level)) * inverse;
+        loss += e[row] * e[row];
+      }
+      for (let j = i + 1; j < end; j++)
+        subtract(work, j * rows, errors, (i - start) * rows, factor[i * columns + j], rows);
+    }
+    for (let j = end; j < columns; j++) {
+      let i = start;
+      const w = work.subarray(j * rows, (j + 1) * rows);
+      for (; i + 4 <= end; i += 4)
+        subtractFour(w, errors.subarray((i - start) * rows), factor, i * columns + j, columns);
+      for (; i < end; i++) subtract(work, j * rows, errors, (i - start) * rows, factor[i * columns + j], rows);
+    }
+  }
+  return { levels, notes: { ...notes, loss: loss / 2 } };
+}
+
+/** a[at + r] -= f b[from + r]. */
+function subtract(a: Float32Array, at: number, b: Float32Array, from: number, f: number, count: number): void {
+  if (f === 0) return;
+  for (let r = 0; r < count; r++) a[at + r] -= f * b[from + r];
+}
+
+/** a -= f0 e0 + f1 e1 + f2 e2 + f3 e3: four rows of errors at once, so that `a` is read and written once. */
+function subtractFour(a: Float32Array, e: Float32Array, factor: Float64Array, at: number, stride: number): void {
+  const [f0, f1, f2, f3] = [factor[at], factor[at + stride], factor[at + 2 * stride], factor[at + 3 * stride]];
+  const n = a.length;
+  for (let r = 0; r < n; r++) {
+    a[r] -= f0 * e[r] + f1 * e[r + n] + f2 * e[r + 2 * n] + f3 * e[r + 3 * n];
+  }
+}
+
+/** Positions of the working order: which column comes i-th. Ties keep their order. */
+function columnOrder({ size, columns }: Grid, power: Float64Array, order: Options["order"]): number[] {
+  const all = Array.from({ length: columns }, (_, column) => column);
+  if (order === "none") return all;
+  if (order === "activation") return all.sort((a, b) => power[b] - power[a]);
+  const strongest = new Map<number, number>();
+  const groupOf = (column: number) => Math.floor(column / size);
+  for (const column of all) {
+    strongest.set(groupOf(column), Math.max(strongest.get(groupOf(column)) ?? 0, power[column]));
+  }
+  return all.sort((a, b) => {
+    const [ga, gb] = [groupOf(a), groupOf(b)];
+    if (ga === gb) return power[b] - power[a];
+    return (strongest.get(gb) ?? 0) - (strongest.get(ga) ?? 0) || ga - gb;
+  });
+}
+
+/**
+ * U of the damped, permuted Hessian. Channels that were never active get 1 on the diagonal, so they are rounded to nearest
+ * and change nothing else. Where the factorisation fails, damping grows tenfold; how often is noted.
+ */
+function dampedFactor({ hessian, columns }: InputStatistics, order: readonly number[], damping: number) {
+  const h = hessian as Float64Array;
+  const diagonal = Float64Array.from({ length: columns }, (_, j) => h[j * columns + j]);
+  const deadColumns = diagonal.reduce((count, x) => count + (x === 0 ? 1 : 0), 0);
+  const mean = diagonal.reduce((sum, x) => sum + x, 0) / columns || 1;
+  let share = damping;
+  for (let dampingRetries = 0; dampingRetries < 8; dampingRetries++) {
+    const permuted = new Float64Array(columns * columns);
+    for (let i = 0; i < columns; i++) {
+      const row = order[i] * columns;
+      for (let j = 0; j < columns; j++) permuted[i * columns + j] = h[row + order[j]];
+      permuted[i * columns + i] += share * mean + (diagonal[order[i]] === 0 ? mean : 0);
+    }
+    const factor = inverseUpperFactor(permuted, columns);
+    if (factor) return { factor, notes: { deadColumns, dampingRetries, damping: share } };
+    share = Math.max(1e-4, share * 10);
+  }
+  throw new NumericError("the Hessian cannot be factorised", {
+    why: `it is not positive definite even with ${share} of its mean diagonal added`,
+    try: "more calibration text, or another method",
+  });
+}

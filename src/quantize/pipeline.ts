@@ -1,0 +1,337 @@
+/**
+ * The calibrated way through a model: embed the calibration windows, then layer by layer see the inputs of its linear maps,
+ * transform, quantize, keep the finished layer on disk, and let the windows through to the next. In memory are the hidden
+ * states of the windows, one layer and the statistics of its inputs.
+ */
+import { schemes } from "../formats/index.js";
+import type { Backend } from "../kernels/index.js";
+import {
+  createLayerRunner,
+  type LayerRunner,
+  type LayerWeights,
+  type LinearGroup,
+  readVector,
+  readWeight,
+} from "../models/index.js";
+import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
+import { type ArtifactStore, type FinishedTensor, hashOf, type TensorReport } from "./artifacts.js";
+import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
+import { relativeSquaredError } from "./errors.js";
+import type { PlannedTensor } from "./plan.js";
+import type { QuantizePlan } from "./quantize.js";
+import { type InputStatistics, scaledStatistics } from "./statistics.js";
+import { divideRows, scaleColumns } from "./transform.js";
+
+/** A part of the model that is finished and stored as a whole. */
+export interface Unit {
+  /** "embedding", "layers.3" or "head". */
+  readonly name: string;
+  readonly layer?: number;
+  readonly tensors: readonly PlannedTensor[];
+  readonly key: string;
+}
+
+export interface PipelineOptions {
+  readonly plan: QuantizePlan;
+  readonly backend: Backend;
+  readonly ids: readonly number[];
+  readonly store: ArtifactStore;
+  readonly units: readonly Unit[];
+  readonly onUnit: (unit: Unit, stage: string) => Promise<void>;
+}
+
+/** The units of a plan with the names of their artifacts. `base` stands for input, text and version. */
+export function unitsOf({ tensors, config, recipe }: QuantizePlan, base: string): readonly Unit[] {
+  const { seed, calibration, json } = recipe;
+  const transforms = json.steps.filter((step) => "transform" in step);
+  const units: Unit[] = [];
+  const add = (name: string, members: readonly PlannedTensor[], layer?: number) => {
+    const before = calibration.sequential === "none" ? "" : (units.at(-1)?.key ?? "");
+    const members_ = members.map(({ spec, scheme, quantizer }) => [spec?.role, scheme.name, quantizer?.json]);
+    const key = hashOf([base, seed, calibration, transforms, recipe.needs, name, members_, before]);
+    if (members.length > 0) units.push({ name, layer, tensors: members, key });
+  };
+  const roleOf = (tensor: PlannedTensor) => tensor.spec?.role ?? "";
+  const only = (role: string) => tensors.filter((tensor) => roleOf(tensor) === role && tensor.quantizer);
+  if (!config.tied) add("embedding", only("embedding"));
+  for (let layer = 0; layer < config.layers; layer++) {
+    const inside = tensors.filter((tensor) => roleOf(tensor).startsWith(`layers.${layer}.`));
+    add(`layers.${layer}`, inside, layer);
+  }
+  add("head", only(config.tied ? "embedding" : "head"));
+  return units;
+}
+
+/** Makes the units that the store lacks. */
+export async function makeUnits(options: PipelineOptions): Promise<void> {
+  const { plan, backend, store, units, onUnit } = options;
+  const { architecture, config, recipe } = plan;
+  const missing: boolean[] = [];
+  for (const unit of units) missing.push(!(await store.has(unit.key)));
+  const last = missing.lastIndexOf(true);
+  if (last < 0) return;
+  const windows = calibrationWindows(options.ids, recipe.calibration);
+  const runner = createLayerRunner({ backend, architecture, config, window: recipe.calibration.window });
+  try {
+    let hidden: Float32Array[] | undefined;
+    for (const [index, unit] of units.slice(0, last + 1).entries()) {
+      if (unit.name === "embedding") {
+        await onUnit(unit, "quantizing");
+        if (missing[index]) await store.put(unit.key, await quantizeAll(plan, unit, await readAll(plan, unit)));
+        continue;
+      }
+      hidden ??= runner.embed(await embeddingFor(options), windows);
+      if (unit.layer === undefined) {
+        await onUnit(unit, "calibrating");
+        const gain = await vectorOf(plan, "norm");
+        const statistics = observeHead(runner, gain, hidden, recipe.needs);
+        await onUnit(unit, "quantizing");
+        const weights = await readAll(plan, unit);
+        const known = new Map(unit.tensors.map(({ spec }) => [spec?.role ?? "", statistics]));
+        await store.put(unit.key, await quantizeAll(plan, unit, weights, known));
+      } else if (missing[index]) hidden = await makeLayer(options, runner, unit, hidden);
+      else {
+        await onUnit(unit, "passing");
+        hidden = advance(runner, unit, await passingWeights(options, unit), hidden);
+      }
+    }
+  } finally {
+    runner.dispose();
+  }
+}
+
+type Values = Map<string, Float32Array>;
+
+/** The weights of a unit as f32 numbers, by role. */
+async function readAll({ checkpoint }: QuantizePlan, unit: Unit): Promise<Values> {
+  const values: Values = new Map();
+  for (const { spec } of unit.tensors) {
+    if (!spec) continue;
+    const packed = spec.shape.length > 1 ? await readWeight(checkpoint, spec) : undefined;
+    const numbers = packed ? dequantize(packed) : await readVector(checkpoint, spec);
+    if (numbers) values.set(spec.role, numbers);
+  }
+  return values;
+}
+
+async function vectorOf({ checkpoint, architecture, config }: QuantizePlan, role: string): Promise<Float32Array> {
+  const spec = architecture.weights(config).find((one) => one.role === role);
+  const values = spec && (await readVector(checkpoint, spec));
+  if (!values) throw new Error(`the architecture has no ${role}`);
+  return values;
+}
+
+/** What embeds the windows: the quantized table if it is finished before the layers, else the original. */
+async function embeddingFor({ plan, units, store }: PipelineOptions): Promise<PackedTensor> {
+  const { checkpoint, architecture, config, recipe } = plan;
+  const unit = units.find(({ name }) => name === "embedding");
+  if (unit && recipe.calibration.sequential !== "none") return (await store.get(unit.key, "embedding"))[0].packed;
+  const spec = architecture.weights(config).find(({ role }) => role === "embedding");
+  const table = spec && (await readWeight(checkpoint, spec));
+  if (!table) throw new Error("the architecture has no embedding");
+  return table;
+}
+
+/** The layer that the windows pass through when it has been made before. */
+async function passingWeights({ plan, store }: PipelineOptions, unit: Unit): Promise<LayerWeights> {
+  const original = plan.recipe.calibration.sequential === "none";
+  const weights = new Map<string, PackedTensor | Float32Array>();
+  if (original) return plainWeights(unit, await readAll(plan, unit));
+  for (const { role, packed } of await store.get(unit.key)) {
+    weights.set(role, packed.shape.length > 1 ? packed : dequantize(packed));
+  }
+  return weights;
+}
+
+function plainWeights(unit: Unit, values: Values): Map<string, PackedTensor | Float32Array> {
+  const weights = new Map<string, PackedTensor | Float32Array>();
+  for (const { spec } of unit.tensors) {
+    const numbers = spec && values.get(spec.role);
+    if (spec && numbers) weights.set(spec.role, spec.shape.length > 1 ? plain(numbers, spec.shape) : numbers);
+  }
+  return weights;
+}
+
+function advance(
+  runner: LayerRunner,
+  unit: Unit,
+  weights: LayerWeights,
+  hidden: readonly Float32Array[],
+): Float32Array[] {
+  const loaded = runner.load(unit.layer ?? 0, weights);
+  try {
+    return hidden.map((states) => loaded.run(states));
+  } finally {
+    loaded.dispose();
+  }
+}
+
+/** Calibrates, transforms and quantizes one layer; the hidden states after it. */
+async function makeLayer(
+  options: PipelineOptions,
+  runner: LayerRunner,
+  unit: Unit,
+  hidden: readonly Float32Array[],
+): Promise<Float32Array[]> {
+  const { plan, store, onUnit } = options;
+  const { architecture, config, recipe } = plan;
+  const groups = architecture.parts.linears(config);
+  const values = await readAll(plan, unit);
+  await onUnit(unit, "calibrating");
+  const weights = plainWeights(unit, values);
+  const first = observe(runner, unit, weights, hidden, groups, recipe.needs);
+  const statistics = new Map(first.statistics);
+  const notes = applyTransforms(plan, runner, unit, values, statistics, groups);
+  await onUnit(unit, "quantizing");
+  const finished: FinishedTensor[] = [];
+  const current = plainWeights(unit, values);
+  for (const [index, group] of groups.entries()) {
+    if (recipe.calibration.sequential === "stages" && index > 0) {
+      const again = observe(runner, unit, current, hidden, [group], recipe.needs);
+      statistics.set(group.roles[0], again.statistics.get(group.roles[0]) as InputStatistics);
+    }
+    const roles = group.roles.map((role) => `${unit.name}.${role}`);
+    const members = unit.tensors.filter(({ spec }) => spec && roles.includes(spec.role));
+    const known = new Map(roles.map((role) => [role, statistics.get(group.roles[0]) as InputStatistics]));
+    const made = await quantizeAll(plan, { ...unit, tensors: members }, values, known, notes);
+    for (const tensor of made) current.set(tensor.role, tensor.packed);
+    finished.push(...made);
+  }
+  const done = new Set(finished.map(({ role }) => role));
+  const rest = unit.tensors.filter(({ spec }) => spec && !done.has(spec.role) && values.has(spec.role));
+  finished.push(...(await quantizeAll(plan, { ...unit, tensors: rest }, values)));
+  await store.put(unit.key, finished);
+  if (recipe.calibration.sequential === "none") return first.outputs;
+  return advance(runner, unit, current, hidden);
+}
+
+function observe(
+  runner: LayerRunner,
+  unit: Unit,
+  weights: LayerWeights,
+  hidden: readonly Float32Array[],
+  groups: readonly LinearGroup[],
+  needs: QuantizePlan["recipe"]["needs"],
+) {
+  const loaded = runner.load(unit.layer ?? 0, weights);
+  try {
+    return observeLayer(runner, loaded, hidden, groups, needs);
+  } finally {
+    loaded.dispose();
+  }
+}
+
+/** Folds every transform of the recipe into `values` and the statistics; what they noted, by role. */
+function applyTransforms(
+  { recipe, tensors }: QuantizePlan,
+  runner: LayerRunner,
+  unit: Unit,
+  values: Values,
+  statistics: Map<string, InputStatistics>,
+  groups: readonly LinearGroup[],
+): Map<string, Record<string, number>> {
+  const notes = new Map<string, Record<string, number>>();
+  const plannedAs = (role: string) => tensors.find(({ spec }) => spec?.role === role) as PlannedTensor;
+  for (const { transform, pattern, options } of recipe.transforms) {
+    for (const { roles, producer } of groups) {
+      const known = statistics.get(roles[0]);
+      const full = roles.map((role) => `${unit.name}.${role}`);
+      if (!producer || !known || !full.every((role) => fits(pattern, plannedAs(role)))) continue;
+      const consumers = full.map((role) => {
+        const { scheme, shape } = plannedAs(role);
+        const rounded = (numbers: Float32Array) => dequantize(quantize(scheme, numbers, shape));
+        return { role, shape, values: values.get(role) as Float32Array, rounded };
+      });
+      const outputError = (errors: Float32Array) => backendError(runner, errors, known);
+      const outcome = transform.choose({ consumers, statistics: known, outputError }, options);
+      if (!outcome) continue;
+      const { scales } = outcome;
+      for (const { role, values: numbers } of consumers) {
+        values.set(role, scaleColumns(numbers, scales));
+        notes.set(role, { ...notes.get(role), ...outcome.notes });
+      }
+      for (const role of [`${unit.name}.${producer.role}`, `${unit.name}.${producer.role}.bias`]) {
+        const numbers = values.get(role);
+        if (numbers) values.set(role, divideRows(numbers, scales));
+      }
+      statistics.set(roles[0], scaledStatistics(known, scales));
+    }
+  }
+  return notes;
+}
+
+const fits = (pattern: RegExp, { name, spec }: PlannedTensor): boolean =>
+  pattern.test(name) || pattern.test(spec?.role ?? "");
+
+/** E||E x||^2: trace of E H E^T, the product with H on the backend. */
+function backendError(runner: LayerRunner, errors: Float32Array, statistics: InputStatistics): number {
+  const { hessian, columns, meanSquare } = statistics;
+  let sum = 0;
+  if (!hessian) {
+    for (let i = 0; i < errors.length; i++) sum += errors[i] * errors[i] * meanSquare[i % columns];
+    return sum;
+  }
+  const product = runner.product(errors, Float32Array.from(hessian), columns);
+  for (let i = 0; i < errors.length; i++) sum += errors[i] * product[i];
+  return sum;
+}
+
+/** Quantizes the tensors of a unit, one after another. */
+async function quantizeAll(
+  { checkpoint, recipe }: QuantizePlan,
+  unit: Unit,
+  values: Values,
+  statistics: ReadonlyMap<string, InputStatistics> = new Map(),
+  notes: ReadonlyMap<string, Readonly<Record<string, number>>> = new Map(),
+): Promise<FinishedTensor[]> {
+  const finished: FinishedTensor[] = [];
+  for (const { spec, scheme, shape, source, quantizer } of unit.tensors) {
+    const role = spec?.role ?? "";
+    const numbers = values.get(role);
+    if (!spec || !numbers) continue;
+    // Numbers that lie in the scheme already are kept as they are, if no transform has moved them.
+    const isThere = source?.scheme?.name === scheme.name && recipe.transforms.length === 0;
+    const original = isThere && shape.length > 1 ? await readWeight(checkpoint, spec) : undefined;
+    if (original || !quantizer) {
+      const packed = original ?? quantize(scheme, numbers, shape);
+      finished.push({ role, packed, report: { relativeMse: relativeSquaredError(numbers, dequantize(packed)) } });
+      continue;
+    }
+    const begin = performance.now();
+    const known = statistics.get(role);
+    const job = { scheme, values: numbers, shape, statistics: known, seed: recipe.seed };
+    const outcome = quantizer.method.quantize(job, quantizer.options);
+    const seconds = (performance.now() - begin) / 1000;
+    const result = dequantize(outcome.packed);
+    const report: TensorReport = {
+      relativeMse: relativeSquaredError(numbers, result),
+      method: quantizer.method.name,
+      seconds,
+      ...(known && outputErrors(numbers, result, dequantize(quantize(scheme, numbers, shape)), known)),
+      notes: { ...notes.get(role), ...outcome.notes },
+    };
+    finished.push({ role, packed: outcome.packed, report });
+  }
+  return finished;
+}
+
+/** Output errors before and after, relative, as if input channels were independent (which is cheap to know). */
+function outputErrors(
+  original: Float32Array,
+  result: Float32Array,
+  rounded: Float32Array,
+  { meanSquare, columns }: InputStatistics,
+): Pick<TensorReport, "relativeOutputError" | "rtnOutputError"> {
+  let [power, error, rtn] = [0, 0, 0];
+  for (let i = 0; i < original.length; i++) {
+    const h = meanSquare[i % columns];
+    power += h * original[i] ** 2;
+    error += h * (original[i] - result[i]) ** 2;
+    rtn += h * (original[i] - rounded[i]) ** 2;
+  }
+  return power === 0 ? {} : { relativeOutputError: error / power, rtnOutputError: rtn / power };
+}
+
+const F32 = schemes.get("f32");
+
+const plain = (values: Float32Array, shape: readonly number[]): PackedTensor => quantize(F32, values, shape);

@@ -1,0 +1,210 @@
+/**
+ * A recipe is data: which transforms and which method with which options on which tensors, and how calibration is done. The
+ * command line's flags are a short form of it; the output file's metadata carries it.
+ */
+import { InputError } from "../errors.js";
+import { schemes } from "../formats/index.js";
+import type { Scheme } from "../formats/scheme.js";
+import { optionsSchema, readOptions } from "../options.js";
+import type { QuantizationMethod } from "./method.js";
+import { methods } from "./methods.js";
+import { type Needs, needsAtLeast } from "./statistics.js";
+import type { Transform } from "./transform.js";
+import { transforms } from "./transforms.js";
+
+/** A recipe as JSON holds it. Everything but `steps` may be left out. */
+export interface Recipe {
+  readonly recipe: 1;
+  readonly seed?: number;
+  readonly calibration?: Partial<CalibrationSettings>;
+  readonly steps: readonly RecipeStep[];
+}
+
+export const SEQUENTIAL = ["layers", "stages", "none"] as const;
+
+export interface CalibrationSettings {
+  /** Windows of text taken evenly from it, and tokens in each. */
+  readonly windows: number;
+  readonly window: number;
+  /**
+   * What a layer sees: the outputs of the quantized layers before it ("layers"), also within itself ("stages"), or those
+   * of the original model ("none").
+   */
+  readonly sequential: (typeof SEQUENTIAL)[number];
+}
+
+export type RecipeStep = QuantizeStep | TransformStep;
+
+export interface QuantizeStep {
+  /** A method's name. */
+  readonly quantize: string;
+  readonly scheme: string;
+  /** Regular expression over a tensor's name in the output and its role; absent: every matrix. */
+  readonly tensors?: string;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+export interface TransformStep {
+  /** A transform's name. */
+  readonly transform: string;
+  readonly tensors?: string;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+export const DEFAULT_CALIBRATION: CalibrationSettings = { windows: 32, window: 512, sequential: "layers" };
+
+/** A recipe whose names, patterns and options have been looked up. */
+export interface ReadRecipe {
+  readonly seed: number;
+  readonly calibration: CalibrationSettings;
+  readonly quantizers: readonly Quantizer[];
+  readonly transforms: readonly ChosenTransform[];
+  /** The most that any step needs. */
+  readonly needs: Needs;
+  /** The recipe with every default written out. */
+  readonly json: Recipe;
+}
+
+export interface Quantizer {
+  readonly pattern: RegExp;
+  readonly scheme: Scheme;
+  readonly method: QuantizationMethod;
+  readonly options: Readonly<Record<string, never>>;
+  readonly json: QuantizeStep;
+}
+
+export interface ChosenTransform {
+  readonly pattern: RegExp;
+  readonly transform: Transform;
+  readonly options: Readonly<Record<string, never>>;
+  readonly json: TransformStep;
+}
+
+const EVERYTHING = ".*";
+
+/** Looks up everything that a recipe names; one InputError for the first thing that is wrong. */
+export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
+  const recipe = checkedShape(value, where);
+  const seed = recipe.seed ?? 0;
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new InputError("the seed must be an integer from 0", { where });
+  const calibration = readCalibration(recipe.calibration ?? {}, where);
+  const quantizers: Quantizer[] = [];
+  const chosen: ChosenTransform[] = [];
+  recipe.steps.forEach((step, index) => {
+    const place = `${where}, step ${index + 1}`;
+    if ("quantize" in step) quantizers.push(readQuantizer(step, place));
+    else chosen.push(readTransform(step, place));
+  });
+  if (quantizers.length === 0) throw new InputError("the recipe quantizes nothing", { where, try: "a quantize step" });
+  const needs = [
+    ...quantizers.map(({ method, options }) => method.needs(options)),
+    ...chosen.map(({ transform, options }) => transform.needs(options)),
+  ].reduce<Needs>((most, one) => (needsAtLeast(one, most) ? one : most), "nothing");
+  const steps = recipe.steps.map((_, index) => {
+    const before = recipe.steps.slice(0, index).filter((step) => "quantize" in step).length;
+    return "quantize" in recipe.steps[index] ? quantizers[before].json : chosen[index - before].json;
+  });
+  return { seed, calibration, quantizers, transforms: chosen, needs, json: { recipe: 1, seed, calibration, steps } };
+}
+
+function checkedShape(value: unknown, where: string): Recipe {
+  const wrong = (why: string) => new InputError("this is no recipe", { where, why, try: "docs/recipes.md" });
+  if (!isRecord(value)) throw wrong("wanted a JSON object");
+  const extra = Object.keys(value).find((key) => !["$schema", "recipe", "seed", "calibration", "steps"].includes(key));
+  if (extra !== undefined) throw wrong(`it has a key "${extra}"`);
+  if (value.recipe !== 1) throw wrong(`"recipe" is ${JSON.stringify(value.recipe)}, wanted 1, the version of the form`);
+  if (!Array.isArray(value.steps)) throw wrong('wanted a list "steps"');
+  value.steps.forEach((step: unknown, index) => {
+    const name = `step ${index + 1}`;
+    if (!isRecord(step)) throw wrong(`${name} is no object`);
+    const allowed = "quantize" in step ? ["quantize", "scheme"] : ["transform"];
+    if (!allowed.every((key) => typeof step[key] === "string")) throw wrong(`${name} wants texts: ${allowed}`);
+    const other = Object.keys(step).find((key) => ![...allowed, "tensors", "options"].includes(key));
+    if (other !== undefined) throw wrong(`${name} has a key "${other}"`);
+    if (step.tensors !== undefined && typeof step.tensors !== "string") throw wrong(`${name}: tensors is no text`);
+    if (step.options !== undefined && !isRecord(step.options)) throw wrong(`${name}: options is no object`);
+  });
+  return value as unknown as Recipe;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function readCalibration(given: Partial<CalibrationSettings>, where: string): CalibrationSettings {
+  const records = {
+    windows: { kind: "integer", summary: "windows of text", default: DEFAULT_CALIBRATION.windows, min: 1 },
+    window: { kind: "integer", summary: "tokens in each", default: DEFAULT_CALIBRATION.window, min: 2 },
+    sequential: { kind: "choice", summary: "what a layer sees", choices: SEQUENTIAL, default: "layers" },
+  } as const;
+  return readOptions(records, { ...given }, `${where}, calibration`);
+}
+
+function readQuantizer(step: QuantizeStep, where: string): Quantizer {
+  const method = methods.get(step.quantize);
+  const scheme = schemes.get(step.scheme);
+  const options = readOptions(method.options, step.options ?? {}, `method ${method.name}`);
+  const { tensors = EVERYTHING } = step;
+  const json = { quantize: method.name, scheme: scheme.name, tensors, options };
+  return { pattern: readPattern(tensors, where), scheme, method, options, json };
+}
+
+function readTransform(step: TransformStep, where: string): ChosenTransform {
+  const found = transforms.get(step.transform);
+  const options = readOptions(found.options, step.options ?? {}, `transform ${found.name}`);
+  const { tensors = EVERYTHING } = step;
+  const json = { transform: found.name, tensors, options };
+  return { pattern: readPattern(tensors, where), transform: found, options, json };
+}
+
+function readPattern(source: string, where: string): RegExp {
+  try {
+    return new RegExp(source);
+  } catch (cause) {
+    throw new InputError(`"${source}" is not a regular expression`, { where, why: (cause as Error).message, cause });
+  }
+}
+
+/** JSON Schema (draft 2020-12) of a recipe, derived from the registries. */
+export function recipeSchema(): Record<string, unknown> {
+  const tensors = {
+    type: "string",
+    format: "regex",
+    description: "over a tensor's name or role; absent: every matrix",
+  };
+  const step = (kind: string, one: { name: string; options: QuantizationMethod["options"] }, more: object) => ({
+    type: "object",
+    properties: { [kind]: { const: one.name }, tensors, ...more, options: optionsSchema(one.options) },
+    required: [kind, ...Object.keys(more)],
+    additionalProperties: false,
+  });
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Bitloom recipe",
+    type: "object",
+    properties: {
+      $schema: { type: "string" },
+      recipe: { const: 1, description: "version of this form" },
+      seed: { type: "integer", minimum: 0, default: 0 },
+      calibration: {
+        type: "object",
+        properties: {
+          windows: { type: "integer", minimum: 1, default: DEFAULT_CALIBRATION.windows },
+          window: { type: "integer", minimum: 2, default: DEFAULT_CALIBRATION.window },
+          sequential: { enum: SEQUENTIAL, default: DEFAULT_CALIBRATION.sequential },
+        },
+        additionalProperties: false,
+      },
+      steps: {
+        type: "array",
+        items: {
+          oneOf: [
+            ...methods.entries.map((one) => step("quantize", one, { scheme: { type: "string" } })),
+            ...transforms.entries.map((one) => step("transform", one, {})),
+          ],
+        },
+      },
+    },
+    required: ["recipe", "steps"],
+    additionalProperties: false,
+  };
+}

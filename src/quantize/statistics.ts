@@ -1,0 +1,110 @@
+/** What calibration learns about the input of a linear map, in running sums over tokens. */
+
+export interface InputStatistics {
+  readonly columns: number;
+  readonly tokens: number;
+  /** E[x_j^2]. */
+  readonly meanSquare: Float64Array;
+  /** E|x_j|. */
+  readonly meanAbsolute: Float64Array;
+  /** max |x_j|. */
+  readonly maxAbsolute: Float64Array;
+  /** E[x x^T], [columns, columns], where a method needs it. */
+  readonly hessian?: Float64Array;
+}
+
+/** sum_ij e_i H_ij e_j for every row e of the difference of two matrices: E||(W - W') x||^2. */
+export function outputError(original: Float32Array, other: Float32Array, statistics: InputStatistics): number {
+  const { columns, hessian } = statistics;
+  const e = new Float64Array(columns);
+  let total = 0;
+  for (let start = 0; start < original.length; start += columns) {
+    for (let j = 0; j < columns; j++) e[j] = original[start + j] - other[start + j];
+    total += hessian ? quadratic(e, hessian) : e.reduce((sum, x, j) => sum + x * x * statistics.meanSquare[j], 0);
+  }
+  return total;
+}
+
+function quadratic(e: Float64Array, h: Float64Array): number {
+  const n = e.length;
+  let total = 0;
+  for (let i = 0; i < n; i++) {
+    if (e[i] === 0) continue;
+    let dot = 0;
+    for (let j = 0, at = i * n; j < n; j++, at++) dot += h[at] * e[j];
+    total += e[i] * dot;
+  }
+  return total;
+}
+
+/** Statistics after the input has been divided channel by channel: x'_j = x_j / s_j. */
+export function scaledStatistics(statistics: InputStatistics, s: Float64Array): InputStatistics {
+  const { columns, tokens, hessian } = statistics;
+  return {
+    columns,
+    tokens,
+    meanSquare: statistics.meanSquare.map((x, j) => x / (s[j] * s[j])),
+    meanAbsolute: statistics.meanAbsolute.map((x, j) => x / s[j]),
+    maxAbsolute: statistics.maxAbsolute.map((x, j) => x / s[j]),
+    ...(hessian && { hessian: hessian.map((x, at) => x / (s[Math.floor(at / columns)] * s[at % columns])) }),
+  };
+}
+
+/** The part of a method's knowledge that it must be given: each includes the one before. */
+export const NEEDS = ["nothing", "moments", "hessian"] as const;
+export type Needs = (typeof NEEDS)[number];
+
+export const needsAtLeast = (needs: Needs, wanted: Needs): boolean => NEEDS.indexOf(needs) >= NEEDS.indexOf(wanted);
+
+/**
+ * Sums over batches of inputs. The Hessian of a batch is the product X^T X, computed by `gram` (a backend's matmul) in f32
+ * and added up in binary64, batch by batch in order: the result does not depend on threads.
+ */
+export class StatisticsSum {
+  private readonly columns: number;
+  private readonly gram: ((x: Float32Array, tokens: number) => Float32Array) | undefined;
+  private tokens = 0;
+  private readonly square: Float64Array;
+  private readonly absolute: Float64Array;
+  private readonly largest: Float64Array;
+  private readonly products: Float64Array | undefined;
+
+  constructor(columns: number, gram?: (x: Float32Array, tokens: number) => Float32Array) {
+    this.columns = columns;
+    this.gram = gram;
+    this.square = new Float64Array(columns);
+    this.absolute = new Float64Array(columns);
+    this.largest = new Float64Array(columns);
+    this.products = gram && new Float64Array(columns * columns);
+  }
+
+  /** Adds inputs x, [tokens, columns]. */
+  add(x: Float32Array, tokens: number): void {
+    const { columns, square, absolute, largest } = this;
+    for (let start = 0; start < tokens * columns; start += columns) {
+      for (let j = 0; j < columns; j++) {
+        const value = x[start + j];
+        const magnitude = Math.abs(value);
+        square[j] += value * value;
+        absolute[j] += magnitude;
+        if (magnitude > largest[j]) largest[j] = magnitude;
+      }
+    }
+    const products = this.gram?.(x, tokens);
+    if (products && this.products) for (let i = 0; i < products.length; i++) this.products[i] += products[i];
+    this.tokens += tokens;
+  }
+
+  result(): InputStatistics {
+    const { columns, tokens } = this;
+    const mean = (sums: Float64Array) => sums.map((x) => x / tokens);
+    return {
+      columns,
+      tokens,
+      meanSquare: mean(this.square),
+      meanAbsolute: mean(this.absolute),
+      maxAbsolute: this.largest,
+      ...(this.products && { hessian: mean(this.products) }),
+    };
+  }
+}

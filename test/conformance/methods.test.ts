@@ -1,0 +1,136 @@
+/** What holds for every quantization method, under every scheme. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { InputError } from "../../src/errors.js";
+import { type Scheme, scheme, schemes } from "../../src/formats/index.js";
+import { readOptions } from "../../src/options.js";
+import { methods, type QuantizationMethod, readRecipe } from "../../src/quantize/index.js";
+import { StatisticsSum } from "../../src/quantize/statistics.js";
+import { randomUniform } from "../../src/random.js";
+import { dequantize, quantize } from "../../src/tensor/index.js";
+
+const FAMILIES = ["int4-g32", "int8-row", "int3-g64", "int2-g16", "int4-g64-asym", "e2m1-g32", "e4m3fn-g128"];
+const all = [...schemes.entries, ...FAMILIES.map(scheme)];
+const COLUMNS = 256;
+const ROWS = 8;
+
+const normal = (stream: number, i: number) => {
+  const [u, v] = [randomUniform(11, stream, 2 * i), randomUniform(11, stream, 2 * i + 1)];
+  return Math.sqrt(-2 * Math.log(u + 2 ** -33)) * Math.cos(2 * Math.PI * v);
+};
+const weights = Float32Array.from({ length: ROWS * COLUMNS }, (_, i) => 0.05 * normal(1, i));
+
+/** Inputs whose channels are correlated (12 hidden causes and noise) and of very different strength, as in real models. */
+function inputs(stream: number, tokens: number): Float32Array {
+  const x = new Float32Array(tokens * COLUMNS);
+  for (let t = 0; t < tokens; t++) {
+    const causes = Array.from({ length: 12 }, (_, k) => normal(stream, t * 300 + k));
+    for (let j = 0; j < COLUMNS; j++) {
+      const strength = 0.2 + (j % 17 === 0 ? 5 : 0) + (j % 5) / 3;
+      x[t * COLUMNS + j] = strength * (causes[j % 12] + causes[(j * 7) % 12] + 0.5 * normal(stream, t * 300 + 20 + j));
+    }
+  }
+  return x;
+}
+
+/** X^T X, slow and clear. */
+function gram(x: Float32Array, tokens: number): Float32Array {
+  const h = new Float32Array(COLUMNS * COLUMNS);
+  for (let t = 0; t < tokens; t++) {
+    const row = x.subarray(t * COLUMNS, (t + 1) * COLUMNS);
+    for (let i = 0; i < COLUMNS; i++) for (let j = 0; j < COLUMNS; j++) h[i * COLUMNS + j] += row[i] * row[j];
+  }
+  return h;
+}
+
+function statisticsOf(stream: number) {
+  const sum = new StatisticsSum(COLUMNS, gram);
+  sum.add(inputs(stream, 512), 512);
+  return sum.result();
+}
+const calibration = statisticsOf(2);
+const heldOut = statisticsOf(3);
+
+const defaults = (method: QuantizationMethod) => readOptions(method.options, {}, method.name);
+const jobOf = (s: Scheme, values: Float32Array) => ({
+  scheme: s,
+  values,
+  shape: [ROWS, values.length / ROWS],
+  statistics: calibration,
+  seed: 0,
+});
+const run = (method: QuantizationMethod, s: Scheme, values: Float32Array) =>
+  dequantize(method.quantize(jobOf(s, values), defaults(method)).packed);
+
+test("every method names its source and gives the same values twice, in every scheme", () => {
+  for (const method of methods.entries) {
+    assert.ok(method.source.length > 10 && method.summary.length > 10, method.name);
+    for (const s of all) assert.deepEqual(run(method, s, weights), run(method, s, weights), `${method.name} ${s.name}`);
+  }
+});
+
+test("what the scheme's own rule returns unchanged, every method returns unchanged", () => {
+  const unsigned = (values: Float32Array) => values.map((x) => (x === 0 ? 0 : x));
+  for (const s of all) {
+    let values: Float32Array = weights;
+    for (let i = 0; i < 4; i++) values = unsigned(dequantize(quantize(s, values, [ROWS, COLUMNS])));
+    const again = unsigned(dequantize(quantize(s, values, [ROWS, COLUMNS])));
+    if (again.some((x, i) => x !== values[i])) continue;
+    for (const method of methods.entries) {
+      assert.deepEqual(unsigned(run(method, s, values)), values, `${method.name} ${s.name}`);
+    }
+  }
+});
+
+test("every method's own objective is no larger than round to nearest leaves it, on inputs it has not seen", () => {
+  for (const method of methods.entries) {
+    const cost = method.objective(defaults(method));
+    let improved = 0;
+    for (const s of all) {
+      const job = { ...jobOf(s, weights), statistics: heldOut };
+      const [mine, rtn] = [cost(job, run(method, s, weights)), cost(job, run(methods.get("rtn"), s, weights))];
+      assert.ok(mine <= rtn * (1 + 1e-9), `${method.name} ${s.name}: ${mine} against ${rtn}`);
+      if (mine < rtn * 0.99) improved++;
+    }
+    assert.ok(method.name === "rtn" || improved >= all.length / 2, `${method.name} improves only ${improved}`);
+  }
+});
+
+test("a method without the statistics it would like still quantizes", () => {
+  for (const method of methods.entries) {
+    const job = { ...jobOf(scheme("q4_0"), weights), statistics: undefined };
+    assert.equal(dequantize(method.quantize(job, defaults(method)).packed).length, weights.length);
+  }
+});
+
+test("the default of every option is in its own range, and a wrong name or value is an input error", () => {
+  for (const method of methods.entries) {
+    readOptions(method.options, defaults(method), method.name);
+    assert.throws(() => readOptions(method.options, { nosuch: 1 }, method.name), InputError);
+    for (const [name, option] of Object.entries(method.options)) {
+      const wrong = option.kind === "choice" || option.kind === "switch" ? "wrong" : Number.NaN;
+      assert.throws(() => readOptions(method.options, { [name]: wrong }, method.name), InputError);
+    }
+  }
+});
+
+test("a recipe that names something unknown, or has a key too many, is one input error", () => {
+  const step = { quantize: "rtn", scheme: "q4_0" };
+  const wrong: readonly unknown[] = [
+    {},
+    { recipe: 2, steps: [step] },
+    { recipe: 1, steps: [] },
+    { recipe: 1, steps: [{ ...step, quantize: "nosuch" }] },
+    { recipe: 1, steps: [{ ...step, scheme: "q9_9" }] },
+    { recipe: 1, steps: [{ ...step, tensors: "(" }] },
+    { recipe: 1, steps: [{ ...step, options: { nosuch: 1 } }] },
+    { recipe: 1, steps: [{ ...step, scale: 1 }] },
+    { recipe: 1, steps: [{ transform: "nosuch" }, step] },
+    { recipe: 1, steps: [step], calibration: { windows: 0 } },
+    { recipe: 1, steps: [step], seed: -1 },
+    { recipe: 1, steps: [step], extra: true },
+  ];
+  for (const one of wrong) assert.throws(() => readRecipe(one), InputError, JSON.stringify(one));
+  const { json } = readRecipe({ recipe: 1, steps: [step] });
+  assert.deepEqual(readRecipe(json).json, json, "a recipe with its defaults written out means the same");
+});
