@@ -1,4 +1,4 @@
-// Writes what is derived from the code: docs/cli.md, docs/schemas/*.json, and in README.md the table of the last demo run.
+// Writes what is derived from the code: docs/cli.md, docs/formats.md, docs/schemas/*.json, and in README.md the table of the last demo run.
 // With --check nothing is written; files that are not as they would be written are named, and the exit status is 1.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
@@ -12,6 +12,7 @@ const load = (path) => import(pathToFileURL(join(build, "src", "cli", path)).hre
 const [{ commands }, { EXIT_CODES }, { parserFor }, { documentSchema, errorSchema }, numbers] = await Promise.all(
   ["index.js", "exit-codes.js", "program.js", "schema.js", "numbers.js"].map(load),
 );
+const { formatsPage } = await load("../formats/document.js");
 
 function helpOf(name) {
   let text = "";
@@ -124,6 +125,7 @@ function readme() {
 const check = process.argv.includes("--check");
 const files = new Map([
   ["docs/cli.md", cliPage()],
+  ["docs/formats.md", formatsPage()],
   ...schemaFiles().map(([name, schema]) => [`docs/schemas/${name}.json`, `${JSON.stringify(schema, null, 2)}\n`]),
 ]);
 if (!check) files.set("README.md", readme());

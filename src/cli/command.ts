@@ -13,6 +13,8 @@ export interface Argument {
   /** As help prints it: "MODEL". */
   readonly name: string;
   readonly description: string;
+  /** "any": none or more, only as the last argument. Default: exactly one. */
+  readonly count?: "any";
 }
 
 /** What a command may use of the world outside it. */
@@ -29,6 +31,11 @@ export interface Context {
   warn(message: string): void;
 }
 
+/** One text for each argument; any number where the last may be given any number of times. */
+type ArgumentTexts<A extends readonly Argument[]> = A extends readonly [...infer _, { readonly count: "any" }]
+  ? readonly string[]
+  : { readonly [K in keyof A]: string };
+
 export interface CommandRecord<A extends readonly Argument[], O extends Options, R extends object> extends Named {
   readonly summary: string;
   /** More than the summary, for `--help` and docs/cli.md. */
@@ -38,7 +45,7 @@ export interface CommandRecord<A extends readonly Argument[], O extends Options,
   readonly examples: readonly string[];
   /** What `--json` prints, without the `schema` field. */
   readonly output: JsonSchema;
-  run(context: Context, args: { readonly [K in keyof A]: string }, options: Values<O>): Promise<R>;
+  run(context: Context, args: ArgumentTexts<A>, options: Values<O>): Promise<R>;
   /** The result as text; "" where `run` has written it already. */
   render(result: R, style: Style, options: Values<O>): string;
   /** An error to end with although there is a result: a quality limit that was missed. */

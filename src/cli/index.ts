@@ -1,8 +1,10 @@
 import { registry } from "../registry.js";
 import type { Command } from "./command.js";
+import { cast } from "./commands/cast.js";
 import { demo } from "./commands/demo.js";
 import { doctor } from "./commands/doctor.js";
 import { evalCommand } from "./commands/eval.js";
+import { formats } from "./commands/formats.js";
 import { inspect } from "./commands/inspect.js";
 import { quantize } from "./commands/quantize.js";
 import { run } from "./commands/run.js";
@@ -16,6 +18,8 @@ export const commands = registry<Command>("command", [
   run,
   tokenize,
   schemes,
+  formats,
+  cast,
   demo,
   doctor,
 ]);

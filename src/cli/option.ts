@@ -3,7 +3,7 @@
  * same words (what was got, what was wanted), and knows its type, so that a command's `run` receives typed values.
  */
 import { InputError } from "../errors.js";
-import type { Named, Registry } from "../registry.js";
+import { type Named, type Registry, suggestion } from "../registry.js";
 
 export interface Option<T> {
   /** As help prints it: "-o, --output <path>". A flag without a `<value>` is a switch. */
@@ -73,6 +73,24 @@ export const textOr = (flags: string, description: string, initial: string): Opt
   description,
   default: initial,
 });
+
+/** One of a few words. */
+export function choice<const C extends string>(
+  flags: string,
+  description: string,
+  choices: readonly C[],
+  initial: C,
+): Option<C> {
+  const parse = (given: string): C => {
+    const found = choices.find((one) => one === given);
+    if (found !== undefined) return found;
+    throw new InputError(`${longName(flags)} does not take "${given}"`, {
+      where: `option ${flags}`,
+      try: suggestion(given, choices),
+    });
+  };
+  return { flags, description: `${description}: ${choices.join(", ")}`, parse, default: initial };
+}
 
 /** A text option that must be given. */
 export const requiredText = (flags: string, description: string): Option<string> => ({

@@ -98,7 +98,9 @@ export function parserFor(commands: readonly Command[], version: string, { choos
   for (const record of commands) {
     const sub = parser.command(record.name).summary(record.summary).helpOption("-h, --help", "print this help");
     sub.description(longDescription(record));
-    for (const { name, description } of record.arguments) sub.argument(`<${name}>`, description);
+    for (const { name, description, count } of record.arguments) {
+      sub.argument(count === "any" ? `[${name}...]` : `<${name}>`, description);
+    }
     for (const option of Object.values(record.options)) sub.addOption(parserOption(option));
     sub.addHelpText("after", helpTail(record));
     sub.action(() => choose({ command: record, args: sub.args, options: optionValues(record, sub.opts()) }));

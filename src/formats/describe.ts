@@ -4,7 +4,13 @@ import { decodeExact } from "./exact.js";
 import type { MinifloatFormat, NumberFormat } from "./format.js";
 import { limits } from "./limits.js";
 import { minifloatLayout } from "./minifloat.js";
-import { codeText, decimalText, exactText } from "./numerals.js";
+import { decimalText, exactText } from "./numerals.js";
+
+export interface CodeValue {
+  readonly code: number;
+  /** Decimal text that reads back; "nan", "inf", "-inf", "-0". */
+  readonly value: string;
+}
 
 export interface FormatDescription {
   readonly name: string;
@@ -22,15 +28,15 @@ export interface FormatDescription {
   readonly minSubnormal: string | null;
   readonly minPositive: string;
   readonly epsilon: string | null;
-  readonly special: readonly { readonly code: string; readonly value: string }[];
+  readonly special: readonly CodeValue[];
   /** Every code, for formats of at most 8 bits. */
-  readonly codes?: readonly { readonly code: string; readonly value: string }[];
+  readonly codes?: readonly CodeValue[];
 }
 
 /** The data sheet of a format. */
 export function describe(format: NumberFormat): FormatDescription {
   const { name, aliases = [], bits, kind, summary, source } = format;
-  const row = (code: number) => ({ code: codeText(code, bits), value: exactText(signedZero(format, code)) });
+  const row = (code: number) => ({ code, value: exactText(signedZero(format, code)) });
   return {
     name,
     aliases,

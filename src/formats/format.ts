@@ -37,7 +37,8 @@ export type NonFinite = "ieee" | "fn" | "fnuz" | "extended" | "none";
  * - `wrap`: integers only, modulo 2^bits;
  * - `error`: a NumericError.
  */
-export type Overflow = "saturate" | "propagate" | "none" | "nan" | "wrap" | "error";
+export const OVERFLOWS = ["saturate", "propagate", "none", "nan", "wrap", "error"] as const;
+export type Overflow = (typeof OVERFLOWS)[number];
 
 /**
  * Sign, exponent, trailing significand.

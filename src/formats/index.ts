@@ -63,7 +63,7 @@ export * from "./arithmetic.js";
 export { type ArrayEncoder, arrayEncoder, decodeArray, encodeArray, f32Encoder } from "./casts.js";
 export { decode, type EncodeOptions, encode, roundTo } from "./codec.js";
 export * from "./compare.js";
-export { describe, type FormatDescription } from "./describe.js";
+export { type CodeValue, describe, type FormatDescription } from "./describe.js";
 export { type Dyadic, decodeExact, dyadic } from "./exact.js";
 export { type Explanation, explain, type Step } from "./explain.js";
 export { type FormatFamily, formatFamilies } from "./families.js";
