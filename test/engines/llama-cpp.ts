@@ -15,7 +15,11 @@ export const missing: string | false = existsSync(entry)
   : "skipped, because llama.cpp is not installed here: npm run test:engines installs it on linux-x64";
 
 interface Evaluated {
-  readonly next: { readonly logits?: ReadonlyMap<number, number>; readonly totalLogitWeight?: number };
+  readonly next: {
+    readonly token?: number | null;
+    readonly logits?: ReadonlyMap<number, number>;
+    readonly totalLogitWeight?: number;
+  };
 }
 
 /** The part of node-llama-cpp 3.22 that is used. */
@@ -133,12 +137,12 @@ async function withContext(model: NativeModel, contextSize: number): Promise<Lla
       const made: number[] = [];
       let input = ids;
       while (made.length < count) {
-        const top = { generateNext: { logits: { filter: { tokens: [], includeTop: 1 } } } };
+        const best = { generateNext: { token: true, options: { temperature: 0 } } };
         const last = input.length - 1;
-        const [{ logits = new Map() }] = await evaluate(input.map((id, i) => (i === last ? [id, top] : id)));
-        const [best] = [...logits.keys()];
-        made.push(best);
-        input = [best];
+        const [{ token }] = await evaluate(input.map((id, i) => (i === last ? [id, best] : id)));
+        if (typeof token !== "number") throw new Error("llama.cpp gave no token");
+        made.push(token);
+        input = [token];
       }
       return made;
     },

@@ -86,6 +86,10 @@ for (const { name } of written) {
     const session = ours.session({ batch: ids.length });
     const got = session.forward(ids, "all");
     const width = got.length / ids.length;
+    assert.deepEqual(
+      expected.map((row) => row.length),
+      ids.map(() => width),
+    );
     let divergence = 0;
     for (const [position, row] of expected.entries()) {
       const own = got.subarray(position * width, (position + 1) * width);

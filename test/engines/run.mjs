@@ -1,8 +1,9 @@
 // The real engine check, `npm run test:engines`: installs llama.cpp for this folder, then runs dist/test/engines/*.engine.js.
 //
 // node-llama-cpp lists the binaries of every platform and GPU as optional packages, gigabytes in all. They are omitted;
-// the one that is used, linux-x64 without GPU, is a dependency of this folder's own. Nothing is compiled or downloaded
-// after the install: scripts are off.
+// the one that is used, linux-x64 without GPU, is a dependency of this folder's own. The overrides in package.json put it
+// in the place of all others as well, so that the lock file does not ask a registry for platforms it may not have.
+// Nothing is compiled or downloaded after the install: scripts are off.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
