@@ -10,6 +10,7 @@
  */
 import type { Named } from "../registry.js";
 import type { NumberFormat } from "./format.js";
+import type { RuleSteps } from "./rule-steps.js";
 
 /** Numbers shared by groups of elements along the last axis. */
 export interface SharedCodec {
@@ -38,7 +39,11 @@ export interface Scheme extends Named {
  * Fills `planes` (allocated by the caller) from `rows` x `columns` values in row-major order. Every f32 operation a
  * reference implementation does in f32 is done in f32 here, so that bytes agree.
  */
-export type SchemeRule = (scheme: Scheme, values: Float32Array, rows: number, columns: number, planes: Planes) => void;
+export interface SchemeRule {
+  (scheme: Scheme, values: Float32Array, rows: number, columns: number, planes: Planes): void;
+  /** The rule as data, for kernels. Absent where only the function says it. */
+  readonly steps?: (scheme: Scheme) => RuleSteps | undefined;
+}
 
 /**
  * The codes of a packed tensor, one plane for each kind of number. Within a plane every row starts at a byte; inside a

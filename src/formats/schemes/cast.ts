@@ -3,11 +3,11 @@ import { NumericError } from "../../errors.js";
 import { arrayEncoder } from "../casts.js";
 import { decode, encode } from "../codec.js";
 import { planeLayouts, planeWriter } from "../planes.js";
+import { withSteps } from "../rule-steps.js";
 import type { SchemeRule } from "../scheme.js";
 import { amaxOf } from "./groups.js";
 
-/** Nearest-even; a NumericError where a finite value would become an infinity or NaN. */
-export const castRule: SchemeRule = (scheme, values, rows, columns, planes) => {
+const rule: SchemeRule = (scheme, values, rows, columns, planes) => {
   const { element } = scheme;
   const amax = amaxOf(values, 0, values.length);
   if (!Number.isFinite(decode(element, encode(element, amax)))) {
@@ -23,3 +23,6 @@ export const castRule: SchemeRule = (scheme, values, rows, columns, planes) => {
     codes.next();
   }
 };
+
+/** Nearest-even; a NumericError where a finite value would become an infinity or NaN. */
+export const castRule: SchemeRule = withSteps(rule, () => ({ kind: "cast" }));

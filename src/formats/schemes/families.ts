@@ -11,6 +11,7 @@ import { f16 } from "../f16.js";
 import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
 import { maxFinite, minFinite } from "../limits.js";
+import { withSteps } from "../rule-steps.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
@@ -26,7 +27,7 @@ const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
  * scale = f16(amax / max), code = element(x / scale) with nearest-even rounding and saturation; x / scale is one f32
  * division. Where the scale rounds to 0 every code is that of 0.
  */
-const scaledRule = byGroup((scheme) => {
+const scaled = byGroup((scheme) => {
   const { element, scale } = scheme;
   const largest = maxFinite(element);
   const scaleCode = finiteEncoder(scale!.format, "group scale");
@@ -44,6 +45,8 @@ const scaledRule = byGroup((scheme) => {
   };
 });
 
+const scaledRule = withSteps(scaled, ({ element }) => ({ kind: "scaled", max: maxFinite(element) }));
+
 /** The value of a scale's code. */
 function scaleReader(format: NumberFormat): (code: number) => number {
   if (format.bits > 16) return (code) => decode(format, code);
@@ -55,7 +58,7 @@ function scaleReader(format: NumberFormat): (code: number) => number {
  * scale = f16((high - low) / steps) over the range widened to hold 0, zero point Z = round(-low / scale),
  * code = clamp(round(x / scale) + Z): w = scale * (code - Z). Roundings to nearest even.
  */
-const asymmetricRule = byGroup((scheme) => {
+const asymmetric = byGroup((scheme) => {
   const steps = (scheme.element as IntegerFormat).max;
   const scaleCode = finiteEncoder(scheme.scale!.format, "group scale");
   const scaleValues = decodeTable(scheme.scale!.format);
@@ -76,6 +79,11 @@ const asymmetricRule = byGroup((scheme) => {
     }
   };
 });
+
+const asymmetricRule = withSteps(asymmetric, ({ element }) => ({
+  kind: "affine",
+  steps: (element as IntegerFormat).max,
+}));
 
 /** A scheme of one f16 scale for each group (or whatever format `scale` names): the four-line block scheme. */
 export function scaledScheme(parts: {

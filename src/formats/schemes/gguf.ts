@@ -6,6 +6,7 @@
  * Where the inverse of a tiny scale overflows f32 (|scale| < 2^-128) ggml's codes are undefined; here the inverse counts
  * as 0, which is the value those blocks mean anyway because the f16 scale is 0.
  */
+import { withSteps } from "../rule-steps.js";
 import { amaxOf, byGroup, extremeOf, finiteEncoder } from "./groups.js";
 
 const { fround, trunc, min } = Math;
@@ -16,7 +17,9 @@ const inverseOf = (d: number): number => {
 };
 
 /** d = extreme / -half: the element of largest magnitude gets code 0, w = d * (code - half). */
-export const extremeRule = (half: number) =>
+export const extremeRule = (half: number) => withSteps(extremes(half), () => ({ kind: "extreme", half }));
+
+const extremes = (half: number) =>
   byGroup((scheme) => {
     const scaleCode = finiteEncoder(scheme.scale!.format, "block scale");
     return (group) => {
@@ -31,7 +34,9 @@ export const extremeRule = (half: number) =>
   });
 
 /** d = (max - min) / steps, m = min: w = d * code + m. */
-export const minMaxRule = (steps: number) =>
+export const minMaxRule = (steps: number) => withSteps(minMax(steps), () => ({ kind: "min-max", steps }));
+
+const minMax = (steps: number) =>
   byGroup((scheme) => {
     const scaleCode = finiteEncoder(scheme.scale!.format, "block scale");
     const offsetCode = finiteEncoder(scheme.offset!.format, "block minimum");
@@ -54,8 +59,7 @@ export const minMaxRule = (steps: number) =>
     };
   });
 
-/** d = amax / 127, code = round half away from zero of x / d: w = d * code. */
-export const q8Rule = byGroup((scheme) => {
+const q8 = byGroup((scheme) => {
   const scaleCode = finiteEncoder(scheme.scale!.format, "block scale");
   return (group) => {
     const { values, codes, start, end } = group;
@@ -68,3 +72,6 @@ export const q8Rule = byGroup((scheme) => {
     group.scale = scaleCode(d);
   };
 });
+
+/** d = amax / 127, code = round half away from zero of x / d: w = d * code. */
+export const q8Rule = withSteps(q8, () => ({ kind: "half-away", steps: 127, offset: 0 }));

@@ -8,7 +8,8 @@ import { type EncodeOptions, encode } from "../codec.js";
 import { e8m0 } from "../e8m0.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
-import type { Scheme } from "../scheme.js";
+import { withSteps } from "../rule-steps.js";
+import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, type Group } from "./groups.js";
 
@@ -70,12 +71,33 @@ export interface MxRule {
 }
 
 /** Elements saturate; exponents stay within E8M0's codes 0 .. 254; a zero block gets code 0. */
-export const mxRule = (rule: MxRule = {}) =>
+export const mxRule = (rule: MxRule = {}): SchemeRule =>
+  withSteps(powerBlocks(rule), ({ element: format }) => {
+    const { search, element = {}, positiveZero = false } = rule;
+    if (search) return undefined;
+    const scaleCode = scaleCoder(format, rule);
+    const inverse = (code: number) => inverseOf(code, rule);
+    return { kind: "power", scaleCode, inverse, element: { overflow: "saturate", ...element }, positiveZero };
+  });
+
+/** From a block's amax to the code of its scale. */
+function scaleCoder(format: NumberFormat, { scale = "floor", zeroAmax = 0 }: MxRule): (amax: number) => number {
+  const range = elementRange(format);
+  const power: PowerRule = POWER_RULES[scale];
+  return (amax) => {
+    const basis = amax === 0 ? zeroAmax : amax;
+    return basis === 0 ? 0 : scaleCodeOf(power(basis, range));
+  };
+}
+
+const scaleCodeOf = (exponent: number) => Math.max(0, Math.min(254, exponent + 127));
+
+const powerBlocks = (rule: MxRule) =>
   byGroup((scheme) => {
-    const { scale = "floor", search, element = {}, positiveZero = false, zeroAmax = 0 } = rule;
+    const { search, element = {}, positiveZero = false } = rule;
     const format = scheme.element;
     const range = elementRange(format);
-    const power: PowerRule = POWER_RULES[scale];
+    const scaleCode = scaleCoder(format, rule);
     const encodeAll = arrayEncoder(format, { overflow: "saturate", ...element });
     const values = decodeTable(format);
     const negativeZero = positiveZero ? negativeZeroOf(format) : undefined;
@@ -91,10 +113,10 @@ export const mxRule = (rule: MxRule = {}) =>
     };
     return (group) => {
       const amax = amaxOf(group.values, group.start, group.end);
-      const code = (exponent: number) => Math.max(0, Math.min(254, exponent + 127));
-      const basis = amax === 0 ? zeroAmax : amax;
-      group.scale = basis === 0 ? 0 : code(power(basis, range));
-      if (search && amax > 0) group.scale = searched(group, code(POWER_RULES.floor(amax, range)), fill, values, search);
+      group.scale = scaleCode(amax);
+      if (search && amax > 0) {
+        group.scale = searched(group, scaleCodeOf(POWER_RULES.floor(amax, range)), fill, values, search);
+      }
       fill(group, group.scale);
     };
   });

@@ -7,6 +7,7 @@ import { e4m3fn } from "../e4m3fn.js";
 import { f32 } from "../f32.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
+import { type RuleSteps, type TwoLevelNumbers, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, type Group } from "./groups.js";
@@ -115,11 +116,35 @@ function nvRule({ order = "transformer-engine", search = "amax" }: NvRule = {}):
       fill(group, group.scale);
     };
   });
-  return (scheme, values, rows, columns, planes) => {
+  const rule: SchemeRule = (scheme, values, rows, columns, planes) => {
     const { buffer, byteOffset } = planes.superScales!;
     new DataView(buffer, byteOffset).setFloat32(0, numbersOf(scheme, values).tensorScale, true);
     blocks(scheme, values, rows, columns, planes);
   };
+  if (search !== "amax") return rule;
+  const steps = ({ element }: Scheme): RuleSteps => ({
+    kind: "two-level",
+    numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax)),
+  });
+  return withSteps(rule, steps);
+}
+
+function twoLevelNumbers({ tensorScale, blockScale, factor, divides, zeroScale }: TensorNumbers): TwoLevelNumbers {
+  const stored = storedScale(zeroScale);
+  const scaleValues = decodeTable(e4m3fn);
+  return {
+    tensorScale,
+    scaleCode: (amax) => stored(blockScale(amax)),
+    factor: (code) => factor(scaleValues[code]),
+    divides: divides === true,
+  };
+}
+
+/** The code of a block scale; that of `zeroScale` instead of 0. */
+function storedScale(zeroScale = 0): (scale: number) => number {
+  const scaleCode = f32Encoder(e4m3fn, { overflow: "saturate" });
+  const instead = scaleCode(zeroScale);
+  return (scale) => scaleCode(scale) || instead;
 }
 
 type Fill = (group: Group, scaleCode: number) => void;
@@ -146,11 +171,11 @@ function filler(element: NumberFormat, numbers: TensorNumbers): Fill {
 function chooser(
   search: NonNullable<NvRule["search"]>,
   element: NumberFormat,
-  { tensorScale, zeroScale = 0 }: TensorNumbers,
+  { tensorScale, zeroScale }: TensorNumbers,
   fill: Fill,
   scaleCode: (x: number) => number,
 ): (group: Group, scale: number) => number {
-  const stored = (scale: number) => scaleCode(scale) || scaleCode(zeroScale);
+  const stored = storedScale(zeroScale);
   if (search === "amax") return (_group, scale) => stored(scale);
   const scaleValues = decodeTable(e4m3fn);
   const elementValues = decodeTable(element);

@@ -3,6 +3,7 @@
  * is the largest magnitude. TQ1_0 and TQ2_0 hold the same numbers and differ in the file only (1.69 and 2.06 bits).
  */
 import { f16 } from "../f16.js";
+import { withSteps } from "../rule-steps.js";
 import type { Scheme } from "../scheme.js";
 import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
 import { offsetInt, SUPER } from "./super-blocks.js";
@@ -30,5 +31,5 @@ export const ternary = (name: string, type: string): Scheme => ({
   source: `ggml, block_${name} (ggml-common.h)`,
   element: offsetInt(2, 1, 1),
   scale: { format: f16, per: SUPER },
-  quantize: rule,
+  quantize: withSteps(rule, () => ({ kind: "half-away", steps: 1, offset: 1 })),
 });

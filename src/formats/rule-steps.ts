@@ -1,0 +1,49 @@
+/**
+ * What a scheme's rule does, as data: enough for a kernel to compute the same bytes on its own. A rule without steps (a
+ * search, say) is only known as a function. Where a step is a function of one number, kernels tabulate it, so that no
+ * formula is written twice.
+ */
+import type { EncodeOptions } from "./codec.js";
+import type { Scheme, SchemeRule } from "./scheme.js";
+
+export type RuleSteps =
+  /** Every value by itself; NumericError where a finite value would become infinite or NaN. */
+  | { readonly kind: "cast" }
+  /**
+   * Scale code = scaleCode(amax), not decreasing in amax; elements encode x * inverse(scale code) in f32.
+   * `positiveZero`: an element that becomes negative zero becomes zero.
+   */
+  | {
+      readonly kind: "power";
+      scaleCode(amax: number): number;
+      inverse(scaleCode: number): number;
+      readonly element: EncodeOptions;
+      readonly positiveZero: boolean;
+    }
+  /** The same under a number for the whole tensor. Elements saturate; zeros, also negative ones, encode as +0. */
+  | { readonly kind: "two-level"; numbers(tensorAmax: number): TwoLevelNumbers }
+  /** d = extreme / -half, code = min(2 half - 1, trunc(x / d + half + 1/2)): gguf.ts. */
+  | { readonly kind: "extreme"; readonly half: number }
+  /** d = (max - min) / steps, code = min(steps, trunc((x - min) / d + 1/2)): gguf.ts. */
+  | { readonly kind: "min-max"; readonly steps: number }
+  /** d = amax / steps, code = x / d rounded half away from zero, plus `offset`. */
+  | { readonly kind: "half-away"; readonly steps: number; readonly offset: number }
+  /** Scale = amax / max, rounded to its format; elements saturate x / scale. */
+  | { readonly kind: "scaled"; readonly max: number }
+  /** Scale = (high - low) / steps of the range with 0, zero point round(-low / scale): families.ts. */
+  | { readonly kind: "affine"; readonly steps: number };
+
+export interface TwoLevelNumbers {
+  /** What the super plane holds. */
+  readonly tensorScale: number;
+  /** The code of a block's scale; not decreasing in amax. */
+  scaleCode(amax: number): number;
+  /** What elements are multiplied by, or divided by (`divides`). */
+  factor(scaleCode: number): number;
+  readonly divides: boolean;
+}
+
+/** A rule that also says its steps. */
+export function withSteps(rule: SchemeRule, steps: (scheme: Scheme) => RuleSteps | undefined): SchemeRule {
+  return Object.assign(rule, { steps });
+}
