@@ -150,16 +150,31 @@ function blockTail(f: FunctionBuilder, { offset, dot }: Int8Layout): BlockTail {
   };
 }
 
-/** Bytes of weights out of stored vectors. */
-function byteReader(f: FunctionBuilder, { bits, lookup }: ByteDot) {
+/** Weights out of stored vectors: as bytes, or as i16 split into even and odd bytes. */
+function weightReader(f: FunctionBuilder, { bits, lookup, arithmetic }: ByteDot) {
+  const parts = 8 / bits;
   const take = codeParts(f, bits);
   const table = lookup && f.let(v128.const(Uint8Array.from({ length: 16 }, (_, i) => lookup[i] ?? 0)));
-  const parts = 8 / bits;
-  const read = (stored: Expression<"v128">, part: number) => {
+  const bytes = (stored: Expression<"v128">, part: number) => {
     const codes = take(stored, part);
     return table ? i8x16.swizzle(table, codes) : codes;
   };
-  return { parts, read };
+  if (arithmetic === "relaxed") return { parts, bytes, halves: () => [] };
+  const split = f.local("v128");
+  const mask = f.let(i16x8.splat(table ? 0xff : 2 ** bits - 1));
+  const halves = (stored: Expression<"v128">, part: number) => {
+    if (table) {
+      f.set(split, bytes(stored, part));
+      return [v128.and(split, mask), i16x8.shr_u(split, 8)];
+    }
+    // Codes go from the stored vector to their i16 in one step; the topmost need no mask.
+    const at = (shift: number) => {
+      const moved = shift === 0 ? stored : i16x8.shr_u(stored, shift);
+      return shift + bits === 16 ? moved : v128.and(moved, mask);
+    };
+    return [at(part * bits), at(8 + part * bits)];
+  };
+  return { parts, bytes, halves };
 }
 
 /** The largest divisor of `count` that is at most `limit`. */
@@ -175,7 +190,8 @@ function emitGemv(
   args: Fields<(typeof gemvInt8.fields)[number]>,
   range: Range,
 ) {
-  const streams = layout.dot.arithmetic === "relaxed" ? 6 : 4;
+  // The plain arithmetic needs registers for more than sums; spilling them costs more than streams gain.
+  const streams = layout.dot.arithmetic === "relaxed" ? 6 : 2;
   const { quads, quadsPerItem } = args;
   const [quad, end, run, i] = f.locals("i32", 4);
   f.set(quad, i32.mul(range.from, quadsPerItem));
@@ -200,10 +216,9 @@ function emitQuads(
 ): void {
   const { dot, headerBytes, blockVectors } = layout;
   const relaxed = dot.arithmetic === "relaxed";
-  const { parts, read } = byteReader(f, dot);
+  const { parts, bytes, halves } = weightReader(f, dot);
   const tail = blockTail(f, layout);
-  const even = relaxed ? undefined : f.let(i16x8.splat(0xff));
-  const [x, y, sum, scale, stored, bytes] = f.locals("v128", 6);
+  const [x, y, sum, scale, stored] = f.locals("v128", 5);
   const at = f.let(q);
   const index = f.let(i32.const(0));
   const streams = quads.map((quad) => ({
@@ -221,11 +236,11 @@ function emitQuads(
       for (const { address, integer } of streams) {
         f.set(stored, v128.load(address, headerBytes + 16 * g));
         if (relaxed) {
-          f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, read(stored, part), integer));
+          f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, bytes(stored, part), integer));
         } else {
-          f.set(bytes, read(stored, part));
-          f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(v128.and(bytes, even!), x)));
-          f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(i16x8.shr_u(bytes, 8), y)));
+          halves(stored, part).forEach((half, odd) => {
+            f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(half, odd ? y : x)));
+          });
         }
       }
     }
@@ -267,7 +282,7 @@ function emitGemm(
   range: Range,
 ) {
   const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, batch } = args;
-  const tallest = layout.dot.arithmetic === "relaxed" ? 6 : 4;
+  const tallest = layout.dot.arithmetic === "relaxed" ? 6 : +(globalThis.process?.env.H ?? 4);
   const [panel, end, row, left, quad] = f.locals("i32", 5);
   f.set(end, i32.mul(range.to, panelsPerItem));
   f.if(i32.gt_u(end, panels), () => f.set(end, panels));
@@ -301,9 +316,8 @@ function emitUnpack(
 ): void {
   const { dot, blockVectors, headerBytes } = layout;
   const relaxed = dot.arithmetic === "relaxed";
-  const { parts, read } = byteReader(f, dot);
-  const bytes = f.local("v128");
-  const mask = relaxed ? undefined : f.let(i16x8.splat(0xff));
+  const { parts, bytes, halves } = weightReader(f, dot);
+  const stored = f.local("v128");
   const to = f.let(panel);
   const sources = [f.let(quad), f.let(i32.add(quad, quadBytes))];
   const stride = relaxed ? 32 : 64;
@@ -312,10 +326,12 @@ function emitUnpack(
     f.repeat(f.local("i32"), blockVectors, () => {
       for (let part = 0; part < parts; part++) {
         sources.forEach((source, half) => {
-          f.set(bytes, read(v128.load(source), part));
+          f.set(stored, v128.load(source));
           const at = part * stride + half * 16;
-          if (relaxed) f.emit(v128.store(to, bytes, at));
-          else f.emit(v128.store(to, v128.and(bytes, mask!), at), v128.store(to, i16x8.shr_u(bytes, 8), at + 32));
+          if (relaxed) f.emit(v128.store(to, bytes(stored, part), at));
+          halves(stored, part).forEach((weights, odd) => {
+            f.emit(v128.store(to, weights, at + 32 * odd));
+          });
         });
       }
       for (const source of sources) f.advance(source, 16);
