@@ -87,8 +87,14 @@ export function unpackCodes(packed: Uint8Array, offset: number, bits: number, ou
   else if (bits === 16) {
     for (let i = 0; i < count; i++) out[i] = packed[offset + 2 * i] | (packed[offset + 2 * i + 1] << 8);
   } else if (bits === 2) unpackQuarters(packed, offset, out, count);
+  else if (bits === 32) unpackWords(packed, offset, out, count);
   else if (bits <= 24) unpackShort(packed, offset, bits, out, count);
   else unpackLong(packed, offset, bits, out, count);
+}
+
+function unpackWords(packed: Uint8Array, offset: number, out: Codes, count: number): void {
+  const view = new DataView(packed.buffer, packed.byteOffset + offset, 4 * count);
+  for (let i = 0; i < count; i++) out[i] = view.getUint32(4 * i, true);
 }
 
 function unpackNibbles(packed: Uint8Array, offset: number, out: Codes, count: number): void {
