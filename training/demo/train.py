@@ -5,7 +5,8 @@
 WORK is what prepare.py made. The learning-rate schedule is a function of the share of the time that is used up, so
 the run ends when it says, whatever else the machine does; the log keeps step, tokens and loss. Matrices are trained
 with Muon (Jordan et al. 2024: momentum orthogonalised by Newton-Schulz steps), embedding and norms with AdamW.
-Writes bf16 `model.safetensors`, `config.json`, `tokenizer.json` and `training-log.csv`.
+Writes bf16 `model.safetensors`, `config.json`, `tokenizer.json` and `training-log.csv` every 100 steps. With --resume a
+run that was stopped goes on from them, by its own clock (momentum starts afresh).
 """
 import argparse
 import json
@@ -16,7 +17,7 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 CONFIG = {
@@ -183,6 +184,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--minutes", type=float, default=70)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -196,8 +198,13 @@ def main():
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     training = torch.compile(model)
     log = [("step", "tokens", "seconds", "training_loss", "held_out_loss")]
-    begin, recent = time.time(), []
-    for number, windows in enumerate(batches(tokens, options.seed), 1):
+    done, begin, recent = 0, time.time(), []
+    if options.resume:
+        log = [tuple(line.split(",")) for line in (options.out / "training-log.csv").read_text().split()]
+        done, begin = int(log[-1][0]), begin - float(log[-1][2])
+        saved = load_file(options.out / "model.safetensors")
+        model.load_state_dict({name.removeprefix("model."): tensor.float() for name, tensor in saved.items()})
+    for number, windows in enumerate(batches(tokens, options.seed + done), done + 1):
         share = (time.time() - begin) / (60 * options.minutes)
         with torch.autocast("cpu", torch.bfloat16):
             loss = training(windows)
@@ -207,7 +214,7 @@ def main():
             optimizer.step()
             optimizer.zero_grad()
         recent.append(float(loss.detach()))
-        if number <= 10:
+        if number <= done + 10:
             print(number, recent[-1], f"{time.time() - begin:.1f} s", flush=True)
         if number % 100 == 0 or share >= 1:
             test = held_out_loss(model, tokens["held_out"])
