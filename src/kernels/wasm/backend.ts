@@ -166,8 +166,8 @@ export class WasmBackend implements Backend {
   /** Lets `compute` write rows of whole vectors, in place where the outputs fill them and through scratch otherwise. */
   #intoRows(out: number, layout: Layout, batch: number, compute: (out: number, outBytes: number) => void): void {
     const { rows: outputs } = layout;
-    const stride = roundUp(outputs, 8);
-    if (outputs % (batch < gemmFrom ? 4 : 8) === 0) {
+    const stride = roundUp(outputs, f32.panelOutputs);
+    if (outputs % (batch < gemmFrom ? 4 : f32.panelOutputs) === 0) {
       compute(out, 4 * outputs);
       return;
     }
@@ -187,13 +187,13 @@ export class WasmBackend implements Backend {
   #gemm(out: number, outBytes: number, x: number, matrix: WasmMatrix, batch: number): void {
     const { layout, module, address, table } = matrix;
     const { storedQuads, quadBytes, blocks, blockVectors: vectors, paddedColumns } = layout;
-    const panels = storedQuads / 2;
+    const panels = (4 * storedQuads) / f32.panelOutputs;
     const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
     const args = {
       ...{ out, outBytes, x, xBytes: 4 * paddedColumns, batch, weights: address, quadBytes, panels, panelsPerItem },
       ...{ blocks, vectors, table, ...this.#panels(layout) },
     };
-    this.engine.run(module, f32.gemm, args, items, batch * panels * 8 * paddedColumns);
+    this.engine.run(module, f32.gemm, args, items, batch * panels * f32.panelOutputs * paddedColumns);
   }
 
   #matmulInt8(out: number, x: number, matrix: WasmMatrix, layout: Layout & { dot: ByteDot }, batch: number): void {

@@ -7,7 +7,7 @@
  * A vector holds `step` codes of each column. Byte j of it belongs, in "k major" order (f32 activations), to k = j / 4
  * and column j mod 4, and in "column major" order (int8 activations) to column j / 4 and k = j mod 4; codes of fewer
  * than 8 bits share a byte, the code of k + 4 i above that of k + 4 (i - 1). Scales stand beside their codes, so a
- * kernel reads memory as a few sequential streams. Blocks are padded to whole vectors, rows to a multiple of 8.
+ * kernel reads memory as a few sequential streams. Blocks are padded to whole vectors, rows to a multiple of 16.
  */
 import type { IntegerFormat, NumberFormat } from "../../formats/format.js";
 import { decodeTableF32 } from "../../formats/table.js";
@@ -49,7 +49,7 @@ export interface Layout {
   readonly blockVectors: number;
   readonly headerBytes: number;
   readonly quadBytes: number;
-  /** Quads that hold rows, and the same rounded up to pairs, as stored. */
+  /** Quads that hold rows, and the same rounded up to fours, as stored. */
   readonly quads: number;
   readonly storedQuads: number;
   /** Columns with the padding: what activations are padded to. */
@@ -74,7 +74,7 @@ export function planLayout(weight: WeightRows, activations: Activations, relaxed
   const blockVectors = paddedBlock / step;
   const quadBytes = blocks * (headerBytes + blockVectors * 16);
   const quads = Math.ceil(rows / 4);
-  const storedQuads = roundUp(quads, 2);
+  const storedQuads = roundUp(quads, 4);
   return {
     ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockVectors, headerBytes, quadBytes, quads },
     ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
