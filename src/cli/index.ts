@@ -6,6 +6,7 @@ import { doctor } from "./commands/doctor.js";
 import { evalCommand } from "./commands/eval.js";
 import { formats } from "./commands/formats.js";
 import { inspect } from "./commands/inspect.js";
+import { methods } from "./commands/methods.js";
 import { quantize } from "./commands/quantize.js";
 import { run } from "./commands/run.js";
 import { schemes } from "./commands/schemes.js";
@@ -18,6 +19,7 @@ export const commands = registry<Command>("command", [
   run,
   tokenize,
   schemes,
+  methods,
   formats,
   cast,
   demo,

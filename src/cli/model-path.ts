@@ -10,6 +10,8 @@ export const MODEL: Argument = { name: "MODEL", description: "Hugging Face folde
 /** The model that comes with Bitloom, and the text that was kept out of its training. */
 export const DEMO_FOLDER = fileURLToPath(new URL("../../../demo", import.meta.url));
 export const DEMO_TEXT = join(DEMO_FOLDER, "held-out.txt");
+/** From its training text: what a method that looks at activations looks at, unless told otherwise. */
+export const DEMO_CALIBRATION = join(DEMO_FOLDER, "calibration.txt");
 
 /** A folder called demo is meant by `./demo`. */
 export const modelPath = (argument: string): string => (argument === "demo" ? DEMO_FOLDER : argument);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InputError } from "../errors.js";
 import { registry } from "../registry.js";
-import { decimal, integer, named, names, repeated } from "./option.js";
+import { decimal, integer, named, names, readSetting, repeated } from "./option.js";
 
 const refusal = (why: string) => (error: unknown) => error instanceof InputError && error.details.why === why;
 
@@ -27,6 +27,11 @@ test("a name is looked up in its registry and stands for the entry's own name", 
   assert.equal(named("--to <colour>", "", colours).parse?.("RED"), "red");
   assert.throws(() => named("--to <colour>", "", colours).parse?.("gren"), /unknown colour "gren"/);
   assert.deepEqual(names("--to <colours>", "", colours, []).parse?.("red, verde"), ["red", "green"]);
+});
+
+test("a setting is cut at its first equals sign", () => {
+  assert.deepEqual(readSetting("a=b=c"), ["a", "b=c"]);
+  assert.throws(() => readSetting("=b"), InputError);
 });
 
 test("a repeated option collects its values in order", () => {

@@ -105,7 +105,16 @@ export const flag = (flags: string, description: string): Option<boolean> => ({ 
 const nameIn = <T extends Named>(known: Registry<T>, name: string) =>
   (known.find(name.toLowerCase()) ?? known.get(name)).name;
 
-/** A name out of a registry; its `get` decides, so that families (int4-g64) are accepted too. Required without a default. */
+/** A name out of a registry; its `get` decides, so that families (int4-g64) are accepted too. */
+export function optionalName<T extends Named>(
+  flags: string,
+  description: string,
+  known: Registry<T>,
+): Option<string | undefined> {
+  return { flags, description, parse: (name) => nameIn(known, name) };
+}
+
+/** The same, required unless there is a default. */
 export function named<T extends Named>(
   flags: string,
   description: string,
@@ -131,4 +140,11 @@ export function names<T extends Named>(
 export function repeated<T>(flags: string, description: string, read: (text: string) => T): Option<readonly T[]> {
   const parse = (text: string, previous: readonly T[] = []) => [...previous, read(text)];
   return { flags, description: `${description}; may be repeated`, parse, default: [], defaultText: "none" };
+}
+
+/** Reads "name=value" for a repeated option that sets things by name. */
+export function readSetting(text: string): readonly [name: string, value: string] {
+  const cut = text.indexOf("=");
+  if (cut > 0) return [text.slice(0, cut), text.slice(cut + 1)];
+  throw new InputError(`"${text}" sets nothing`, { why: `got "${text}", wanted name=value` });
 }

@@ -17,6 +17,12 @@ const WRONG_USAGE: readonly (readonly [string, readonly string[], RegExp])[] = [
   ["a missing argument", ["inspect"], /missing required argument "FILE_OR_DIR"\n +try: bitloom inspect --help/],
   ["an argument too many", ["doctor", "x"], /too many arguments/],
   ["a missing option", ["quantize", "demo", "--to", "q4_0"], /-o, --output <path> must be given/],
+  ["neither a scheme nor a recipe", ["quantize", "demo", "-o", "x"], /either --to or --recipe must be given/],
+  [
+    "an option that the method has not",
+    ["quantize", "demo", "--to", "q4_0", "--set", "damping=1", "-o", "x"],
+    /no option/,
+  ],
   ["an option without its value", ["run", "demo", "--prompt"], /argument missing/],
   [
     "an unknown scheme",

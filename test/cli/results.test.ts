@@ -47,10 +47,12 @@ test("errors follow their schema too", async () => {
   assert.ok(validate(JSON.parse(stdout)), JSON.stringify(validate.errors));
 });
 
-test("schemes and doctor print one document that their schema admits", async () => {
+test("schemes, methods and doctor print one document that their schema admits", async () => {
   const { schemes } = await document<{ schemes: { name: string; bitsPerWeight: number }[] }>(["schemes"]);
   const bits = Object.fromEntries(schemes.map((one) => [one.name, one.bitsPerWeight]));
   assert.deepEqual([bits.q4_0, bits.q8_0, bits.mxfp4], [4.5, 8.5, 4.25]);
+  const { methods } = await document<{ methods: { name: string }[] }>(["methods"]);
+  assert.ok(methods.some(({ name }) => name === "rtn"));
   const { backends } = await document<{ backends: { works: boolean }[] }>(["doctor"]);
   assert.ok(backends.every((backend) => backend.works));
 });
@@ -75,6 +77,17 @@ test("inspect, quantize, eval, run and tokenize print one document that their sc
   assert.ok(generated.tokenIds.length <= 12);
   const { ids, count } = await document<{ ids: number[]; count: number }>(["tokenize", "demo", "--text", text]);
   assert.equal(ids.length, count);
+});
+
+test("a recipe file does what the flags do, byte for byte", { skip: withoutDemo }, async () => {
+  const recipe = join(folder, "recipe.json");
+  const steps = [{ quantize: "mse", scheme: "q4_0", options: { steps: 4 } }];
+  writeFileSync(recipe, JSON.stringify({ recipe: 1, steps }));
+  const [short, long] = [join(folder, "short.gguf"), join(folder, "long.gguf")];
+  const flags = ["--to", "q4_0", "--method", "mse", "--set", "steps=4"];
+  await document(["quantize", "demo", ...flags, "-o", short]);
+  await document(["quantize", "demo", "--recipe", recipe, "-o", long]);
+  assert.ok(readFileSync(short).equals(readFileSync(long)));
 });
 
 test("a dry run tells the exact sizes and writes nothing", { skip: withoutDemo }, async () => {

@@ -1,10 +1,21 @@
+import { InputError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
-import { methods, parseOverride, planQuantization, type QuantizeResult, quantizeModel } from "../../quantize/index.js";
+import {
+  methods,
+  parseOverride,
+  planQuantization,
+  type QuantizeResult,
+  quantizeModel,
+  type Recipe,
+  readRecipe,
+  transforms,
+} from "../../quantize/index.js";
 import { type Context, command } from "../command.js";
+import { ENGINE_OPTIONS } from "../engine.js";
 import { interruptible } from "../interrupt.js";
-import { MODEL, modelPath } from "../model-path.js";
+import { DEMO_CALIBRATION, MODEL, modelPath, readText } from "../model-path.js";
 import { byteSize, dimensions, duration, grouped, significant } from "../numbers.js";
-import { flag, named, repeated, requiredText } from "../option.js";
+import { flag, named, optionalName, readSetting, repeated, requiredText, text, type Values } from "../option.js";
 import { boolean, closed, count, list, number, string, tensorSchema } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { tensorBytes } from "../tensor-bytes.js";
@@ -37,41 +48,69 @@ const output = closed(
 );
 
 const options = {
-  to: named("--to <scheme>", `scheme of the weights (bitloom schemes lists them)`, schemes),
+  to: optionalName("--to <scheme>", "scheme of the weights (bitloom schemes lists them)", schemes),
   output: requiredText("-o, --output <path>", "a name ending in .gguf, or a folder for safetensors"),
-  method: named("--method <name>", `how codes are chosen (${methods.names.join(", ")})`, methods, "rtn"),
   tensorType: repeated("--tensor-type <pattern=scheme>", "another scheme for tensors whose name fits", parseOverride),
+  method: named("--method <name>", `how codes are chosen: ${methods.names.join(", ")}`, methods, "rtn"),
+  set: repeated("--set <name=value>", "an option of the method (bitloom methods lists them)", readSetting),
+  transform: repeated(
+    "--transform <name>",
+    `what is done to the model before: ${transforms.names.join(", ")}`,
+    (name) => transforms.get(name).name,
+  ),
+  recipe: text("--recipe <file>", "all of this as JSON, in place of --to, --method, --set, --transform, --tensor-type"),
+  calibrate: text("--calibrate <file>", "text for methods that look at activations (demo brings its own)"),
   dryRun: flag("--dry-run", "print what would be written, and write nothing"),
+  ...ENGINE_OPTIONS,
 };
+type Chosen = Values<typeof options>;
+type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal">;
 
-async function plan(input: string, scheme: string, path: string, overrides: ReturnType<typeof parseOverride>[]) {
-  const planned = await planQuantization({ input, output: path, scheme, overrides });
+/** What the flags ask for; an InputError if they contradict each other. */
+async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {
+  const { to: scheme, output: path, method, set, transform, tensorType: overrides, recipe: file } = chosen;
+  if ((scheme === undefined) === (file === undefined)) {
+    const why = scheme === undefined ? "neither is given" : "a recipe names its schemes itself";
+    throw new InputError("either --to or --recipe must be given", { why, try: "--to q4_0" });
+  }
+  const { calibrate = model === "demo" ? DEMO_CALIBRATION : undefined, threads, backend } = chosen;
+  const calibrationText = calibrate === undefined ? undefined : () => readText(calibrate);
+  const common = { input: modelPath(model), output: path, calibrationText, threads, backend };
+  if (file !== undefined) return { ...common, recipe: await readRecipeFile(file) };
+  return { ...common, scheme, method, methodOptions: Object.fromEntries(set), transforms: transform, overrides };
+}
+
+async function readRecipeFile(file: string): Promise<Recipe> {
+  const content = await readText(file);
+  try {
+    return readRecipe(JSON.parse(content), file).json;
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new InputError("the recipe is not JSON", { where: file, why: cause.message, cause });
+  }
+}
+
+async function planOf(settings: Settings): Promise<Plan> {
+  const planned = await planQuantization(settings);
   await planned.checkpoint.close();
-  const tensors = planned.tensors.map((one) => ({
-    name: one.name,
-    shape: one.shape,
-    scheme: one.scheme.name,
-    bytes: tensorBytes(one.scheme, one.shape),
-  }));
+  const tensors = planned.tensors.map(({ name, shape, scheme }) => {
+    return { name, shape, scheme: scheme.name, bytes: tensorBytes(scheme, shape) };
+  });
   const bytes = tensors.reduce((sum, one) => sum + one.bytes, 0);
   const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const bytesRead = planned.checkpoint.tensors.reduce((sum, one) => sum + one.bytes, 0);
-  return { dryRun: true, output: path, bytesRead, bytes, bitsPerWeight: (8 * bytes) / weights, tensors } as const;
+  return { dryRun: true, output: settings.output, bytesRead, bytes, bitsPerWeight: (8 * bytes) / weights, tensors };
 }
 
 /** Quantizes with progress; interrupted, it leaves nothing behind. */
-export function quantizeWithProgress(
-  { progress }: Context,
-  settings: Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal">,
-  label = `quantizing to ${settings.scheme}`,
-): Promise<QuantizeResult> {
+function quantizeWithProgress({ progress }: Context, settings: Settings): Promise<QuantizeResult> {
   let started = false;
   return interruptible((signal) =>
     quantizeModel({
       ...settings,
       signal,
       onProgress({ name, doneWeights, totalWeights }) {
-        if (!started) progress.start(label, totalWeights);
+        if (!started) progress.start(`quantizing to ${settings.scheme ?? "recipe"}`, totalWeights);
         started = true;
         progress.update(doneWeights, name);
       },
@@ -117,14 +156,14 @@ export const quantize = command({
   examples: [
     "bitloom quantize demo --to q4_0 -o demo-q4_0.gguf",
     "bitloom quantize ./SmolLM2-135M --to mxfp4 -o smol-mxfp4.gguf --tensor-type 'embd=q8_0'",
+    "bitloom quantize demo --to q4_0 --method gptq --set damping=0.02 -o demo-gptq.gguf",
     "bitloom quantize demo --to int3-g32 -o out/int3 --dry-run",
   ],
   output,
-  async run(context, [model], { to, output: path, method, tensorType, dryRun }): Promise<Quantized | Plan> {
-    const input = modelPath(model);
-    const overrides = [...tensorType];
-    if (dryRun) return plan(input, to, path, overrides);
-    const result = await quantizeWithProgress(context, { input, output: path, scheme: to, method, overrides });
+  async run(context, [model], chosen): Promise<Quantized | Plan> {
+    const settings = await settingsOf(model, chosen);
+    if (chosen.dryRun) return planOf(settings);
+    const result = await quantizeWithProgress(context, settings);
     return { ...result, peakRssBytes: 1024 * process.resourceUsage().maxRSS };
   },
   render,
