@@ -185,7 +185,7 @@ async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions): Pr
   if (!calibrationText) {
     throw new InputError("the recipe needs a text to calibrate with", {
       why: `it needs ${recipe.needs} of the activations`,
-      try: "name a text",
+      try: "--calibrate FILE",
     });
   }
   const content = await calibrationText();
