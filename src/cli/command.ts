@@ -27,8 +27,6 @@ export interface Context {
   write(text: string): Promise<void>;
   /** Text for a person who watches: on standard error, and only if that is a terminal. */
   note(text: string): void;
-  /** A line on standard error about something that works but not as one might expect. */
-  warn(message: string): void;
 }
 
 /** One text for each argument; any number where the last may be given any number of times. */

@@ -8,11 +8,11 @@ import { failureJson, failureOf, failureText } from "./failure.js";
 import type { Option } from "./option.js";
 import { progress } from "./progress.js";
 import { schemaName } from "./schema.js";
-import { printable, progressKind, type Settings, styleFor, writeTo } from "./terminal.js";
+import { progressKind, type Settings, styleFor, writeTo } from "./terminal.js";
 
 export const GLOBAL_OPTIONS: readonly Option<boolean>[] = [
   { flags: "--json", description: "print one JSON document to standard output" },
-  { flags: "-q, --quiet", description: "no progress and no warnings" },
+  { flags: "-q, --quiet", description: "nothing on standard error but errors" },
   { flags: "--no-progress", description: "no progress display" },
 ];
 
@@ -160,9 +160,6 @@ function contextOf(settings: Settings, { stdout, stderr }: Streams): Context {
     write: (text) => writeTo(stdout, text),
     note(text) {
       if (!settings.quiet && stderr.isTTY) stderr.write(style.dim(text));
-    },
-    warn(message) {
-      if (!settings.quiet) stderr.write(`${style.bold("warning:")} ${printable(message)}\n`);
     },
   };
 }

@@ -90,7 +90,7 @@ function factsOf(result: DemoResult): (readonly [string, string])[] {
     ["differences", "paired token by token; 95 % intervals from means over blocks of 64 tokens"],
     ["bits per weight", "tensor data counted from the file, scales and offsets included"],
     ["tokens per second", "while evaluating, in batches"],
-    ["engine", `${engineText(result.engine)}, Node ${process.version}`],
+    ["engine", [`${engineText(result.engine)}, Node ${process.version}`, ...result.engine.fallbacks].join("; ")],
   ];
 }
 

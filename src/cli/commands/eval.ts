@@ -1,4 +1,3 @@
-import type { Tokenizer } from "../../checkpoints/index.js";
 import { InputError, NumericError } from "../../errors.js";
 import { assertSameVocabulary, type Evaluation, evaluate, liveReference } from "../../evaluate/index.js";
 import type { Backend } from "../../kernels/index.js";
@@ -63,63 +62,46 @@ const options = {
   ...ENGINE_OPTIONS,
 };
 
-/** The ids of a text as the model wants to see them. */
-export const idsOf = (tokenizer: Tokenizer, content: string): number[] => tokenizer.encode(content);
-
 const DEFAULT_CONTEXT = 512;
 
 interface Job {
+  readonly against?: string;
   readonly content: string;
   readonly context?: number;
   readonly tokens?: number;
 }
 
-/** Evaluates `model` on a text, against `base` if there is one, with progress. */
-function evaluateText({ progress }: Context, model: Model, base: Model | undefined, job: Job): Evaluation {
-  const context = job.context ?? Math.min(DEFAULT_CONTEXT, model.config.context);
+/** Evaluates `model` on a text in windows of `context`, against `base` if there is one, with progress. */
+function evaluateText({ progress }: Context, model: Model, base: Model | undefined, job: Job, context: number) {
   if (base) assertSameVocabulary(model, base);
   const against = base && liveReference(base, context);
-  let started = false;
+  const ids = model.tokenizer.encode(job.content);
+  progress.start("evaluating", Math.min(job.tokens ?? Number.POSITIVE_INFINITY, ids.length - 1));
   try {
-    return evaluate(model, {
-      ids: idsOf(model.tokenizer, job.content),
-      context,
-      tokens: job.tokens,
-      against,
-      onProgress(done, total) {
-        if (!started) progress.start("evaluating", total);
-        started = true;
-        progress.update(done);
-      },
-    });
+    return evaluate(model, { ids, context, tokens: job.tokens, against, onProgress: (done) => progress.update(done) });
   } finally {
     against?.dispose();
   }
 }
 
-async function run(
-  context: Context,
-  name: string,
-  chosen: { against?: string } & Job,
-  backend: Backend,
-): Promise<Result> {
+async function run(context: Context, name: string, job: Job, backend: Backend): Promise<Result> {
   const measure = (base?: Model) =>
     withModel(backend, name, async (model) => {
-      const { comparison, ...evaluation } = evaluateText(context, model, base, chosen);
+      const window = job.context ?? Math.min(DEFAULT_CONTEXT, model.config.context);
+      const { comparison, ...evaluation } = evaluateText(context, model, base, job, window);
       const { bytes, bitsPerWeight } = model.size;
-      const window = chosen.context ?? Math.min(DEFAULT_CONTEXT, model.config.context);
-      const against = chosen.against === undefined ? {} : { against: chosen.against, ...comparison };
+      const against = job.against === undefined ? {} : { against: job.against, ...comparison };
       const engine = engineOf(backend.info);
       return { model: name, bytes, bitsPerWeight, context: window, ...evaluation, ...against, engine };
     });
-  return chosen.against === undefined ? measure() : withModel(backend, chosen.against, measure);
+  return job.against === undefined ? measure() : withModel(backend, job.against, measure);
 }
 
 const range = ([low, high]: readonly [number, number], decimals: number) =>
   `${low.toFixed(decimals)} to ${high.toFixed(decimals)}`;
 
 function render(result: Result): string {
-  const rows: [string, string][] = [
+  const rows: (readonly [string, string])[] = [
     ["model", printable(result.model)],
     [
       "size",
@@ -139,7 +121,7 @@ function render(result: Result): string {
     );
   }
   rows.push(["speed", `${significant(result.tokensPerSecond, 3)} tokens per second, ${duration(result.seconds)}`]);
-  rows.push(["engine", engineText(result.engine)]);
+  rows.push(["engine", engineText(result.engine)], ...result.engine.fallbacks.map((text) => ["", text] as const));
   return pairs(rows);
 }
 
