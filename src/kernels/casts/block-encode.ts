@@ -1,0 +1,374 @@
+/**
+ * Blocks of f32 to unpacked codes, scales and offsets: one kernel for each kind of rule (rule-steps.ts), with the f32
+ * operations of the rule in the rule's order. A block is read twice, the second time from the nearest cache.
+ */
+import type { RuleSteps } from "../../formats/rule-steps.js";
+import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "../wasm/emitter.js";
+import { f32, f32x4, i32, i32x4, select, v128 } from "../wasm/instructions.js";
+import { encodeRun, run } from "./array-kernels.js";
+import { codeBytes, wideMinifloat } from "./decode-lanes.js";
+import type { DecodePlan } from "./decode-plan.js";
+import { type LaneEncoder, laneEncoder } from "./encode-lanes.js";
+import type { EncodePlan, LaneEncode } from "./encode-plan.js";
+import { absMask, infinityBits, largestLane, type Vector, type VectorLocal, word, zero } from "./lanes.js";
+
+/** What a block kernel is generated from. */
+export interface BlockEncode {
+  readonly steps: Exclude<RuleSteps, { kind: "cast" }>;
+  /** How elements, scales and offsets are encoded, and how a scale's code is read again. */
+  readonly element: LaneEncode;
+  readonly elementBits: number;
+  readonly scale: EncodePlan;
+  readonly scaleDecode: DecodePlan;
+  readonly scaleBits: number;
+  readonly offset?: EncodePlan;
+  readonly offsetBits: number;
+  /** Elements are divided by the factor of their scale (two-level rules). */
+  readonly divides: boolean;
+  /** Of the step table. */
+  readonly shift: number;
+}
+
+const parameters = {
+  from: "i32",
+  codes: "i32",
+  scales: "i32",
+  offsets: "i32",
+  groups: "i32",
+  size: "i32",
+  steps: "i32",
+  factors: "i32",
+} as const;
+
+interface Frame {
+  readonly f: FunctionBuilder;
+  readonly from: Local<"i32">;
+  readonly size: Local<"i32">;
+  /** Not zero: something for the reference to decide (a value that is not finite, a scale out of range). */
+  readonly failed: Local<"i32">;
+}
+
+/**
+ * encodeBlocks(from, codes, scales, offsets, groups, size, steps, factors): 0, or 1 where the reference must decide.
+ * `size` is a positive multiple of `run`.
+ */
+export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode): void {
+  m.func("encodeBlocks", parameters, "i32", (f, args) => {
+    const { from, codes, scales, offsets, groups, size } = args;
+    const frame: Frame = { f, from, size, failed: f.local("i32") };
+    const body = emitters[block.steps.kind](frame, block as never, args);
+    f.repeat(f.local("i32"), groups, () => {
+      const { scale, offset, encode } = body();
+      storeCode(f, scales, scale, block.scaleBits);
+      if (offset) storeCode(f, offsets, offset, block.offsetBits);
+      overRuns(frame, () => {
+        encode(from, codes);
+        f.advance(from, 4 * run);
+        f.advance(codes, run * codeBytes(block.elementBits));
+      });
+    });
+    return frame.failed;
+  });
+}
+
+interface Chosen {
+  readonly scale: Expression<"i32">;
+  readonly offset?: Expression<"i32">;
+  /** Encodes one run under the scale chosen. */
+  encode(from: Local<"i32">, to: Local<"i32">): void;
+}
+type Emitter<S> = (
+  frame: Frame,
+  block: BlockEncode & { readonly steps: S },
+  args: { readonly [K in keyof typeof parameters]: Local<"i32"> },
+) => () => Chosen;
+type StepsOf<K> = Extract<RuleSteps, { kind: K }>;
+
+function storeCode(f: FunctionBuilder, at: Local<"i32">, code: Expression<"i32">, bits: number): void {
+  const size = codeBytes(bits);
+  const store = { 1: i32.store8, 2: i32.store16, 4: i32.store }[size];
+  f.emit(store(at, code));
+  f.advance(at, size);
+}
+
+function overRuns({ f, size }: Frame, body: () => void): void {
+  f.repeat(f.local("i32"), i32.div_u(size, run), body);
+}
+
+/** Reads the group once: `fold` sees its vectors four at a time; `from` stays. */
+function overVectors({ f, from, size }: Frame, fold: (x: Vector, i: number) => void): void {
+  const at = f.let(from);
+  overRuns({ f, from, size, failed: size }, () => {
+    for (let i = 0; i < run / 4; i++) fold(v128.load(at, 16 * i), i);
+    f.advance(at, 4 * run);
+  });
+}
+
+/** The bits of the group's amax. Records magnitudes that are not finite. */
+function amaxReader(frame: Frame): () => Local<"i32"> {
+  const { f, failed } = frame;
+  const mask = word(f, absMask);
+  const [a, b] = f.locals("v128", 2);
+  const amax = f.local("i32");
+  return () => {
+    f.set(a, zero);
+    f.set(b, zero);
+    overVectors(frame, (x, i) => {
+      const most = i % 2 === 0 ? a : b;
+      f.set(most, i32x4.max_s(most, v128.and(x, mask)));
+    });
+    f.set(a, i32x4.max_s(a, b));
+    f.set(amax, largestLane(f, a));
+    f.set(failed, i32.or(failed, i32.ge_s(amax, infinityBits)));
+    return amax;
+  };
+}
+
+/** Least and greatest of the group, as f32 locals. Records values that are not finite. */
+function rangeReader(frame: Frame, start: (first: Vector) => Vector): () => { low: Local<"f32">; high: Local<"f32"> } {
+  const { f, from, failed } = frame;
+  const [low4, high4, difference] = f.locals("v128", 3);
+  const [low, high] = f.locals("f32", 2);
+  const fold = (pick: (a: Vector, b: Vector) => Vector, v: VectorLocal): void => {
+    const lane = (i: number) => f32x4.splat(f32x4.extract_lane(v, i));
+    f.set(v, pick(pick(lane(0), lane(1)), pick(lane(2), lane(3))));
+  };
+  return () => {
+    f.set(low4, start(v128.load32_splat(from)));
+    f.set(high4, low4);
+    f.set(difference, zero);
+    overVectors(frame, (x) => {
+      f.set(low4, f32x4.pmin(low4, x));
+      f.set(high4, f32x4.pmax(high4, x));
+      f.set(difference, v128.or(difference, f32x4.sub(x, x)));
+    });
+    // x - x is 0 where x is finite, else NaN.
+    f.set(failed, i32.or(failed, v128.any_true(difference)));
+    fold(f32x4.pmin, low4);
+    fold(f32x4.pmax, high4);
+    f.set(low, f32x4.extract_lane(low4, 0));
+    f.set(high, f32x4.extract_lane(high4, 0));
+    return { low, high };
+  };
+}
+
+/** Looks an amax up in a step table. */
+function stepReader(f: FunctionBuilder, table: Local<"i32">, shift: number): (amax: Local<"i32">) => Local<"i32"> {
+  const [cell, code] = f.locals("i32", 2);
+  return (amax) => {
+    f.set(cell, i32.add(table, i32.shl(i32.shr_u(amax, shift), 3)));
+    // A magnitude that is not finite has no cell; the result is thrown away, but the address must be good.
+    f.set(cell, select(table, cell, i32.ge_s(amax, infinityBits)));
+    const isHigh = i32.ge_u(amax, i32.load(cell));
+    f.set(code, i32.load8_u(i32.add(cell, isHigh), 4));
+    return code;
+  };
+}
+
+/** Encodes one f32 as a scale or offset that must be finite: the code and its value. */
+function finiteCoder(frame: Frame, encode: EncodePlan, decode: DecodePlan, nonNegative: boolean) {
+  const { f, failed } = frame;
+  const code = f.local("i32");
+  const value = f.local("f32");
+  const x = f.local("v128");
+  const direct = encode.kind === "copy";
+  const lanes = encode.kind === "copy" ? undefined : laneEncoder(f, encode as LaneEncode, { nonNegative, noNaN: true });
+  const read = decode.kind === "minifloat" ? wideMinifloat(f, decode) : undefined;
+  return (number: Expression<"f32">) => {
+    f.set(x, f32x4.splat(number));
+    if (lanes) f.set(x, (lanes as LaneEncoder).lanes(x));
+    f.set(code, i32x4.extract_lane(x, 0));
+    if (decode.kind === "minifloat") {
+      const magnitude = 2 ** (decode.bits - Number(decode.signed)) - 1;
+      const most = decode.maxMagnitude ?? magnitude;
+      f.set(failed, i32.or(failed, i32.gt_u(i32.and(code, magnitude), most)));
+      if (read) f.set(value, f32x4.extract_lane(read(x), 0));
+    } else {
+      const bits = f.let(direct ? code : i32.shl(code, 16));
+      f.set(failed, i32.or(failed, i32.ge_s(i32.and(bits, absMask), infinityBits)));
+      f.set(value, f32.reinterpret_i32(bits));
+    }
+    return { code, value };
+  };
+}
+
+/** 1 / d, or 0 where that is not finite or d is 0. */
+function inverseOf(f: FunctionBuilder, d: Local<"f32">): Expression<"f32"> {
+  const inverse = f.let(f32.div(f32.const(1), d));
+  const finite = i32.lt_s(i32.and(i32.reinterpret_f32(inverse), absMask), infinityBits);
+  return select<"f32">(inverse, f32.const(0), finite);
+}
+
+const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<K>> } = {
+  power(frame, block, { steps, factors }) {
+    const { f } = frame;
+    const amax = amaxReader(frame);
+    const scaleOf = stepReader(f, steps, block.shift);
+    const factor = f.local("v128");
+    const lanes = laneEncoder(f, block.element, { noNaN: true, positiveZero: block.steps.positiveZero });
+    const encode = encodeRun(f, block.elementBits, lanes, (x) => f.set(x, f32x4.mul(x, factor)));
+    return () => {
+      const scale = scaleOf(amax());
+      f.set(factor, v128.load32_splat(i32.add(factors, i32.shl(scale, 2))));
+      return { scale, encode };
+    };
+  },
+
+  "two-level"(frame, block, { steps, factors }) {
+    const { f } = frame;
+    const amax = amaxReader(frame);
+    const scaleOf = stepReader(f, steps, block.shift);
+    const [factor, isZero] = f.locals("v128", 2);
+    const apply = block.divides ? f32x4.div : f32x4.mul;
+    const encode = encodeRun(f, block.elementBits, laneEncoder(f, block.element, { noNaN: true }), (x) => {
+      f.set(isZero, f32x4.eq(x, zero));
+      f.set(x, v128.andnot(apply(x, factor), isZero));
+    });
+    return () => {
+      const scale = scaleOf(amax());
+      f.set(factor, v128.load32_splat(i32.add(factors, i32.shl(scale, 2))));
+      return { scale, encode };
+    };
+  },
+
+  scaled(frame, block) {
+    const { f } = frame;
+    const amax = amaxReader(frame);
+    const coder = finiteCoder(frame, block.scale, block.scaleDecode, true);
+    const [divisor, live] = f.locals("v128", 2);
+    const encode = encodeRun(f, block.elementBits, laneEncoder(f, block.element, { noNaN: true }), (x) =>
+      f.set(x, v128.and(f32x4.div(x, divisor), live)),
+    );
+    return () => {
+      const { code, value } = coder(f32.div(f32.reinterpret_i32(amax()), f32.const(block.steps.max)));
+      f.set(divisor, f32x4.splat(value));
+      // Where the scale is 0 every element becomes +0.
+      f.set(live, f32x4.gt(divisor, zero));
+      return { scale: code, encode };
+    };
+  },
+
+  affine(frame, block) {
+    const { f } = frame;
+    const range = rangeReader(frame, () => zero);
+    const coder = finiteCoder(frame, block.scale, block.scaleDecode, true);
+    const most = f.let(f32x4.splat(f32.const(block.steps.steps)));
+    const [divisor, live, zeroPoint] = f.locals("v128", 3);
+    const zeroCode = f.local("f32");
+    const lanes = (x: VectorLocal): Vector => {
+      const q = f32x4.add(f32x4.nearest(f32x4.div(x, divisor)), zeroPoint);
+      const clamped = f32x4.pmin(f32x4.pmax(zero, q), most);
+      return i32x4.trunc_sat_f32x4_s(v128.and(clamped, live));
+    };
+    const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
+    return () => {
+      const { low, high } = range();
+      const { code, value } = coder(f32.div(f32.sub(high, low), f32.const(block.steps.steps)));
+      f.set(divisor, f32x4.splat(value));
+      f.set(live, f32x4.gt(divisor, zero));
+      const rounded = f32.min(f32.nearest(f32.div(f32.neg(low), value)), f32.const(block.steps.steps));
+      f.set(zeroCode, select<"f32">(rounded, f32.const(0), f32.gt(value, f32.const(0))));
+      f.set(zeroPoint, f32x4.splat(zeroCode));
+      return { scale: code, offset: i32.trunc_sat_f32_s(zeroCode), encode };
+    };
+  },
+
+  extreme(frame, block) {
+    const { f, from, size } = frame;
+    const { half } = block.steps;
+    const amax = amaxReader(frame);
+    const coder = finiteCoder(frame, block.scale, block.scaleDecode, false);
+    const [inverse, found] = f.locals("v128", 2);
+    const [middle, most] = [f.let(f32x4.splat(half + 0.5)), word(f, 2 * half - 1)];
+    const d = f.local("f32");
+    const [bits, at] = f.locals("i32", 2);
+    const lanes = (x: VectorLocal): Vector =>
+      i32x4.min_s(i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.mul(x, inverse), middle)), most);
+    const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
+    const magnitude = word(f, absMask);
+    return () => {
+      const peak = amax();
+      f.set(inverse, i32x4.splat(peak));
+      f.set(at, from);
+      // The first element of that magnitude; there is one, unless the group is not finite.
+      f.block((end) => {
+        f.loop((next) => {
+          f.set(found, i32x4.eq(v128.and(v128.load(at), magnitude), inverse));
+          f.branchIf(end, v128.any_true(found));
+          f.advance(at, 16);
+          f.branchIf(next, i32.lt_u(at, i32.add(from, i32.shl(size, 2))));
+        });
+      });
+      f.set(bits, i32.ctz(i32x4.bitmask(found)));
+      f.set(bits, i32.load(i32.add(at, i32.shl(i32.and(bits, 3), 2))));
+      f.set(d, f32.div(f32.reinterpret_i32(bits), f32.const(-half)));
+      f.set(inverse, f32x4.splat(inverseOf(f, d)));
+      return { scale: coder(d).code, encode };
+    };
+  },
+
+  "min-max"(frame, block) {
+    const { f, from, size } = frame;
+    const { steps } = block.steps;
+    const range = rangeReader(frame, (first) => first);
+    const scaleCoder = finiteCoder(frame, block.scale, block.scaleDecode, true);
+    const offsetCoder = finiteCoder(frame, block.offset ?? block.scale, block.scaleDecode, false);
+    const [inverse, least] = f.locals("v128", 2);
+    const [half, most] = [f.let(f32x4.splat(0.5)), word(f, steps)];
+    const d = f.local("f32");
+    const at = f.local("i32");
+    const lanes = (x: VectorLocal): Vector => {
+      const scaled = f32x4.mul(f32x4.sub(x, least), inverse);
+      return i32x4.min_s(i32x4.trunc_sat_f32x4_s(f32x4.add(scaled, half)), most);
+    };
+    const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
+    return () => {
+      const { low, high } = range();
+      // Of zeros with both signs the first one counts as the least.
+      f.if(f32.eq(low, f32.const(0)), () => {
+        f.set(at, from);
+        f.block((end) => {
+          f.loop((next) => {
+            f.set(low, f32.load(at));
+            f.branchIf(end, f32.eq(low, f32.const(0)));
+            f.advance(at, 4);
+            f.branchIf(next, i32.lt_u(at, i32.add(from, i32.shl(size, 2))));
+          });
+        });
+      });
+      f.set(d, f32.div(f32.sub(high, low), f32.const(steps)));
+      f.if(f32.eq(high, low), () => f.set(d, f32.const(0)));
+      f.set(inverse, f32x4.splat(inverseOf(f, d)));
+      f.set(least, f32x4.splat(low));
+      return { scale: scaleCoder(d).code, offset: offsetCoder(low).code, encode };
+    };
+  },
+
+  "half-away"(frame, block) {
+    const { f } = frame;
+    const { steps, offset } = block.steps;
+    const amax = amaxReader(frame);
+    const coder = finiteCoder(frame, block.scale, block.scaleDecode, true);
+    const [inverse, magnitude, q, sign] = f.locals("v128", 4);
+    const half = f.let(f32x4.splat(0.5));
+    const mask = word(f, absMask);
+    const shift = word(f, offset);
+    const byte = word(f, 2 ** block.elementBits - 1);
+    const d = f.local("f32");
+    // nearest() goes down only on ties to even, where the rest is exactly one half.
+    const lanes = (x: VectorLocal): Vector => {
+      f.set(x, f32x4.mul(x, inverse));
+      f.set(magnitude, v128.and(x, mask));
+      f.set(q, i32x4.trunc_sat_f32x4_s(magnitude));
+      f.set(q, i32x4.sub(q, f32x4.ge(f32x4.sub(magnitude, f32x4.convert_i32x4_s(q)), half)));
+      f.set(sign, i32x4.shr_s(x, 31));
+      return v128.and(i32x4.add(i32x4.sub(v128.xor(q, sign), sign), shift), byte);
+    };
+    const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
+    return () => {
+      f.set(d, f32.div(f32.reinterpret_i32(amax()), f32.const(steps)));
+      f.set(inverse, f32x4.splat(inverseOf(f, d)));
+      return { scale: coder(d).code, encode };
+    };
+  },
+};

@@ -1,0 +1,150 @@
+/** Four f32 lanes to four codes in i32 lanes, for each kind of plan (encode-plan.ts). */
+import type { FunctionBuilder } from "../wasm/emitter.js";
+import { f32x4, i8x16, i32x4, v128 } from "../wasm/instructions.js";
+import type { IntegerEncode, LadderEncode, LaneEncode, MinifloatEncode, PrefixEncode } from "./encode-plan.js";
+import { absMask, infinityBits, powerBits, type Vector, type VectorLocal, word } from "./lanes.js";
+
+export interface LaneEncoder {
+  /** The codes of four values, or their ranks where `finish` turns ranks into codes. */
+  lanes(x: VectorLocal): Vector;
+  /** Applied to sixteen codes narrowed to bytes. */
+  finish(bytes: Vector): Vector;
+}
+
+export interface LaneContext {
+  /** The values are known to be numbers. */
+  readonly noNaN?: boolean;
+  /** The values are known not to be negative. */
+  readonly nonNegative?: boolean;
+  /** Negative values that round to zero become +0. */
+  readonly positiveZero?: boolean;
+  /** Receives the largest magnitude bits seen where NaN has no code: beyond those of infinity, the reference must speak. */
+  readonly worst?: VectorLocal;
+}
+
+const asIs = (bytes: Vector) => bytes;
+
+/** Emits code into `f` for each use. */
+export function laneEncoder(f: FunctionBuilder, plan: LaneEncode, context: LaneContext = {}): LaneEncoder {
+  switch (plan.kind) {
+    case "minifloat":
+      return { lanes: minifloatLanes(f, plan, context), finish: asIs };
+    case "prefix":
+      return { lanes: prefixLanes(f, plan, context), finish: asIs };
+    case "integer":
+      return { lanes: integerLanes(f, plan, context), finish: asIs };
+    case "ladder":
+      return { lanes: ladderLanes(f, plan, context), finish: ladderCodes(f, plan) };
+  }
+}
+
+/** Replaces the codes of NaN, or records that there was one. */
+function nanGuard(f: FunctionBuilder, nan: number | undefined, { noNaN, worst }: LaneContext) {
+  if (noNaN) return (codes: Vector, _magnitude: Vector) => codes;
+  const limit = word(f, infinityBits);
+  if (nan === undefined) {
+    return (codes: Vector, magnitude: Vector) => {
+      if (worst) f.set(worst, i32x4.max_s(worst, magnitude));
+      return codes;
+    };
+  }
+  const code = word(f, nan);
+  return (codes: Vector, magnitude: Vector) => v128.bitselect(code, codes, i32x4.gt_s(magnitude, limit));
+}
+
+/**
+ * Adding 2^(e + 23 - M) to a magnitude with exponent e leaves the nearest multiple of 2^(e - M) in the last bits of the
+ * sum, ties to even; below the least normal exponent the step stays what it is there, which rounds subnormals too. The
+ * exponents above the least one then count in the code from bit M on.
+ */
+function minifloatLanes(f: FunctionBuilder, plan: MinifloatEncode, context: LaneContext) {
+  const { bits, significandBits, minExponent, clamp, nan } = plan;
+  const magnitudeMask = word(f, absMask);
+  const limit = word(f, clamp);
+  const exponentMask = word(f, infinityBits);
+  const least = word(f, powerBits(minExponent));
+  const toStep = word(f, (23 - significandBits) << 23);
+  const guard = nanGuard(f, nan, context);
+  const [a, cut, base, step, code] = f.locals("v128", 5);
+  const withSign = signSetter(f, bits, plan.negativeZero && !context.positiveZero);
+  return (x: VectorLocal): Vector => {
+    f.set(a, context.nonNegative ? x : v128.and(x, magnitudeMask));
+    f.set(cut, i32x4.min_s(a, limit));
+    f.set(base, i32x4.max_s(v128.and(cut, exponentMask), least));
+    f.set(step, i32x4.add(base, toStep));
+    const significand = i32x4.sub(f32x4.add(cut, step), step);
+    const exponent = i32x4.shr_u(i32x4.sub(base, least), 23 - significandBits);
+    f.set(code, i32x4.add(significand, exponent));
+    return guard(context.nonNegative ? code : withSign(code, x), a);
+  };
+}
+
+/** The code with the sign of x in its top bit. */
+function signSetter(f: FunctionBuilder, bits: number, negativeZero: boolean) {
+  const top = word(f, 2 ** (bits - 1));
+  const signOf = (x: Vector) => v128.and(bits === 32 ? x : i32x4.shr_u(x, 32 - bits), top);
+  if (negativeZero) return (code: VectorLocal, x: Vector) => v128.or(code, signOf(x));
+  const zero = word(f, 0);
+  return (code: VectorLocal, x: Vector) => v128.or(code, v128.andnot(signOf(x), i32x4.eq(code, zero)));
+}
+
+/** Half a step less one bit, plus the last bit kept: carries exactly when nearest-even rounds up. */
+function prefixLanes(f: FunctionBuilder, { significandBits, nan }: PrefixEncode, context: LaneContext) {
+  const shift = 23 - significandBits;
+  const half = word(f, 2 ** (shift - 1) - 1);
+  const one = word(f, 1);
+  const magnitudeMask = word(f, absMask);
+  const guard = nanGuard(f, nan, context);
+  return (x: VectorLocal): Vector => {
+    const odd = v128.and(i32x4.shr_u(x, shift), one);
+    const code = i32x4.shr_u(i32x4.add(i32x4.add(x, half), odd), shift);
+    return guard(code, v128.and(x, magnitudeMask));
+  };
+}
+
+/** Within [min, max], adding 3 * 2^22 leaves the nearest integer, ties to even, in the low bits of the sum. */
+function integerLanes(f: FunctionBuilder, plan: IntegerEncode, context: LaneContext) {
+  const { bits, min, max, offset, fractionBits, nan } = plan;
+  const float = (value: number) => f.let(f32x4.splat(value));
+  const [low, high, round] = [float(min), float(max), float(3 * 2 ** 22)];
+  const unit = fractionBits > 0 ? float(2 ** fractionBits) : undefined;
+  const shift = offset === 0 ? undefined : word(f, offset);
+  const mask = word(f, 2 ** bits - 1);
+  const guard = nanGuard(f, nan, context);
+  const magnitudeMask = context.noNaN ? undefined : word(f, absMask);
+  return (x: VectorLocal): Vector => {
+    const scaled = unit ? f32x4.mul(x, unit) : x;
+    const sum = f32x4.add(f32x4.pmin(f32x4.pmax(scaled, low), high), round);
+    const code = v128.and(shift ? i32x4.add(sum, shift) : sum, mask);
+    return magnitudeMask ? guard(code, v128.and(x, magnitudeMask)) : code;
+  };
+}
+
+function ladderLanes(f: FunctionBuilder, plan: LadderEncode, context: LaneContext) {
+  const { signMagnitude, thresholds, nan, bits } = plan;
+  const magnitudeMask = word(f, absMask);
+  // rank = how many thresholds - 1 lie below the key.
+  const below = thresholds.map((threshold) => word(f, threshold - 1));
+  const guard = nanGuard(f, nan, context);
+  const [key, magnitude, rank] = f.locals("v128", 3);
+  const withSign = signMagnitude ? signSetter(f, bits, !context.positiveZero) : undefined;
+  return (x: VectorLocal): Vector => {
+    f.set(magnitude, v128.and(x, magnitudeMask));
+    f.set(key, signMagnitude ? magnitude : v128.xor(x, v128.and(i32x4.shr_s(x, 31), magnitudeMask)));
+    f.set(rank, i32x4.splat(0));
+    for (const limit of below) f.set(rank, i32x4.sub(rank, i32x4.gt_s(key, limit)));
+    return guard(withSign && !context.nonNegative ? withSign(rank, x) : rank, magnitude);
+  };
+}
+
+/** From ranks (with the sign in the top bit of the code) to codes; nothing to do where they are the same. */
+function ladderCodes(f: FunctionBuilder, { signMagnitude, codes, bits }: LadderEncode) {
+  if (codes.every((code, rank) => code === rank)) return asIs;
+  const half = 2 ** (bits - 1);
+  const code = (rank: number) => codes[rank] ?? 0;
+  const table = Uint8Array.from({ length: 16 }, (_, i) =>
+    signMagnitude && i >= half ? code(i - half) | half : code(i),
+  );
+  const order = f.let(v128.const(table));
+  return (bytes: Vector) => i8x16.swizzle(order, bytes);
+}
