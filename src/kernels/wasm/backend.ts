@@ -9,7 +9,7 @@ import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
 import { detectFeatures } from "./features.js";
 import { floatBits } from "./kernel.js";
-import { type ByteDot, fillLayout, type Layout, planLayout, roundUp } from "./layout.js";
+import { type ByteDot, fillLayout, type Layout, panelOutputs, planLayout, roundUp } from "./layout.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import * as rows from "./rows.js";
@@ -166,8 +166,8 @@ export class WasmBackend implements Backend {
   /** Lets `compute` write rows of whole vectors, in place where the outputs fill them and through scratch otherwise. */
   #intoRows(out: number, layout: Layout, batch: number, compute: (out: number, outBytes: number) => void): void {
     const { rows: outputs } = layout;
-    const stride = roundUp(outputs, f32.panelOutputs);
-    if (outputs % (batch < gemmFrom ? 4 : f32.panelOutputs) === 0) {
+    const stride = roundUp(outputs, panelOutputs);
+    if (outputs % (batch < gemmFrom ? 4 : panelOutputs) === 0) {
       compute(out, 4 * outputs);
       return;
     }
@@ -187,13 +187,13 @@ export class WasmBackend implements Backend {
   #gemm(out: number, outBytes: number, x: number, matrix: WasmMatrix, batch: number): void {
     const { layout, module, address, table } = matrix;
     const { storedQuads, quadBytes, blocks, blockVectors: vectors, paddedColumns } = layout;
-    const panels = (4 * storedQuads) / f32.panelOutputs;
+    const panels = (4 * storedQuads) / panelOutputs;
     const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
     const args = {
       ...{ out, outBytes, x, xBytes: 4 * paddedColumns, batch, weights: address, quadBytes, panels, panelsPerItem },
       ...{ blocks, vectors, table, ...this.#panels(layout) },
     };
-    this.engine.run(module, f32.gemm, args, items, batch * panels * f32.panelOutputs * paddedColumns);
+    this.engine.run(module, f32.gemm, args, items, batch * panels * panelOutputs * paddedColumns);
   }
 
   #matmulInt8(out: number, x: number, matrix: WasmMatrix, layout: Layout & { dot: ByteDot }, batch: number): void {
@@ -216,7 +216,7 @@ export class WasmBackend implements Backend {
         }
         return;
       }
-      const panels = storedQuads / 2;
+      const panels = (4 * storedQuads) / panelOutputs;
       const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
       const scratchBytes = roundUp(int8.panelBytes(layout), 64);
       const scratch = this.engine.scratch("panels", scratchBytes * this.engine.threads);
@@ -224,7 +224,7 @@ export class WasmBackend implements Backend {
         const count = Math.min(rowsPerPass, batch - m);
         const place = { out: target + m * outBytes, outBytes, qBytes, batch: count, scratch, scratchBytes };
         const args = { ...common, ...rowAt(m), ...place, panels, panelsPerItem };
-        this.engine.run(module, int8.gemmInt8, args, items, count * panels * 8 * columns);
+        this.engine.run(module, int8.gemmInt8, args, items, count * panels * panelOutputs * columns);
       }
     });
   }

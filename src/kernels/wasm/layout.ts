@@ -17,6 +17,9 @@ import { codeValue, type WeightRows } from "../weight-rows.js";
 import { type Decode, type Order, stepOf } from "./decode.js";
 import type { RelaxedDot } from "./features.js";
 
+/** Output columns that a matmul of many rows works on at a time. */
+export const panelOutputs = 16;
+
 /** How int8 kernels read stored codes: byte = lookup[code] or the code, value = (byte - bias) * unit. */
 export interface ByteDot {
   readonly bits: 1 | 2 | 4 | 8;
@@ -74,7 +77,7 @@ export function planLayout(weight: WeightRows, activations: Activations, relaxed
   const blockVectors = paddedBlock / step;
   const quadBytes = blocks * (headerBytes + blockVectors * 16);
   const quads = Math.ceil(rows / 4);
-  const storedQuads = roundUp(quads, 4);
+  const storedQuads = roundUp(quads, panelOutputs / 4);
   return {
     ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockVectors, headerBytes, quadBytes, quads },
     ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },

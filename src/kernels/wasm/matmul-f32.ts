@@ -1,6 +1,6 @@
 /**
  * The kernels that multiply f32 activations with weights of one layout: `gemv` decodes weights on the fly for a single
- * row of activations, `gemm` decodes a panel of eight columns once and multiplies it with many rows, `embed` decodes
+ * row of activations, `gemm` decodes a panel of 16 columns once and multiplies it with many rows, `embed` decodes
  * one row of a table. All of them sum over k in order with a rounded product and a rounded sum, so one row of a batch
  * and the same row alone give the same bits.
  */
@@ -9,7 +9,7 @@ import { decoder, stepOf } from "./decode.js";
 import { createModule, type Expression, type FunctionBuilder, type Local, type MemoryLimits } from "./emitter.js";
 import { f32, f32x4, i32, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
-import type { Layout } from "./layout.js";
+import { type Layout, panelOutputs } from "./layout.js";
 import { defineInt8 } from "./matmul-int8.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
@@ -54,11 +54,9 @@ export const embed: KernelSignature<
 };
 
 /**
- * Output columns of a panel, and rows of activations in a tile: 2 x 16 sums, four weights and one activation are 13
- * vectors. Engines need a temporary for each product that is added, and spill on wider tiles: with 6 x 8, Node 24 runs
- * at half the speed of this.
+ * Rows of activations in a tile: 2 x 16 sums, four weights and one activation are 13 vectors. Engines need a temporary
+ * for each product that is added, and spill on wider tiles: with 6 x 8, Node 24 runs at half the speed of this.
  */
-export const panelOutputs = 16;
 const tileRows = 2;
 const panelQuads = panelOutputs / 4;
 

@@ -1,6 +1,6 @@
 /**
  * The kernels that multiply activations rounded to int8 with small-integer weights, as int8.ts defines it: `roundRows`
- * rounds activations, `gemvInt8` takes one row of them, `gemmInt8` unpacks a panel of eight columns once for many rows.
+ * rounds activations, `gemvInt8` takes one row of them, `gemmInt8` unpacks panels once for many rows.
  * Sums within a block are exact integers, so the relaxed dot, the i16 dot and the reference agree to the bit.
  *
  * With the relaxed dot activations are bytes, four k in a 32-bit word that is splatted over the four columns. Without
@@ -13,7 +13,7 @@ import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitte
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, memory, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { overLanes, zeroVector } from "./lanes.js";
-import type { ByteDot, Layout } from "./layout.js";
+import { type ByteDot, type Layout, panelOutputs } from "./layout.js";
 
 /** Items: blocks of rows. q: rounded activations; scales and sums: d and X of each block, in order. */
 export const roundRows: KernelSignature<
@@ -49,9 +49,18 @@ export function activationBytes({ arithmetic }: ByteDot): number {
   return arithmetic === "relaxed" ? 1 : 2;
 }
 
-/** Bytes of an unpacked panel: eight columns of all k. */
+/** Rows of activations in a tile: with the panel's quads, 2 x 16 integer sums, as for f32 (matmul-f32.ts). */
+const tileRows = 2;
+const panelQuads = panelOutputs / 4;
+
+/** Blocks of a panel that are unpacked at a time: about 32 KiB, which stay in the L1 cache. */
+function chunkBlocks({ paddedBlock, dot }: Int8Layout): number {
+  return Math.max(1, Math.floor(32768 / (paddedBlock * panelOutputs * activationBytes(dot))));
+}
+
+/** Bytes of scratch memory that one thread needs: a chunk of a panel. */
 export function panelBytes(layout: Int8Layout): number {
-  return layout.paddedColumns * 8 * activationBytes(layout.dot);
+  return chunkBlocks(layout) * layout.paddedBlock * panelOutputs * activationBytes(layout.dot);
 }
 
 export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
@@ -115,37 +124,34 @@ function emitRoundRows(
   });
 }
 
-/** The header of a block as int8 kernels use it, and how a block's integer sum becomes part of the result. */
-interface BlockTail {
-  /** Loads scales and offsets at `address`. */
-  enter(address: Expression<"i32">): void;
-  /** -(bias + Z) X: where the integer sum begins, so that it ends as the sum of q (i - Z). */
-  start(sum: Expression<"v128">): Expression<"v128">;
-  /** The f32 sum with the block's contribution. `scale` is d, `scaledSum` X d, as splats. */
-  finish(
-    total: Expression<"v128">,
-    dot: Expression<"v128">,
-    scale: Expression<"v128">,
-    scaledSum: () => Expression<"v128">,
-  ): Expression<"v128">;
-}
-
-function blockTail(f: FunctionBuilder, { offset, dot }: Int8Layout): BlockTail {
-  const S = f.local("v128");
-  const M = offset === "none" ? undefined : f.local("v128");
+/** How a block's integer sum begins and how it becomes part of the result; `header` is the block's address. */
+function blockArithmetic({ offset, dot }: Int8Layout) {
   return {
-    enter(address) {
-      f.set(S, v128.load(address));
-      if (M && offset === "min") f.set(M, v128.load(address, 16));
-      if (M && offset === "zeroPoint") f.set(M, i32x4.trunc_sat_f32x4_s(v128.load(address, 16)));
+    /** What `start` needs of the activations of a block, whose X stands at `address`: for all columns alike. */
+    prepare(address: Expression<"i32">): Expression<"v128"> {
+      if (offset === "zeroPoint") return v128.load32_splat(address);
+      return dot.bias === 0 ? zeroVector : i32x4.splat(i32.mul(i32.load(address), -dot.bias));
     },
-    start(sum) {
-      if (M && offset === "zeroPoint") return i32x4.mul(sum, i32x4.sub(i32x4.splat(-dot.bias), M));
-      return i32x4.mul(sum, i32x4.splat(-dot.bias));
+    /** -(bias + Z) X: where the integer sum begins, so that it ends as the sum of q (i - Z). */
+    start(header: Expression<"i32">, prepared: Expression<"v128">): Expression<"v128"> {
+      if (offset !== "zeroPoint") return prepared;
+      return i32x4.mul(prepared, i32x4.sub(i32x4.splat(-dot.bias), i32x4.trunc_sat_f32x4_s(v128.load(header, 16))));
     },
-    finish(total, integer, scale, scaledSum) {
-      const main = f32x4.add(total, f32x4.mul(f32x4.convert_i32x4_s(integer), f32x4.mul(S, scale)));
-      return M && offset === "min" ? f32x4.add(main, f32x4.mul(scaledSum(), M)) : main;
+    /** X d, which offsets of the kind "min" multiply; unused otherwise. */
+    scaledSum(address: Expression<"i32">, scale: Expression<"v128">): Expression<"v128"> {
+      return f32x4.mul(f32x4.convert_i32x4_s(v128.load32_splat(address)), scale);
+    },
+    /** `total` with the block's contribution. `scale`: d, `scaledSum`: X d, splatted. */
+    finish(
+      header: Expression<"i32">,
+      total: Expression<"v128">,
+      integer: Expression<"v128">,
+      scale: Expression<"v128">,
+      scaledSum: Expression<"v128">,
+    ): Expression<"v128"> {
+      const product = f32x4.mul(f32x4.convert_i32x4_s(integer), f32x4.mul(v128.load(header), scale));
+      const main = f32x4.add(total, product);
+      return offset === "min" ? f32x4.add(main, f32x4.mul(scaledSum, v128.load(header, 16))) : main;
     },
   };
 }
@@ -217,7 +223,7 @@ function emitQuads(
   const { dot, headerBytes, blockVectors } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const { parts, bytes, halves } = weightReader(f, dot);
-  const tail = blockTail(f, layout);
+  const { prepare, start, scaledSum, finish } = blockArithmetic(layout);
   const [x, y, sum, scale, stored] = f.locals("v128", 5);
   const at = f.let(q);
   const index = f.let(i32.const(0));
@@ -246,12 +252,9 @@ function emitQuads(
     }
   };
   f.repeat(f.local("i32"), blocks, () => {
-    f.set(sum, v128.load32_splat(i32.add(sums, index)));
+    f.set(sum, prepare(i32.add(sums, index)));
     const headers = streams.map(({ address }) => f.let(address));
-    streams.forEach(({ integer, address }) => {
-      if (layout.offset === "zeroPoint") tail.enter(address);
-      f.set(integer, tail.start(sum));
-    });
+    for (const { integer, address } of streams) f.set(integer, start(address, sum));
     const rounds = blockVectors / group;
     const round = () => {
       for (let g = 0; g < group; g++) vector(g);
@@ -261,13 +264,9 @@ function emitQuads(
     if (rounds === 1) round();
     else f.repeat(f.local("i32"), rounds, round);
     f.set(scale, v128.load32_splat(i32.add(scales, index)));
-    const scaledSum = layout.offset === "min" ? f.let(f32x4.mul(f32x4.convert_i32x4_s(sum), scale)) : scale;
+    if (layout.offset === "min") f.set(sum, scaledSum(i32.add(sums, index), scale));
     streams.forEach(({ address, integer, total }, s) => {
-      tail.enter(headers[s]);
-      f.set(
-        total,
-        tail.finish(total, integer, scale, () => scaledSum),
-      );
+      f.set(total, finish(headers[s], total, integer, scale, sum));
       f.advance(address, headerBytes);
     });
     f.advance(index, 4);
@@ -281,138 +280,137 @@ function emitGemm(
   args: Fields<(typeof gemmInt8.fields)[number]>,
   range: Range,
 ) {
-  const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, batch } = args;
-  const tallest = layout.dot.arithmetic === "relaxed" ? 6 : +(globalThis.process?.env.H ?? 4);
-  const [panel, end, row, left, quad] = f.locals("i32", 5);
+  const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, batch, blocks } = args;
+  const [panel, end, row, block, count, quad] = f.locals("i32", 6);
   f.set(end, i32.mul(range.to, panelsPerItem));
   f.if(i32.gt_u(end, panels), () => f.set(end, panels));
   const mine = f.let(i32.add(scratch, i32.mul(range.thread, scratchBytes)));
-  f.for(panel, i32.mul(range.from, panelsPerItem), end, 1, () => {
-    f.set(quad, i32.add(weights, i32.mul(i32.shl(panel, 1), quadBytes)));
-    emitUnpack(f, layout, args, quad, mine);
-    f.set(row, 0);
-    f.block((done) =>
-      f.loop((next) => {
-        f.set(left, i32.sub(batch, row));
-        f.branchIf(done, i32.lt_s(left, tallest));
-        emitTile(f, layout, args, { panel, quad, mine, row }, tallest);
-        f.advance(row, tallest);
-        f.branch(next);
-      }),
-    );
-    for (let height = 1; height < tallest; height++) {
-      f.if(i32.eq(left, height), () => emitTile(f, layout, args, { panel, quad, mine, row }, height));
-    }
+  const tiled = f.let(i32.mul(i32.div_u(batch, tileRows), tileRows));
+  const chunk = chunkBlocks(layout);
+  const blockBytes = layout.headerBytes + 16 * layout.blockVectors;
+  f.for(block, 0, blocks, chunk, () => {
+    f.set(count, i32.sub(blocks, block));
+    f.if(i32.gt_u(count, chunk), () => f.set(count, chunk));
+    f.for(panel, i32.mul(range.from, panelsPerItem), end, 1, () => {
+      const first = i32.mul(i32.mul(panel, panelQuads), quadBytes);
+      f.set(quad, i32.add(i32.add(weights, first), i32.mul(block, blockBytes)));
+      emitUnpack(f, layout, quadBytes, { quad, count, panel: mine });
+      const place = { panel, quad, block, count, mine, row };
+      f.for(row, 0, tiled, tileRows, () => emitTile(f, layout, args, place, tileRows));
+      f.for(row, tiled, batch, 1, () => emitTile(f, layout, args, place, 1));
+    });
   });
 }
 
-/** Unpacks two quads: for each four k the vectors of both (with i16 arithmetic: even, even, odd, odd). */
+/** Unpacks `count` blocks of a panel: for each four k the vectors of its quads (as i16: all even, then all odd bytes). */
 function emitUnpack(
   f: FunctionBuilder,
   layout: Int8Layout,
-  { quadBytes, blocks }: Fields<(typeof gemmInt8.fields)[number]>,
-  quad: Local<"i32">,
-  panel: Local<"i32">,
+  quadBytes: Local<"i32">,
+  { quad, count, panel }: { quad: Local<"i32">; count: Local<"i32">; panel: Local<"i32"> },
 ): void {
   const { dot, blockVectors, headerBytes } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const { parts, bytes, halves } = weightReader(f, dot);
   const stored = f.local("v128");
-  const to = f.let(panel);
-  const sources = [f.let(quad), f.let(i32.add(quad, quadBytes))];
-  const stride = relaxed ? 32 : 64;
-  f.repeat(f.local("i32"), blocks, () => {
-    for (const source of sources) f.advance(source, headerBytes);
-    f.repeat(f.local("i32"), blockVectors, () => {
-      for (let part = 0; part < parts; part++) {
-        sources.forEach((source, half) => {
-          f.set(stored, v128.load(source));
-          const at = part * stride + half * 16;
-          if (relaxed) f.emit(v128.store(to, bytes(stored, part), at));
-          halves(stored, part).forEach((weights, odd) => {
-            f.emit(v128.store(to, weights, at + 32 * odd));
+  const to = f.local("i32");
+  const source = f.local("i32");
+  const stride = panelOutputs * 4 * activationBytes(dot);
+  for (let i = 0; i < panelQuads; i++) {
+    f.set(to, i32.add(panel, 16 * i));
+    f.set(source, i32.add(quad, i32.mul(quadBytes, i)));
+    f.repeat(f.local("i32"), count, () => {
+      f.advance(source, headerBytes);
+      f.repeat(f.local("i32"), blockVectors, () => {
+        f.set(stored, v128.load(source));
+        for (let part = 0; part < parts; part++) {
+          if (relaxed) f.emit(v128.store(to, bytes(stored, part), part * stride));
+          halves(stored, part).forEach((half, odd) => {
+            f.emit(v128.store(to, half, part * stride + 16 * panelQuads * odd));
           });
-        });
-      }
-      for (const source of sources) f.advance(source, 16);
-      f.advance(to, parts * stride);
+        }
+        f.advance(source, 16);
+        f.advance(to, parts * stride);
+      });
     });
-  });
+  }
 }
 
 interface TilePlace {
   readonly panel: Local<"i32">;
+  /** The panel's first quad at the chunk's first block, that block, and the blocks of the chunk. */
   readonly quad: Local<"i32">;
+  readonly block: Local<"i32">;
+  readonly count: Local<"i32">;
   readonly mine: Local<"i32">;
   readonly row: Local<"i32">;
 }
 
-/** `height` rows times eight columns. Sums of finished blocks wait in `out`: registers are needed for integers. */
+/** `height` rows times a panel. Sums of finished blocks wait in `out`: registers are needed for integers. */
 function emitTile(
   f: FunctionBuilder,
   layout: Int8Layout,
   { out, outBytes, q, qBytes, scales, sums, quadBytes, blocks }: Fields<(typeof gemmInt8.fields)[number]>,
-  { panel, quad, mine, row }: TilePlace,
+  { panel, quad, block, count, mine, row }: TilePlace,
   height: number,
 ): void {
-  const { dot, blockVectors, headerBytes } = layout;
+  const { dot, blockVectors, headerBytes, paddedBlock } = layout;
   const relaxed = dot.arithmetic === "relaxed";
-  const steps = blockVectors * (8 / dot.bits);
-  const group = divisor(steps, relaxed ? 4 : 2);
-  const tails = [blockTail(f, layout), blockTail(f, layout)];
-  const [w0, w1, x, sum] = f.locals("v128", 4);
+  const width = activationBytes(dot);
+  const steps = blockVectors * (8 / dot.bits) * width;
+  const group = divisor(steps, relaxed ? 4 : 1);
+  const { prepare, start, scaledSum, finish } = blockArithmetic(layout);
+  const weights = f.locals("v128", panelQuads);
+  const [x, sum] = f.locals("v128", 2);
   const b = f.let(mine);
-  const headers = [f.let(quad), f.let(i32.add(quad, quadBytes))];
-  const index = f.let(i32.const(0));
+  const headers = Array.from({ length: panelQuads }, (_, i) => f.let(i32.add(quad, i32.mul(quadBytes, i))));
   const rows = Array.from({ length: height }, (_, i) => {
     const m = i32.add(row, i);
     return {
-      from: f.let(i32.add(q, i32.mul(m, qBytes))),
-      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.shl(panel, 5))),
-      index: f.let(i32.shl(i32.mul(m, blocks), 2)),
-      integers: f.locals("v128", 2),
+      from: f.let(i32.add(i32.add(q, i32.mul(m, qBytes)), i32.mul(block, paddedBlock * width))),
+      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.mul(panel, panelOutputs * 4))),
+      index: f.let(i32.shl(i32.add(i32.mul(m, blocks), block), 2)),
+      integers: f.locals("v128", panelQuads),
     };
   });
-  for (const { to } of rows) f.emit(v128.store(to, zeroVector), v128.store(to, zeroVector, 16));
-  f.repeat(f.local("i32"), blocks, () => {
-    tails.forEach((tail, half) => {
-      tail.enter(headers[half]);
+  f.if(i32.eqz(block), () => {
+    for (const { to } of rows) {
+      for (let i = 0; i < panelQuads; i++) f.emit(v128.store(to, zeroVector, 16 * i));
+    }
+  });
+  // One 32-bit word of activations: four bytes, or two i16.
+  const step = (g: number) => {
+    weights.forEach((weight, i) => {
+      f.set(weight, v128.load(b, 16 * (panelQuads * g + i)));
     });
-    for (const { integers, index: first } of rows) {
-      f.set(sum, v128.load32_splat(i32.add(sums, i32.add(first, index))));
-      integers.forEach((integer, half) => {
-        f.set(integer, tails[half].start(sum));
+    for (const { from, integers } of rows) {
+      f.set(x, v128.load32_splat(from, 4 * g));
+      integers.forEach((integer, i) => {
+        if (relaxed) f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, weights[i], integer));
+        else f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(weights[i], x)));
       });
     }
-    const step = (g: number) => {
-      const pairs = relaxed ? [0] : [0, 32];
-      for (const pair of pairs) {
-        f.set(w0, v128.load(b, g * (relaxed ? 32 : 64) + pair));
-        f.set(w1, v128.load(b, g * (relaxed ? 32 : 64) + pair + 16));
-        for (const { from, integers } of rows) {
-          f.set(x, v128.load32_splat(from, relaxed ? 4 * g : 8 * g + pair / 8));
-          [w0, w1].forEach((w, half) => {
-            const integer = integers[half];
-            if (relaxed) f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w, integer));
-            else f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(w, x)));
-          });
-        }
-      }
-    };
+  };
+  f.repeat(f.local("i32"), count, () => {
+    for (const { integers, index } of rows) {
+      f.set(sum, prepare(i32.add(sums, index)));
+      integers.forEach((integer, i) => {
+        f.set(integer, start(headers[i], sum));
+      });
+    }
     f.repeat(f.local("i32"), steps / group, () => {
       for (let g = 0; g < group; g++) step(g);
-      for (const { from } of rows) f.advance(from, group * (relaxed ? 4 : 8));
-      f.advance(b, group * (relaxed ? 32 : 64));
+      for (const { from } of rows) f.advance(from, 4 * group);
+      f.advance(b, 16 * panelQuads * group);
     });
-    for (const { to, integers, index: first } of rows) {
-      f.set(x, v128.load32_splat(i32.add(scales, i32.add(first, index))));
-      const scaledSum = () =>
-        f32x4.mul(f32x4.convert_i32x4_s(v128.load32_splat(i32.add(sums, i32.add(first, index)))), x);
-      integers.forEach((integer, half) => {
-        f.emit(v128.store(to, tails[half].finish(v128.load(to, 16 * half), integer, x, scaledSum), 16 * half));
+    for (const { to, integers, index } of rows) {
+      f.set(x, v128.load32_splat(i32.add(scales, index)));
+      if (layout.offset === "min") f.set(sum, scaledSum(i32.add(sums, index), x));
+      integers.forEach((integer, i) => {
+        f.emit(v128.store(to, finish(headers[i], v128.load(to, 16 * i), integer, x, sum), 16 * i));
       });
+      f.advance(index, 4);
     }
     for (const header of headers) f.advance(header, headerBytes + 16 * blockVectors);
-    f.advance(index, 4);
   });
 }
