@@ -31,27 +31,9 @@ export interface Scheme extends Named {
   readonly element: NumberFormat;
   readonly scale?: SharedCodec;
   readonly offset?: OffsetCodec;
-  /** What `quantize` does, as data, where kernels have a fast form of it. */
-  readonly lowering?: Lowering;
   /** Chooses scales, offsets and codes for a tensor by rounding to nearest under this scheme's own rule. */
   readonly quantize: SchemeRule;
 }
-
-/**
- * Rules that kernels know:
- * - `power-of-two`: a scale 2^k by a rule of amax, elements rounded to nearest after an exact division;
- * - `extreme`: d = extreme / -half in f32, code = min(2 half - 1, trunc(x (1 / d) + half + 0.5)), d rounded to f16.
- */
-export type Lowering =
-  | {
-      readonly kind: "power-of-two";
-      /** The scale's code for a block's amax. */
-      readonly scaleCode: (amax: number) => number;
-      readonly rounding: "nearest-even" | "nearest-zero";
-      /** Negative values that round to zero get the code of +0. */
-      readonly positiveZero: boolean;
-    }
-  | { readonly kind: "extreme"; readonly half: number };
 
 /**
  * Fills `planes` (allocated by the caller) from `rows` x `columns` values in row-major order. Every f32 operation a

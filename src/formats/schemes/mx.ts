@@ -9,7 +9,7 @@ import { e8m0 } from "../e8m0.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
 import { withSteps } from "../rule-steps.js";
-import type { Lowering, Scheme, SchemeRule } from "../scheme.js";
+import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, type Group } from "./groups.js";
 
@@ -126,25 +126,6 @@ function scaleCode(power: PowerRule, range: ElementRange, amax: number): number 
   return amax === 0 ? 0 : Math.max(0, Math.min(254, power(amax, range) + 127));
 }
 
-/** Rules without search or stack quirks are known to kernels. */
-function isPlain({ search, normalDivisor, unitAtLeast, zeroAmax, element = {} }: MxRule = {}): boolean {
-  const { rounding = "nearest-even" } = element;
-  return !search && !normalDivisor && !unitAtLeast && !zeroAmax && ["nearest-even", "nearest-zero"].includes(rounding);
-}
-
-function loweringOf(
-  element: NumberFormat,
-  { scale = "floor", element: options = {}, positiveZero = false }: MxRule = {},
-): Lowering {
-  const range = elementRange(element);
-  return {
-    kind: "power-of-two",
-    scaleCode: (amax) => scaleCode(POWER_RULES[scale], range, amax),
-    rounding: options.rounding === "nearest-zero" ? "nearest-zero" : "nearest-even",
-    positiveZero,
-  };
-}
-
 /** What elements are multiplied by under a biased scale exponent. */
 function inverseOf(biased: number, { normalDivisor, unitAtLeast }: MxRule): number {
   if (biased === 0 && unitAtLeast) return 1;
@@ -203,7 +184,6 @@ export function mxScheme(parts: {
     source: parts.source ?? "OCP Microscaling Formats (MX) 1.0, section 6.3",
     element,
     scale: { format: e8m0, per },
-    ...(isPlain(rule) && { lowering: loweringOf(element, rule) }),
     quantize: mxRule(rule),
   };
 }

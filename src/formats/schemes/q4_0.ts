@@ -17,6 +17,5 @@ export const q4_0: Scheme = {
     source: "ggml",
   }),
   scale: { format: f16, per: 32 },
-  lowering: { kind: "extreme", half: 8 },
   quantize: extremeRule(8),
 };

@@ -17,6 +17,5 @@ export const q5_0: Scheme = {
     source: "ggml",
   }),
   scale: { format: f16, per: 32 },
-  lowering: { kind: "extreme", half: 16 },
   quantize: extremeRule(16),
 };
