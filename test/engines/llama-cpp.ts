@@ -123,7 +123,7 @@ async function withContext(model: NativeModel, contextSize: number): Promise<Lla
     },
     async nll(ids) {
       await sequence.clearHistory();
-      const wanted = (id: number) => ({ filter: { tokens: [id], includeMax: true } });
+      const wanted = (id: number) => ({ filter: { tokens: [id], includeTop: 1 } });
       const next = await evaluate(
         ids.slice(0, -1).map((id, i) => [id, { generateNext: { logits: wanted(ids[i + 1]), totalLogitWeight: true } }]),
       );
