@@ -121,11 +121,6 @@ const powerBlocks = (rule: MxRule) =>
     };
   });
 
-/** The E8M0 code of a block's scale; 0 for a block without amax. */
-function scaleCode(power: PowerRule, range: ElementRange, amax: number): number {
-  return amax === 0 ? 0 : Math.max(0, Math.min(254, power(amax, range) + 127));
-}
-
 /** What elements are multiplied by under a biased scale exponent. */
 function inverseOf(biased: number, { normalDivisor, unitAtLeast }: MxRule): number {
   if (biased === 0 && unitAtLeast) return 1;
