@@ -12,6 +12,7 @@ export type {
   BackendOptions,
   BackendRecord,
   Buffer,
+  Exactness,
   Matrix,
 } from "./backend.js";
 

@@ -10,6 +10,7 @@ import type { Scheme } from "../../src/formats/scheme.js";
 import type { Activations, Backend, Buffer } from "../../src/kernels/backend.js";
 import { backends, createBackend } from "../../src/kernels/index.js";
 import { integerValues } from "../../src/kernels/int8.js";
+import { dequantize } from "../../src/tensor/dequantize.js";
 import { quantize } from "../../src/tensor/quantize.js";
 
 const families = [
@@ -118,6 +119,31 @@ test("every backend multiplies int8 activations with integer weights exactly as 
   assert.ok(integral.length >= 8);
   const other = quantize(schemes.get("mxfp8"), numbers(64, 1), [2, 32]);
   for (const backend of [reference, ...others]) assert.throws(() => backend.loadMatrix(other, "int8"), /mxfp8/);
+});
+
+test("the fast level stays within K 2^-23 of the sum of magnitudes, because each of K roundings errs by 2^-24 at most", async () => {
+  const fast = await createBackend("wasm", { exactness: "fast" });
+  const [rows, columns, batch] = [24, 320, 5];
+  const x = numbers(batch * columns, 4);
+  for (const scheme of all) {
+    const packed = quantize(scheme, numbers(rows * columns, 3), [rows, columns]);
+    const w = dequantize(packed);
+    for (const count of [1, batch]) {
+      const out = outcome(fast, [new Float32Array(count * rows), x], (b, [o, a]) =>
+        b.matmul(o, a, b.loadMatrix(packed), count),
+      );
+      for (let i = 0; i < count * rows; i++) {
+        const terms = Array.from(
+          { length: columns },
+          (_, k) => x[Math.floor(i / rows) * columns + k] * w[(i % rows) * columns + k],
+        );
+        const sum = terms.reduce((a, b) => a + b, 0);
+        const magnitude = terms.reduce((a, b) => a + Math.abs(b), 0);
+        assert.ok(Math.abs(out[i] - sum) <= columns * 2 ** -23 * magnitude, `${scheme.name}: ${out[i]} for ${sum}`);
+      }
+    }
+  }
+  await fast.dispose();
 });
 
 test("every backend multiplies rows of any batch alike: splitting a batch changes no bit", () => {

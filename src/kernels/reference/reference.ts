@@ -50,7 +50,7 @@ function loadMatrix(weight: PackedTensor, activations: Activations = "f32"): Ref
     decodeRow(reader, out);
   };
   const int8 = activations === "int8" ? int8Matrix(reader) : undefined;
-  return { rows, columns, scheme: weight.scheme.name, activations, bytes, row, int8 };
+  return { rows, columns, scheme: weight.scheme.name, activations, bytes, plan: "decoded row by row", row, int8 };
 }
 
 /** Sum of terms 0 .. count - 1 in the order of four lanes. */
@@ -69,7 +69,7 @@ function exponentials(x: Float32Array): number {
 
 export function createReference(): Backend {
   return {
-    info: { name: "reference", threads: 1, features: [], fallbacks: [] },
+    info: { name: "reference", threads: 1, exactness: "deterministic", features: [], fallbacks: [] },
 
     allocate(length) {
       check.allocate(length);

@@ -99,7 +99,8 @@ export class WasmBackend implements Backend {
   loadMatrix(weight: PackedTensor, activations: Activations = "f32"): Matrix {
     this.#alive();
     const reader = weightRows(weight);
-    const layout = planLayout(reader, activations, detectFeatures().relaxedDot);
+    const { relaxedDot } = detectFeatures();
+    const layout = planLayout(reader, activations, { relaxedDot, fused: this.info.exactness === "fast" });
     const table = layout.decode.kind === "table" ? 1024 : 0;
     const address = this.engine.heap.allocate(layout.bytes + table, `a ${weight.scheme.name} weight`);
     fillLayout(layout, reader, this.engine.memory.buffer, address);
@@ -109,7 +110,14 @@ export class WasmBackend implements Backend {
     const module = this.engine.module(f32.layoutKey(layout), (limits) => f32.matmulModule(layout, limits));
     const { rows: outputs, columns } = layout;
     const matrix: WasmMatrix = {
-      ...{ rows: outputs, columns, scheme: weight.scheme.name, activations, bytes: layout.bytes + table },
+      ...{
+        rows: outputs,
+        columns,
+        scheme: weight.scheme.name,
+        activations,
+        bytes: layout.bytes + table,
+        plan: describe(layout),
+      },
       ...{ owner: this, layout, module, address, table: address + layout.bytes, freed: false },
     };
     return matrix;
@@ -331,4 +339,13 @@ export class WasmBackend implements Backend {
     if (own.freed) throw new InputError("a matrix was used after it was freed", { where: "wasm" });
     return own;
   }
+}
+
+/** A layout in one line, with its reason. */
+function describe({ why, blocks, blockColumns, decode, bytes, rows, columns, scales, offset, fused }: Layout): string {
+  const shared = [scales ? "scale" : "", offset === "none" ? "" : offset].filter((part) => part !== "").join(" and ");
+  const block = shared === "" ? "" : `, ${shared} for ${blocks > 1 ? `${blockColumns} columns` : "a row"}`;
+  const held = rows * columns === 0 ? "" : `; ${((8 * bytes) / rows / columns).toFixed(2)} bits a weight in memory`;
+  const table = decode.kind === "table" ? " (slow)" : "";
+  return `${why}${table}${block}${held}${fused ? "; fused multiply-adds" : ""}`;
 }

@@ -8,7 +8,7 @@ import { detectFeatures } from "./features.js";
 export const wasm: BackendRecord = {
   name: "wasm",
   summary: "WebAssembly SIMD, generated for each scheme at run time",
-  async create({ threads = 1 } = {}) {
+  async create({ threads = 1, exactness = "deterministic" } = {}) {
     if (!Number.isInteger(threads) || threads < 1) {
       throw new InputError(`the wasm backend cannot run on ${threads} threads`, {
         why: "wanted a whole number from 1",
@@ -25,6 +25,8 @@ export const wasm: BackendRecord = {
     if (threads > 1 && !canThread) fallbacks.push("no shared memory here: running on one thread");
     const engine = await Engine.start(canThread ? threads : 1);
     const features = ["simd128", ...(relaxedSimd ? ["relaxed-simd"] : []), ...(engine.threads > 1 ? ["threads"] : [])];
-    return new WasmBackend(engine, { name: "wasm", threads: engine.threads, features, fallbacks });
+    const level = relaxedSimd ? exactness : "deterministic";
+    if (level !== exactness) fallbacks.push("no fused multiply-add without relaxed SIMD: f32 runs deterministically");
+    return new WasmBackend(engine, { name: "wasm", threads: engine.threads, exactness: level, features, fallbacks });
   },
 };

@@ -40,6 +40,10 @@ export interface Layout {
   readonly decode: Decode;
   readonly order: Order;
   readonly dot?: ByteDot;
+  /** Whether multiply-adds in f32 may round as the host likes. */
+  readonly fused: boolean;
+  /** Why it is decoded so, in words. */
+  readonly why: string;
   /** What multiplies a raw decoded value where there are no scales (scales contain it otherwise). */
   readonly factor: number;
   readonly scales: boolean;
@@ -63,7 +67,11 @@ export interface Layout {
 }
 
 /** Plans the layout of a weight. */
-export function planLayout(weight: WeightRows, activations: Activations, relaxedDot: RelaxedDot): Layout {
+export function planLayout(
+  weight: WeightRows,
+  activations: Activations,
+  { relaxedDot, fused }: { readonly relaxedDot: RelaxedDot; readonly fused: boolean },
+): Layout {
   const { rows, columns, scheme } = weight;
   const int8 = activations === "int8";
   const plan = int8 ? planInt8(weight, relaxedDot) : planF32(weight);
@@ -81,25 +89,36 @@ export function planLayout(weight: WeightRows, activations: Activations, relaxed
   return {
     ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockVectors, headerBytes, quadBytes, quads },
     ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
+    fused: fused && !int8,
     order: int8 ? "column major" : "k major",
     scales: scheme.scale !== undefined || int8,
   };
 }
 
-type Plan = Pick<Layout, "decode" | "factor" | "recode" | "dot">;
+type Plan = Pick<Layout, "decode" | "factor" | "recode" | "dot" | "why">;
 
 function planF32(weight: WeightRows): Plan {
   const format = weight.scheme.element;
-  if (format.bits > 16) return { decode: { kind: "binary32", bits: 32 }, factor: 1 };
+  const expanded = (why: string): Plan => ({ decode: { kind: "binary32", bits: 32 }, factor: 1, why });
+  if (format.bits > 16) return expanded("held as f32");
   const values = decodeTableF32(format);
   if (format.bits <= 4) {
     const bits = format.bits === 3 ? 4 : (format.bits as 1 | 2 | 4);
-    return { decode: { kind: "lookup", bits, values: [...values] }, factor: 1 };
+    const planes = new Uint32Array(values.buffer, 0, values.length).some((word) => (word & 0xffff) !== 0) ? 4 : 2;
+    const why = `${format.bits}-bit codes in ${bits}: byte shuffles of ${planes} tables of 16 give the f32 values`;
+    return { decode: { kind: "lookup", bits, values: [...values] }, factor: 1, why };
   }
   const direct = planInteger(format, values) ?? planMinifloat(format, weight, values);
   if (direct && scalesStayExact(weight, direct.factor)) return direct;
-  if (format.bits <= 8) return { decode: { kind: "table", bits: 8, values: [...values] }, factor: 1 };
-  return { decode: { kind: "binary32", bits: 32 }, factor: 1 };
+  const reason = direct
+    ? "a scale times the format's power of two is not exact"
+    : "no bit trick fits the format or its codes";
+  if (format.bits > 8) return expanded(`expanded to f32: ${reason}`);
+  return {
+    decode: { kind: "table", bits: 8, values: [...values] },
+    factor: 1,
+    why: `values by table loads: ${reason}`,
+  };
 }
 
 /** Integers and fixed point of at most 16 bits, stored in two's complement or unsigned. */
@@ -113,7 +132,8 @@ function planInteger(format: NumberFormat, values: Float32Array): Plan | undefin
   // 16-bit kernels widen with sign.
   if (integers.some((q) => q > limit || q < -limit - 1) || (bits === 16 && !signed)) return undefined;
   const recode = bits === 8 ? Uint8Array.from(integers) : Uint16Array.from(integers);
-  return { decode: { kind: "integer", bits, signed }, factor, recode };
+  const why = `${format.bits}-bit integers in ${bits}: widened and converted`;
+  return { decode: { kind: "integer", bits, signed }, factor, recode, why };
 }
 
 /** Sign, exponent, significand with subnormals, all codes in use finite: bit moves decode it. */
@@ -121,13 +141,14 @@ function planMinifloat(format: NumberFormat, weight: WeightRows, values: Float32
   if (format.kind !== "minifloat" || !format.signed || !format.subnormals) return undefined;
   const { exponentBits, significandBits, bias } = format;
   if (exponentBits === 8 && significandBits === 7 && bias === 127) {
-    return { decode: { kind: "bfloat", bits: 16 }, factor: 1 };
+    return { decode: { kind: "bfloat", bits: 16 }, factor: 1, why: "bf16 is the upper half of f32" };
   }
   if (exponentBits < 1 || exponentBits > 8 || usesNonFinite(weight, values)) return undefined;
   const bits = format.bits <= 8 ? 8 : 16;
   const aligned = Array.from(values, (_, code) => code << (bits - format.bits));
   const recode = bits === 8 ? Uint8Array.from(aligned) : Uint16Array.from(aligned);
-  return { decode: { kind: "minifloat", bits, exponentBits, significandBits }, factor: 2 ** (127 - bias), recode };
+  const why = `${format.bits}-bit floats in ${bits}: bits moved to where f32 has them`;
+  return { decode: { kind: "minifloat", bits, exponentBits, significandBits }, factor: 2 ** (127 - bias), recode, why };
 }
 
 function usesNonFinite(weight: WeightRows, values: Float32Array): boolean {
@@ -171,12 +192,16 @@ function planInt8(weight: WeightRows, relaxedDot: RelaxedDot): Plan {
     const recode = Uint8Array.from(integers, (q, code) => (consecutive ? q + bias : code));
     const lookup = consecutive ? undefined : Array.from(integers, (q) => q + bias);
     const decode: Decode = { kind: "lookup", bits, values: valuesByStored(integers, recode, 2 ** bits) };
-    return { decode, factor: 1, recode, dot: { bits, lookup, bias, unit, arithmetic } };
+    const why = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes, ${dots(arithmetic)}`;
+    return { decode, factor: 1, recode, dot: { bits, lookup, bias, unit, arithmetic }, why };
   }
   const recode = Uint8Array.from(integers, (q) => q + bias);
   const decode: Decode = { kind: "table", bits: 8, values: valuesByStored(integers, recode, 256) };
-  return { decode, factor: 1, recode, dot: { bits: 8, bias, unit, arithmetic } };
+  return { decode, factor: 1, recode, dot: { bits: 8, bias, unit, arithmetic }, why: `bytes, ${dots(arithmetic)}` };
 }
+
+const dots = (arithmetic: ByteDot["arithmetic"]) =>
+  arithmetic === "relaxed" ? "four products at once by the relaxed dot" : "products of i16 pairs";
 
 function valuesByStored(integers: Int16Array, recode: Uint8Array, count: number): number[] {
   const values = new Array<number>(count).fill(0);

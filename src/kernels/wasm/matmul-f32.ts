@@ -7,7 +7,7 @@
 
 import { decoder, stepOf } from "./decode.js";
 import { createModule, type Expression, type FunctionBuilder, type Local, type MemoryLimits } from "./emitter.js";
-import { f32, f32x4, i32, v128 } from "./instructions.js";
+import { f32x4, i32, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { type Layout, panelOutputs } from "./layout.js";
 import { defineInt8 } from "./matmul-int8.js";
@@ -84,36 +84,45 @@ export function matmulModule(layout: Layout, memory: MemoryLimits): Uint8Array<A
 
 /** Layouts with the same key run the same code. */
 export function layoutKey(layout: Layout): string {
-  const { decode, order, factor, scales, offset, blocks, blockVectors, blockColumns, dot } = layout;
+  const { decode, order, factor, scales, offset, blocks, blockVectors, blockColumns, dot, fused } = layout;
   // A single block's length is an argument; several blocks' is part of the code.
   const block = blocks > 1 || dot ? [blockVectors, blockColumns, blocks > 1] : "row";
-  return JSON.stringify([decode, order, factor, scales, offset, block, dot]);
+  return JSON.stringify([decode, order, factor, scales, offset, block, dot, fused]);
 }
 
 /** The weights of a block: raw values times scale, with the offset. */
 interface Block {
+  readonly scale?: Local<"v128">;
   /** Loads the header at `address` (and moves on to the codes) into this block's registers. */
   enter(address: Local<"i32">): void;
   weight(raw: Expression<"v128">): Expression<"v128">;
 }
 
-function blockOf(f: FunctionBuilder, { scales, offset, factor, headerBytes }: Layout): Block {
-  const S = scales ? f.local("v128") : undefined;
+function blockOf(f: FunctionBuilder, { scales, offset, factor, headerBytes, fused }: Layout): Block {
+  const constant = !scales && factor !== 1 ? f.let(f32x4.splat(factor)) : undefined;
+  const scale = scales ? f.local("v128") : constant;
   const M = offset === "none" ? undefined : f.local("v128");
   return {
+    scale,
     enter(address) {
-      if (S) f.set(S, v128.load(address));
-      if (M) f.set(M, v128.load(address, S ? 16 : 0));
+      if (scales && scale) f.set(scale, v128.load(address));
+      if (M) f.set(M, v128.load(address, scales ? 16 : 0));
       f.advance(address, headerBytes);
     },
     weight(raw) {
+      if (M && offset === "min" && scale) return multiplyAdd(fused, raw, scale, M);
       const shifted = M && offset === "zeroPoint" ? f32x4.sub(raw, M) : raw;
-      const constant = factor === 1 ? undefined : f32x4.splat(f32.const(factor));
-      const scale = S ?? constant;
       const scaled = scale ? f32x4.mul(shifted, scale) : shifted;
       return M && offset === "min" ? f32x4.add(scaled, M) : scaled;
     },
   };
+}
+
+type Vector = Expression<"v128">;
+
+/** a b + c: two roundings in a fixed order, or as the host likes. */
+function multiplyAdd(fused: boolean, a: Vector, b: Vector, c: Vector): Vector {
+  return fused ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b));
 }
 
 /** Runs `body` for every unrolled group of vectors of a block. */
@@ -171,27 +180,38 @@ function emitQuads(
     address: f.let(i32.add(weights, i32.mul(quad, quadBytes))),
     sum: f.local("v128"),
     block: blockOf(f, layout),
+    part: f.local("v128"),
   }));
+  // Unless every product's rounding is fixed, a block's sum can be scaled once instead of every weight.
+  const { fused } = layout;
+  const factored = fused && layout.offset === "none" && streams[0].block.scale !== undefined;
   const decode = decoder(f, layout.decode, layout.order, table);
   const { width, parts } = decode;
   const activations = f.locals("v128", width);
   for (const { sum } of streams) f.set(sum, v128.const(new Uint8Array(16)));
   f.repeat(f.local("i32"), blocks, () => {
-    for (const { block, address } of streams) block.enter(address);
+    for (const { block, address, part } of streams) {
+      block.enter(address);
+      if (factored) f.set(part, v128.const(new Uint8Array(16)));
+    }
     overVectors(f, layout, vectors, (group) => {
       for (let part = 0; part < group * parts; part++) {
         activations.forEach((activation, k) => {
           f.set(activation, v128.load32_splat(at, 4 * (part * width + k)));
         });
-        for (const { address, sum, block } of streams) {
+        for (const { address, sum, block, part: inBlock } of streams) {
           decode.decode(address, 16 * Math.floor(part / parts), part % parts, (k, raw) => {
-            f.set(sum, f32x4.add(sum, f32x4.mul(activations[k], block.weight(raw))));
+            if (factored) f.set(inBlock, multiplyAdd(fused, activations[k], raw, inBlock));
+            else f.set(sum, multiplyAdd(fused, activations[k], block.weight(raw), sum));
           });
         }
       }
       for (const { address } of streams) f.advance(address, 16 * group);
       f.advance(at, 4 * group * parts * width);
     });
+    for (const { sum, block, part } of streams) {
+      if (factored && block.scale) f.set(sum, multiplyAdd(fused, part, block.scale, sum));
+    }
   });
   for (const { sum, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), sum));
 }
@@ -275,7 +295,7 @@ function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.
           const stride = panelOutputs * 4;
           emitPanel(f, layout, { header, codes, count, vectors: chunkVectors, table, to, stride });
         }
-        emitTiles(f, args, { panel, columnsDone, chunkColumns, panelAt: mine });
+        emitTiles(f, args, { panel, columnsDone, chunkColumns, panelAt: mine, fused: layout.fused });
       });
       f.advance(columnsDone, chunkColumns);
       f.set(left, i32.sub(left, whole ? chunkVectors : count));
@@ -294,6 +314,7 @@ interface Tiles {
   readonly columnsDone: Local<"i32">;
   readonly chunkColumns: Local<"i32">;
   readonly panelAt: Local<"i32">;
+  readonly fused: boolean;
 }
 
 /** All rows of activations times one decoded panel, in tiles, then the rows left. */
@@ -307,7 +328,7 @@ function emitTiles(f: FunctionBuilder, args: Fields<(typeof gemm.fields)[number]
 function emitTile(
   f: FunctionBuilder,
   { out, outBytes, x, xBytes }: Fields<(typeof gemm.fields)[number]>,
-  { panel, columnsDone, chunkColumns, panelAt }: Tiles,
+  { panel, columnsDone, chunkColumns, panelAt, fused }: Tiles,
   row: Local<"i32">,
   height: number,
 ): void {
@@ -342,7 +363,7 @@ function emitTile(
     for (const { from, sums } of rows) {
       f.set(activation, v128.load32_splat(from));
       sums.forEach((sum, quad) => {
-        f.set(sum, f32x4.add(sum, f32x4.mul(activation, weights[quad])));
+        f.set(sum, multiplyAdd(fused, activation, weights[quad], sum));
       });
       f.advance(from, 4);
     }
