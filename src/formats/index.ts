@@ -64,6 +64,7 @@ export { type ArrayEncoder, arrayEncoder, decodeArray, encodeArray, f32Encoder }
 export { decode, type EncodeOptions, encode, roundTo } from "./codec.js";
 export * from "./compare.js";
 export { type CodeValue, describe, type FormatDescription } from "./describe.js";
+export { E8M0_RULES, type E8m0Rule } from "./e8m0-rules.js";
 export { type Dyadic, decodeExact, dyadic } from "./exact.js";
 export { type Explanation, explain, type Step } from "./explain.js";
 export { type FormatFamily, formatFamilies } from "./families.js";
