@@ -26,14 +26,25 @@ export interface Matrix {
   readonly activations: Activations;
   /** Bytes held by the backend for it. */
   readonly bytes: number;
+  /** How the backend holds and multiplies it, and why so, in words. */
+  readonly plan: string;
 }
 
 /** How activations enter a matmul: as they are, or rounded to int8 with one scale for each row or group. */
 export type Activations = "f32" | "int8";
 
+/**
+ * How exactly f32 products are defined. `deterministic`: product and sum are rounded one after the other in a fixed
+ * order, the same bits on every engine, machine and number of threads. `fast`: multiply-adds may be fused and scales
+ * applied to sums, as the machine likes it best; results differ in the last bits. Products of int8 activations are exact
+ * integers on both levels.
+ */
+export type Exactness = "deterministic" | "fast";
+
 export interface BackendInfo {
   readonly name: string;
   readonly threads: number;
+  readonly exactness: Exactness;
   /** What the engine offers and this backend uses: "simd128", "relaxed-simd", "threads". */
   readonly features: readonly string[];
   /** What was wanted and is missing, with its effect, in words for the user. */
@@ -90,6 +101,8 @@ export interface AttentionShape {
 export interface BackendOptions {
   /** Threads to use, the calling one included. Default: 1. */
   readonly threads?: number;
+  /** Default: "deterministic". */
+  readonly exactness?: Exactness;
 }
 
 /** One way to compute, registered in index.ts. */
