@@ -53,10 +53,12 @@ export function definitionFromGguf(metadata: Metadata, source = "GGUF metadata")
   const parts = pre
     ? byteLevelJson(pre, mergesAt(metadata, ids, source), around)
     : sentencePieceJson(ids, types, scores ?? [], tokens[specials.unk ?? -1], flag("add_space_prefix", true), around);
-  const vocab = Object.fromEntries(ids);
+  const added = addedTokens(tokens, types);
+  // The model's vocabulary has the added tokens too: Hugging Face's tokenizers would give them other ids otherwise.
+  const vocab = Object.fromEntries([...ids, ...added.map(({ content, id }) => [content, id] as const)]);
   const template = metadata["tokenizer.chat_template"];
   return {
-    json: { version: "1.0", added_tokens: addedTokens(tokens, types), ...parts, model: { ...parts.model, vocab } },
+    json: { version: "1.0", added_tokens: added, ...parts, model: { ...parts.model, vocab } },
     ...specials,
     addBos,
     addEos,
@@ -165,7 +167,7 @@ function mergesAt(metadata: Metadata, ids: ReadonlyMap<string, number>, source: 
   return merges;
 }
 
-function addedTokens(tokens: readonly string[], types: readonly number[]): JsonObject[] {
+function addedTokens(tokens: readonly string[], types: readonly number[]) {
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
   return tokens.flatMap((content, id) => {
     const special = types[id] === CONTROL || types[id] === UNKNOWN;

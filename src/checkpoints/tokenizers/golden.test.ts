@@ -92,6 +92,16 @@ test("llama-2: ids from GGUF scores equal those of SentencePiece, and so do ids 
   }
 });
 
+test("tokenizer.json made from GGUF has its special tokens in the vocabulary, or transformers would renumber them", () => {
+  for (const family of families) {
+    const definition = definitionFromFiles({ tokenizer: (read(family) as Golden).tokenizer });
+    const { json } = definitionFromGguf(ggufTokenizerMetadata(definition));
+    const { vocab } = json.model as { vocab: Record<string, number> };
+    for (const { content, id } of json.added_tokens as { content: string; id: number }[])
+      assert.equal(vocab[content], id);
+  }
+});
+
 test("llama-2: merges from scores are those that transformers derives", () => {
   const { tokenizer, scores } = read("llama-2") as Golden;
   const definition = { ...definitionFromFiles({ tokenizer }), scores };
