@@ -25,6 +25,8 @@ interface EngineOptions {
 export interface Engine {
   readonly backend: string;
   readonly threads: number;
+  /** Whether the bits are the same everywhere ("deterministic"). */
+  readonly exactness: string;
   readonly features: readonly string[];
   /** What it had to do without. */
   readonly fallbacks: readonly string[];
@@ -33,11 +35,16 @@ export interface Engine {
 export const engineSchema = closed({
   backend: string(),
   threads: count(),
+  exactness: string(
+    "deterministic: the same bits on every machine and number of threads; fast: the last bits may differ",
+  ),
   features: list(string(), "features of the engine in use"),
   fallbacks: list(string(), "what it had to do without, and the effect"),
 });
 
-export const engineOf = ({ name, ...info }: BackendInfo): Engine => ({ backend: name, ...info });
+export function engineOf({ name, threads, exactness, features, fallbacks }: BackendInfo): Engine {
+  return { backend: name, threads, exactness, features, fallbacks };
+}
 
 /** "wasm, simd128, 2 threads". `bitloom doctor` and `--json` also say what is missing. */
 export function engineText({ backend, threads, features }: Engine): string {
