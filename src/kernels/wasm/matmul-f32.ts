@@ -161,7 +161,8 @@ function emitGemv(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemv.
 }
 
 /** Quads computed at once: more hide memory latency, fewer leave registers for decoding. */
-function streamsOf({ decode, offset }: Layout): number {
+function streamsOf({ decode, offset, fused }: Layout): number {
+  if (fused) return 6;
   if (decode.kind === "binary32") return 4;
   if (decode.kind === "bfloat") return 3;
   return offset === "none" ? 2 : 1;
