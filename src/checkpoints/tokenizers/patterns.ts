@@ -20,7 +20,7 @@ export function pattern(value: JsonObject, source: string, key: string): RegExp 
 /** An expression that matches exactly this text. */
 export const literal = (text: string) => new RegExp(escaped(text), "gu");
 
-export const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
 const SETS: Readonly<Record<string, string>> = {

@@ -44,7 +44,16 @@ export function bpeModel(json: JsonObject, source: string): JsonObject {
   return model;
 }
 
+/** A large vocabulary takes a quarter of a second to go through, and defining, running and writing each need it. */
+const known = new WeakMap<JsonObject, Vocabulary>();
+
 export function vocabularyOf(json: JsonObject, source: string): Vocabulary {
+  const vocabulary = known.get(json) ?? readVocabulary(json, source);
+  known.set(json, vocabulary);
+  return vocabulary;
+}
+
+function readVocabulary(json: JsonObject, source: string): Vocabulary {
   const entries = Object.entries(objectAt(bpeModel(json, source).vocab, source, "model.vocab"));
   if (entries.length === 0) throw damaged(source, "model.vocab", "it is empty");
   const added = addedTokens(json.added_tokens ?? [], source, entries.length);
