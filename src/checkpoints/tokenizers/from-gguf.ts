@@ -103,11 +103,9 @@ function tokenTypes(metadata: Metadata, count: number, source: string): readonly
 }
 
 function scoresAt(metadata: Metadata, count: number, source: string): readonly number[] {
-  return numbersAt(metadata, "scores", count, source) ?? raise(damaged(source, `${PREFIX}scores`, "it is missing"));
-}
-
-function raise(error: Error): never {
-  throw error;
+  const scores = numbersAt(metadata, "scores", count, source);
+  if (scores === undefined) throw damaged(source, `${PREFIX}scores`, "it is missing");
+  return scores;
 }
 
 function namedPreTokenizer(metadata: Metadata, source: string): GgufPreTokenizer {

@@ -29,7 +29,7 @@ export function normalizerOf(json: unknown, source: string, key = "normalizer"):
     case "Sequence": {
       const list = arrayAt(config.normalizers, source, `${key}.normalizers`);
       const steps = list.map((step, i) => normalizerOf(step, source, `${key}.normalizers[${i}]`));
-      return (text) => steps.reduce((so_far, step) => step(so_far), text);
+      return (text) => steps.reduce((done, step) => step(done), text);
     }
   }
   throw unsupported(source, `${key}.type`, `got ${shown(config.type)}, supported: ${SUPPORTED}`);
