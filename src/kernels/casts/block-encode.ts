@@ -355,7 +355,7 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
     const shift = word(f, offset);
     const byte = word(f, 2 ** block.elementBits - 1);
     const d = f.local("f32");
-    // nearest() goes down only on ties to even, where the rest is exactly one half.
+    // The rest after cutting is exact, so comparing it with one half rounds once.
     const lanes = (x: VectorLocal): Vector => {
       f.set(x, f32x4.mul(x, inverse));
       f.set(magnitude, v128.and(x, mask));

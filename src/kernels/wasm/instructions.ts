@@ -172,6 +172,7 @@ export const i32 = {
   shl: binary("i32", "i32", "i32", [0x74]),
   shr_s: binary("i32", "i32", "i32", [0x75]),
   shr_u: binary("i32", "i32", "i32", [0x76]),
+  ctz: unary("i32", "i32", [0x68]),
   wrap_i64: unary("i64", "i32", [0xa7]),
   trunc_sat_f32_s: unary("f32", "i32", [0xfc, 0]),
   reinterpret_f32: unary("f32", "i32", [0xbc]),
@@ -343,6 +344,7 @@ export const i32x4 = {
   ne: vectorBinary(56),
   lt_s: vectorBinary(57),
   gt_s: vectorBinary(59),
+  bitmask: unary("v128", "i32", simd(164)),
   extadd_pairwise_i16x8_s: vectorUnary(126),
   extadd_pairwise_i16x8_u: vectorUnary(127),
   extend_low_i16x8_s: vectorUnary(167),
@@ -371,6 +373,7 @@ export const f32x4 = {
   eq: vectorBinary(65),
   lt: vectorBinary(67),
   gt: vectorBinary(68),
+  ge: vectorBinary(70),
   nearest: vectorUnary(106),
   abs: vectorUnary(224),
   neg: vectorUnary(225),
@@ -381,6 +384,10 @@ export const f32x4 = {
   div: vectorBinary(231),
   min: vectorBinary(232),
   max: vectorBinary(233),
+  /** b < a ? b : a: one machine instruction where `min` takes several. */
+  pmin: vectorBinary(234),
+  /** a < b ? b : a */
+  pmax: vectorBinary(235),
   convert_i32x4_s: vectorUnary(250),
   convert_i32x4_u: vectorUnary(251),
   /** a b + c, fused or not as the host likes. */

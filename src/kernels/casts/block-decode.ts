@@ -1,0 +1,45 @@
+/** Unpacked codes with their scales and offsets (already f32) to values, in the order of operations of dequantize.ts. */
+import type { OffsetCodec } from "../../formats/scheme.js";
+import type { ModuleBuilder } from "../wasm/emitter.js";
+import { f32x4, i32, v128 } from "../wasm/instructions.js";
+import { codeBytes, laneDecoder } from "./decode-lanes.js";
+import type { LaneDecode } from "./decode-plan.js";
+import type { Vector } from "./lanes.js";
+
+/**
+ * decodeBlocks(codes, scales, offsets, to, groups, size, table): groups of `size` codes, a positive multiple of 16, each
+ * with one f32 of `scales` and of `offsets`.
+ */
+export function defineBlockDecode(m: ModuleBuilder, element: LaneDecode, offset?: OffsetCodec["kind"]): void {
+  const parameters = {
+    codes: "i32",
+    scales: "i32",
+    offsets: "i32",
+    to: "i32",
+    groups: "i32",
+    size: "i32",
+    table: "i32",
+  } as const;
+  m.func("decodeBlocks", parameters, "void", (f, { codes, scales, offsets, to, groups, size, table }) => {
+    const decoder = laneDecoder(f, element, table);
+    const [scale, shift] = f.locals("v128", 2);
+    const value = (v: Vector): Vector => {
+      if (offset === "zeroPoint") return f32x4.mul(scale, f32x4.sub(v, shift));
+      const scaled = f32x4.mul(v, scale);
+      return offset === "min" ? f32x4.add(scaled, shift) : scaled;
+    };
+    f.repeat(f.local("i32"), groups, () => {
+      f.set(scale, v128.load32_splat(scales));
+      f.advance(scales, 4);
+      if (offset) {
+        f.set(shift, v128.load32_splat(offsets));
+        f.advance(offsets, 4);
+      }
+      f.repeat(f.local("i32"), i32.div_u(size, decoder.run), () => {
+        decoder.decode(codes, (index, v) => f.emit(v128.store(to, value(v), 16 * index)));
+        f.advance(codes, decoder.run * codeBytes(element.bits));
+        f.advance(to, 4 * decoder.run);
+      });
+    });
+  });
+}

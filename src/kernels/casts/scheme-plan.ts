@@ -1,0 +1,92 @@
+/** Which path a scheme takes through the cast kernels, and why where it is the reference. */
+import type { EncodeOptions } from "../../formats/codec.js";
+import type { RuleSteps } from "../../formats/rule-steps.js";
+import type { Scheme } from "../../formats/scheme.js";
+import type { BlockEncode } from "./block-encode.js";
+import { type LaneDecode, planDecode } from "./decode-plan.js";
+import { type EncodePlan, type LaneEncode, planEncode } from "./encode-plan.js";
+
+export type Path = { readonly path: "generated" | "table" } | { readonly path: "reference"; readonly why: string };
+
+export type QuantizePlan =
+  | { readonly kind: "cast"; readonly element: EncodePlan }
+  | {
+      readonly kind: "blocks";
+      readonly steps: BlockEncode["steps"];
+      readonly block: Omit<BlockEncode, "divides" | "shift">;
+    }
+  | { readonly kind: "reference"; readonly why: string };
+
+const reference = (why: string): QuantizePlan => ({ kind: "reference", why });
+const isLanes = (plan: EncodePlan): plan is LaneEncode =>
+  plan.kind === "minifloat" || plan.kind === "prefix" || plan.kind === "integer" || plan.kind === "ladder";
+
+export function planQuantize(scheme: Scheme): QuantizePlan {
+  const { element, scale, offset } = scheme;
+  const steps = scheme.quantize.steps?.(scheme);
+  if (!steps) return reference("the rule is a search, or is known as a function only");
+  if (steps.kind === "cast") {
+    const plan = planEncode(element);
+    return element.bits % 8 === 0 && plan.kind !== "reference"
+      ? { kind: "cast", element: plan }
+      : reference("bits of the element");
+  }
+  if (!scale || element.bits > 8) return reference("no scale, or more than 8 bits");
+  if (offset && (offset.per !== scale.per || offset.super)) return reference("groups of scale and offset differ");
+  const elementPlan = planEncode(element, elementOptions(steps));
+  if (!isLanes(elementPlan)) return reference(`elements of ${element.name} need a table`);
+  if (steps.kind === "power" && steps.positiveZero && elementPlan.kind === "ladder" && !elementPlan.signMagnitude) {
+    return reference("no sign bit to clear");
+  }
+  const [scaleEncode, scaleDecode] = [planEncode(scale.format), planDecode(scale.format)];
+  if (computesScale(steps) && !readable(scaleEncode, scaleDecode.kind))
+    return reference(`scales of ${scale.format.name}`);
+  if (steps.kind === "min-max" && offset?.format !== scale.format)
+    return reference("formats of scale and offset differ");
+  return {
+    kind: "blocks",
+    steps,
+    block: {
+      steps,
+      element: elementPlan,
+      elementBits: element.bits,
+      scale: scaleEncode,
+      scaleDecode,
+      scaleBits: scale.format.bits,
+      offset: offset && scaleEncode,
+      offsetBits: offset?.format.bits ?? 8,
+    },
+  };
+}
+
+function elementOptions(steps: RuleSteps): EncodeOptions {
+  return steps.kind === "power" ? steps.element : { overflow: "saturate" };
+}
+
+/** Rules that look their scales up need not encode them. */
+const computesScale = ({ kind }: RuleSteps) => kind !== "power" && kind !== "two-level";
+const readable = (encode: EncodePlan, decode: string) =>
+  (encode.kind === "minifloat" && decode === "minifloat") ||
+  (encode.kind === "prefix" && decode === "prefix") ||
+  (encode.kind === "copy" && decode === "copy");
+
+export type DequantizePlan =
+  | { readonly kind: "cast"; readonly element: LaneDecode }
+  | { readonly kind: "blocks"; readonly element: LaneDecode }
+  | { readonly kind: "reference"; readonly why: string };
+
+export function planDequantize({ element, scale, offset }: Scheme): DequantizePlan {
+  const plan = planDecode(element);
+  if (plan.kind === "reference") return { kind: "reference", why: plan.why };
+  if (!scale)
+    return element.bits % 8 === 0 ? { kind: "cast", element: plan } : { kind: "reference", why: "bits of the element" };
+  if (element.bits > 8) return { kind: "reference", why: "more than 8 bits" };
+  if (offset && offset.per !== scale.per) return { kind: "reference", why: "groups of scale and offset differ" };
+  return { kind: "blocks", element: plan };
+}
+
+/** The path of a format's plan. */
+export function pathOf(plan: { readonly kind: string; readonly why?: string }): Path {
+  if (plan.kind === "reference") return { path: "reference", why: plan.why ?? "" };
+  return { path: plan.kind === "table" ? "table" : "generated" };
+}
