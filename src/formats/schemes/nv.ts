@@ -66,6 +66,27 @@ export const NV_ORDERS = {
       zeroScale: 2 ** -3,
     };
   },
+  /** auto-round: g = 448 max (1 / amax), s = g (amax_b (1 / max)), x * (1 / (s (1 / g))), a reciprocal of 0 being 0. */
+  "auto-round": (amax, largest, scaleMax) => {
+    const g = amax === 0 ? 1 : fround(scaleMax * largest * fround(1 / amax));
+    const tensorScale = fround(1 / g);
+    return {
+      tensorScale,
+      blockScale: (a) => fround(g * fround(a * fround(1 / largest))),
+      factor: (s) => (s === 0 ? 0 : fround(1 / fround(s * tensorScale))),
+    };
+  },
+  /** ModelOpt: p = amax / (448 max), s = amax_b / (max p), x / (s p). */
+  modelopt: (amax, largest, scaleMax) => {
+    const tensorScale = amax === 0 ? 1 : fround(amax / (scaleMax * largest));
+    return {
+      tensorScale,
+      blockScale: (a) => fround(a / fround(largest * tensorScale)),
+      factor: (s) => fround(s * tensorScale),
+      divides: true,
+      zeroScale: 1,
+    };
+  },
 } as const satisfies Record<string, Order>;
 export type NvOrder = keyof typeof NV_ORDERS;
 

@@ -73,9 +73,10 @@ export const PRESETS: readonly Preset[] = [
   },
   {
     stack: "auto-round",
-    source: "auto-round 0.16, quant_mx",
+    source: "auto-round 0.16, quant_mx and ref_nvfp4_quant",
     verified: true,
     mx: { names: ALL, rule: { scale: "floor-f32-log", zeroAmax: 2 } },
+    nv: { order: "auto-round" },
   },
   {
     stack: "auto-round-rceil",
@@ -88,6 +89,12 @@ export const PRESETS: readonly Preset[] = [
     source: "TransformerEngine, MXFP8 round-up of amax * (1 / max) (documented)",
     verified: false,
     mx: { names: ["mxfp8", "mxfp8-e5m2"], rule: { scale: "round-up-reciprocal" } },
+  },
+  {
+    stack: "modelopt",
+    source: "NVIDIA Model-Optimizer, NVFP4QTensor (documented)",
+    verified: false,
+    nv: { order: "modelopt" },
   },
   {
     stack: "mlx",

@@ -93,11 +93,29 @@ for name, path in {"auto_round": root, "auto_round.data_type": root + "/data_typ
     package = types.ModuleType(name)
     package.__path__ = [path]
     sys.modules[name] = package
-for name in ("auto_round.utils", "auto_round.envs", "auto_round.compressors", "auto_round.compressors.utils"):
-    stub = types.ModuleType(name)
-    stub.__getattr__ = lambda attribute: None
-    sys.modules[name] = stub
+class Stubs:
+    """Every module of auto_round outside of data_type, empty."""
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("auto_round.") and not name.startswith("auto_round.data_type"):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+    def create_module(self, spec): return None
+    def exec_module(self, module):
+        def anything(attribute):
+            if attribute.startswith("__"): raise AttributeError(attribute)
+            return lambda *arguments, **options: None
+        module.__getattr__ = anything
+sys.meta_path.insert(0, Stubs())
 from auto_round.data_type.mxfp import quant_mx
+from auto_round.data_type.nvfp import calculate_gparam, cast_to_fp4 as ar_fp4, get_reciprocal, ref_nvfp4_quant
+out = []
+for x in (small, large):
+    g = calculate_gparam(x)
+    groups = x.reshape(-1, 16)
+    _, scale = ref_nvfp4_quant(groups, g)
+    inverse = get_reciprocal(scale * get_reciprocal(g))
+    q = e2m1_codes(ar_fp4((groups * inverse).clamp(-6, 6)))
+    out.append(digest(scale.to(torch.float8_e4m3fn).view(torch.uint8).numpy(), q))
+result["codes"]["nvfp4@auto-round"] = out
 for name, kind in {"mxfp4": "mx_fp4e2m1", "mxfp6-e2m3": "mx_fp6e2m3", "mxfp6-e3m2": "mx_fp6e3m2", "mxfp8": "mx_fp8e4m3"}.items():
     out = []
     for x in (small, large):
