@@ -1,4 +1,5 @@
 /** Moving trained weights into low-precision schemes. */
+export { methodsPage, type QualityRow } from "./document.js";
 export { relativeSquaredError } from "./errors.js";
 export type { QuantizationJob, QuantizationMethod, QuantizationOutcome } from "./method.js";
 export { methods } from "./methods.js";
