@@ -30,7 +30,7 @@ export function* generate(
 ): Generator<GeneratedToken, void> {
   if (prompt.length === 0) throw new InputError("the prompt is empty", { try: "give at least one token of text" });
   let logits = session.prefill(prompt, (done) => options.onPrompt?.(done, prompt.length));
-  const text = tokenizer.stream();
+  const text = tokenizer.stream({ continues: true });
   for (let count = 0; count < options.tokens; count++) {
     const id = sample(logits, options, count);
     if (tokenizer.eos.includes(id)) break;
