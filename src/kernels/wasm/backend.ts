@@ -132,13 +132,13 @@ export class WasmBackend implements Backend {
   embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void {
     check.embed(out, ids, table);
     const { layout, module, address, table: values } = this.#ownMatrix(table);
-    const { columns, quadBytes, blocks, blockVectors, blockColumns } = layout;
+    const { columns, quadBytes, blocks, blockCells, blockColumns } = layout;
     if (ids.length === 0 || columns === 0) return;
     const list = this.engine.scratch("ids", 4 * ids.length);
     new Int32Array(this.engine.memory.buffer, list, ids.length).set(Array.from(ids));
     const args = {
       ...{ out: this.#own(out).address, ids: list, columns, weights: address, quadBytes, blocks },
-      ...{ vectors: blockVectors, blockColumns, table: values, ...this.#panels(layout) },
+      ...{ cells: blockCells, blockColumns, table: values, ...this.#panels(layout) },
     };
     this.engine.run(module, f32.embed, args, ids.length, 4 * ids.length * columns);
   }
@@ -186,20 +186,20 @@ export class WasmBackend implements Backend {
   }
 
   #gemv(out: number, x: number, { layout, module, address, table }: WasmMatrix): void {
-    const { quads, quadBytes, blocks, blockVectors: vectors, columns } = layout;
+    const { quads, quadBytes, blocks, blockCells: cells, columns } = layout;
     const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
-    const args = { out, x, weights: address, quadBytes, quads, quadsPerItem, blocks, vectors, table };
+    const args = { out, x, weights: address, quadBytes, quads, quadsPerItem, blocks, cells, table };
     this.engine.run(module, f32.gemv, args, items, 4 * quads * columns);
   }
 
   #gemm(out: number, outBytes: number, x: number, matrix: WasmMatrix, batch: number): void {
     const { layout, module, address, table } = matrix;
-    const { storedQuads, quadBytes, blocks, blockVectors: vectors, paddedColumns } = layout;
+    const { storedQuads, quadBytes, blocks, blockCells: cells, paddedColumns } = layout;
     const panels = (4 * storedQuads) / panelOutputs;
     const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
     const args = {
       ...{ out, outBytes, x, xBytes: 4 * paddedColumns, batch, weights: address, quadBytes, panels, panelsPerItem },
-      ...{ blocks, vectors, table, ...this.#panels(layout) },
+      ...{ blocks, cells, table, ...this.#panels(layout) },
     };
     this.engine.run(module, f32.gemm, args, items, batch * panels * panelOutputs * paddedColumns);
   }

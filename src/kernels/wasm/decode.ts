@@ -1,36 +1,32 @@
 /**
- * How a kernel turns stored codes into f32 vectors. Weights lie in vectors of 16 bytes that belong to four output
- * columns ("a quad"); `decodeVector` emits the code that turns one such vector into `step` vectors of four f32, one for
- * each k in order. The strategies are kinds, not formats:
+ * How a kernel turns stored codes (cells.ts) into f32 vectors: four output columns in the lanes, one vector for each k.
+ * The strategies are kinds, not formats:
  *
  * - `lookup`: at most 4 bits of anything: the four bytes of each f32 value are byte shuffles of 16-entry tables; bytes
  *   that are zero in all values (small integers, FP4) cost nothing;
- * - `integer`: 8 and 16-bit integers, widened and converted;
+ * - `integer`: integers of 5 to 8 and 16 bits, widened and converted;
  * - `minifloat`: float8, float6, f16 by moving the bits to where f32 has them and multiplying with a power of two;
  * - `bfloat`: bf16 is the upper half of an f32;
  * - `table`: any code of at most 8 bits by a load from a table of f32, slow and general;
  * - `binary32`: f32 itself.
  */
+import { cellColumns, codeReader } from "./cells.js";
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { f32x4, i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
 
 export type Decode =
-  | { readonly kind: "lookup"; readonly bits: 1 | 2 | 4; readonly values: readonly number[] }
-  | { readonly kind: "integer"; readonly bits: 8 | 16; readonly signed: boolean }
+  | { readonly kind: "lookup"; readonly bits: 1 | 2 | 3 | 4; readonly values: readonly number[] }
+  /** value = code - bias, where the difference is a signed byte, or an unsigned one without bias. */
+  | { readonly kind: "integer"; readonly bits: 5 | 6 | 8 | 16; readonly signed: boolean; readonly bias: number }
   | {
       readonly kind: "minifloat";
-      readonly bits: 8 | 16;
+      readonly bits: 5 | 6 | 8 | 16;
       readonly exponentBits: number;
       readonly significandBits: number;
     }
   | { readonly kind: "bfloat"; readonly bits: 16 }
   | { readonly kind: "table"; readonly bits: 8; readonly values: readonly number[] }
   | { readonly kind: "binary32"; readonly bits: 32 };
-
-/** Codes of one column in a vector of 16 bytes for four columns. */
-export function stepOf(decode: Decode): number {
-  return 32 / decode.bits;
-}
 
 const zero = v128.const(new Uint8Array(16));
 const lanes = (...order: number[]) => order;
@@ -51,11 +47,11 @@ const interleaveHigh16 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16
 export type Order = "k major" | "column major";
 
 /**
- * Emits the decoding of stored vectors, in parts of at most four k. `each` is called for the k of a part in order, with
- * the four columns' raw values.
+ * Emits the decoding of cells, in parts of at most four k. `each` is called for the k of a part in order, with the four
+ * columns' raw values.
  */
 export interface Decoder {
-  /** k of a part, and parts of a stored vector. */
+  /** k of a part, and parts of a cell. */
   readonly width: number;
   readonly parts: number;
   decode(address: Local<"i32">, offset: number, part: number, each: EachVector): void;
@@ -69,32 +65,30 @@ export function decoder(f: FunctionBuilder, decode: Decode, order: Order, table:
     return { width: 1, parts: 1, decode: (address, offset, _, each) => each(0, v128.load(address, offset)) };
   }
   const codes = f.local("v128");
-  const codePart = codeParts(f, decode.bits);
-  const widen = decode.bits === 16 ? wordWidener(f, decode) : byteWidener(f, decode);
-  const turned = order === "column major" && decode.bits <= 8;
+  if (decode.bits === 16) {
+    const widen = wordWidener(f, decode);
+    const read = (address: Local<"i32">, offset: number, each: EachVector) => {
+      f.set(codes, v128.load(address, offset));
+      widen(codes, each);
+    };
+    return { width: 2, parts: 1, decode: (address, offset, _, each) => read(address, offset, each) };
+  }
+  const read = codeReader(f, decode.bits, decode.kind === "minifloat" ? "left" : "right");
+  const bias = decode.kind === "integer" && decode.bias !== 0 ? f.let(i8x16.splat(decode.bias)) : undefined;
+  const widen = byteWidener(f, decode);
   return {
-    width: Math.min(4, stepOf(decode)),
-    parts: Math.max(1, 8 / decode.bits),
+    width: 4,
+    parts: cellColumns(decode.bits) / 4,
     decode(address, offset, part, each) {
-      f.set(codes, codePart(v128.load(address, offset), part));
-      if (turned) f.set(codes, i8x16.shuffle(codes, codes, transpose4));
+      f.set(codes, read(address, offset, part));
+      if (bias) f.set(codes, i8x16.sub(codes, bias));
+      if (order === "column major") f.set(codes, i8x16.shuffle(codes, codes, transpose4));
       widen(codes, each);
     },
   };
 }
 
 type Widen = (codes: Local<"v128">, each: EachVector) => void;
-
-/**
- * Takes the one-byte codes of part `part` out of a stored vector: one nibble, pair or bit of each byte. The mask stays in
- * a register: engines do not move constants out of loops.
- */
-export function codeParts(f: FunctionBuilder, bits: number) {
-  if (bits >= 8) return (stored: Expression<"v128">) => stored;
-  const mask = f.let(i8x16.splat(2 ** bits - 1));
-  return (stored: Expression<"v128">, part: number) =>
-    v128.and(part === 0 ? stored : i16x8.shr_u(stored, part * bits), mask);
-}
 
 type Widened = Exclude<Decode, { kind: "table" | "binary32" }>;
 

@@ -2,19 +2,20 @@
  * How a weight matrix lies in WebAssembly memory. Four output columns of a matmul (four rows of the weight: a "quad")
  * share vectors, one column in each lane, so that a dot product needs no horizontal sum. A quad is a run of blocks:
  *
- *     block = [four scales, f32] [four offsets, f32] vectors of codes, 16 bytes each
+ *     block = [four scales, f32] [four offsets, f32] cells of codes
  *
- * A vector holds `step` codes of each column. Byte j of it belongs, in "k major" order (f32 activations), to k = j / 4
- * and column j mod 4, and in "column major" order (int8 activations) to column j / 4 and k = j mod 4; codes of fewer
- * than 8 bits share a byte, the code of k + 4 i above that of k + 4 (i - 1). Scales stand beside their codes, so a
- * kernel reads memory as a few sequential streams. Blocks are padded to whole vectors, rows to a multiple of 16.
+ * A cell (cells.ts) is a run of k that fills whole vectors. Byte j of a vector belongs, in "k major" order (f32
+ * activations), to k = j / 4 and column j mod 4, and in "column major" order (int8 activations) to column j / 4 and
+ * k = j mod 4. Scales stand beside their codes, so a kernel reads memory as a few sequential streams. Blocks are padded
+ * to whole cells, rows to a multiple of 16.
  */
-import type { IntegerFormat, NumberFormat } from "../../formats/format.js";
+import type { NumberFormat } from "../../formats/format.js";
 import { decodeTableF32 } from "../../formats/table.js";
 import type { Activations } from "../backend.js";
 import { activationBlock, demandIntegers, demandIntegerZeroPoints } from "../int8.js";
 import { codeValue, type WeightRows } from "../weight-rows.js";
-import { type Decode, type Order, stepOf } from "./decode.js";
+import { cellBytes, cellColumns, packCells, type StoredBits, storedBits } from "./cells.js";
+import type { Decode, Order } from "./decode.js";
 import type { RelaxedDot } from "./features.js";
 
 /** Output columns that a matmul of many rows works on at a time. */
@@ -22,7 +23,7 @@ export const panelOutputs = 16;
 
 /** How int8 kernels read stored codes: byte = lookup[code] or the code, value = (byte - bias) * unit. */
 export interface ByteDot {
-  readonly bits: 1 | 2 | 4 | 8;
+  readonly bits: StoredBits;
   /** Bytes of each code where they are not the codes themselves. */
   readonly lookup?: readonly number[];
   readonly bias: number;
@@ -48,12 +49,13 @@ export interface Layout {
   readonly factor: number;
   readonly scales: boolean;
   readonly offset: "none" | "min" | "zeroPoint";
-  /** Columns of a block, and the same rounded up to whole vectors. */
+  /** Columns of a block, and the same rounded up to whole cells. */
   readonly blockColumns: number;
   readonly paddedBlock: number;
   readonly blocks: number;
-  /** Vectors of codes in a block. */
-  readonly blockVectors: number;
+  readonly blockCells: number;
+  /** Bytes of a block, header and cells. */
+  readonly blockBytes: number;
   readonly headerBytes: number;
   readonly quadBytes: number;
   /** Quads that hold rows, and the same rounded up to fours, as stored. */
@@ -77,17 +79,30 @@ export function planLayout(
   const plan = int8 ? planInt8(weight, relaxedDot) : planF32(weight);
   const blockColumns = int8 ? activationBlock(weight) : weight.blockColumns;
   const blocks = Math.ceil(columns / blockColumns);
-  const step = stepOf(plan.decode);
-  // A single block is unrolled to 8 columns at least, so that narrow steps do not pay for the loop.
-  const paddedBlock = roundUp(blockColumns, Math.max(blocks <= 1 ? 8 : 2, step));
+  const cell = cellColumns(plan.decode.bits);
+  // A single block is unrolled to 8 columns at least, so that short cells do not pay for the loop.
+  const paddedBlock = roundUp(blockColumns, Math.max(blocks <= 1 ? 8 : 2, cell));
   const offset = scheme.offset?.kind ?? "none";
   const headerBytes = (scheme.scale || int8 ? 16 : 0) + (offset === "none" ? 0 : 16);
-  const blockVectors = paddedBlock / step;
-  const quadBytes = blocks * (headerBytes + blockVectors * 16);
+  const blockCells = paddedBlock / cell;
+  const blockBytes = headerBytes + blockCells * cellBytes(plan.decode.bits);
+  const quadBytes = blocks * blockBytes;
   const quads = Math.ceil(rows / 4);
   const storedQuads = roundUp(quads, panelOutputs / 4);
   return {
-    ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockVectors, headerBytes, quadBytes, quads },
+    ...{
+      rows,
+      columns,
+      offset,
+      blockColumns,
+      paddedBlock,
+      blocks,
+      blockCells,
+      blockBytes,
+      headerBytes,
+      quadBytes,
+      quads,
+    },
     ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
     fused: fused && !int8,
     order: int8 ? "column major" : "k major",
@@ -103,9 +118,9 @@ function planF32(weight: WeightRows): Plan {
   if (format.bits > 16) return expanded("held as f32");
   const values = decodeTableF32(format);
   if (format.bits <= 4) {
-    const bits = format.bits === 3 ? 4 : (format.bits as 1 | 2 | 4);
+    const bits = format.bits as 1 | 2 | 3 | 4;
     const planes = new Uint32Array(values.buffer, 0, values.length).some((word) => (word & 0xffff) !== 0) ? 4 : 2;
-    const why = `${format.bits}-bit codes in ${bits}: byte shuffles of ${planes} tables of 16 give the f32 values`;
+    const why = `${bits}-bit codes: byte shuffles of ${planes} tables of 16 give the f32 values`;
     return { decode: { kind: "lookup", bits, values: [...values] }, factor: 1, why };
   }
   const direct = planInteger(format, values) ?? planMinifloat(format, weight, values);
@@ -121,19 +136,22 @@ function planF32(weight: WeightRows): Plan {
   };
 }
 
-/** Integers and fixed point of at most 16 bits, stored in two's complement or unsigned. */
+/** Integers and fixed point of 5 to 16 bits: biased in fewer than 8 bits, else in two's complement or unsigned. */
 function planInteger(format: NumberFormat, values: Float32Array): Plan | undefined {
   if (format.kind !== "integer") return undefined;
-  const bits = format.bits <= 8 ? 8 : 16;
-  const factor = 2 ** -((format as IntegerFormat).fractionBits ?? 0);
+  const bits = (format.bits <= 8 ? storedBits(format.bits) : 16) as 5 | 6 | 8 | 16;
+  const factor = 2 ** -(format.fractionBits ?? 0);
   const integers = Array.from(values, (v) => v / factor);
-  const signed = integers.some((q) => q < 0);
-  const limit = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+  const low = Math.min(...integers);
+  const signed = low < 0;
+  const limit = 2 ** (Math.max(8, bits) - 1);
   // 16-bit kernels widen with sign.
-  if (integers.some((q) => q > limit || q < -limit - 1) || (bits === 16 && !signed)) return undefined;
-  const recode = bits === 8 ? Uint8Array.from(integers) : Uint16Array.from(integers);
-  const why = `${format.bits}-bit integers in ${bits}: widened and converted`;
-  return { decode: { kind: "integer", bits, signed }, factor, recode, why };
+  if (bits === 16 && !signed) return undefined;
+  if (integers.some((q) => q < -limit || q >= (signed ? limit : 2 * limit))) return undefined;
+  const bias = bits < 8 && signed ? -low : 0;
+  const recode = bits === 16 ? Uint16Array.from(integers) : Uint8Array.from(integers, (q) => q + bias);
+  const why = `${bits}-bit integers: widened and converted`;
+  return { decode: { kind: "integer", bits, signed, bias }, factor, recode, why };
 }
 
 /** Sign, exponent, significand with subnormals, all codes in use finite: bit moves decode it. */
@@ -144,10 +162,10 @@ function planMinifloat(format: NumberFormat, weight: WeightRows, values: Float32
     return { decode: { kind: "bfloat", bits: 16 }, factor: 1, why: "bf16 is the upper half of f32" };
   }
   if (exponentBits < 1 || exponentBits > 8 || usesNonFinite(weight, values)) return undefined;
-  const bits = format.bits <= 8 ? 8 : 16;
+  const bits = (format.bits <= 8 ? storedBits(format.bits) : 16) as 5 | 6 | 8 | 16;
   const aligned = Array.from(values, (_, code) => code << (bits - format.bits));
-  const recode = bits === 8 ? Uint8Array.from(aligned) : Uint16Array.from(aligned);
-  const why = `${format.bits}-bit floats in ${bits}: bits moved to where f32 has them`;
+  const recode = bits === 16 ? Uint16Array.from(aligned) : Uint8Array.from(aligned);
+  const why = `${format.bits}-bit floats: bits moved to where f32 has them`;
   return { decode: { kind: "minifloat", bits, exponentBits, significandBits }, factor: 2 ** (127 - bias), recode, why };
 }
 
@@ -184,10 +202,11 @@ function planInt8(weight: WeightRows, relaxedDot: RelaxedDot): Plan {
   const low = Math.min(...integers);
   const span = Math.max(...integers) - low;
   const wide = span > 127;
-  const arithmetic = relaxedDot === "none" || (wide && relaxedDot === "7 bits") ? "plain" : "relaxed";
+  const arithmetic: ByteDot["arithmetic"] =
+    relaxedDot === "none" || (wide && relaxedDot === "7 bits") ? "plain" : "relaxed";
   const bias = wide && arithmetic === "relaxed" && relaxedDot === "signed" ? 0 : -low;
   if (format.bits <= 4) {
-    const bits = format.bits === 3 ? 4 : (format.bits as 1 | 2 | 4);
+    const bits = format.bits as 1 | 2 | 3 | 4;
     const consecutive = span < 2 ** bits;
     const recode = Uint8Array.from(integers, (q, code) => (consecutive ? q + bias : code));
     const lookup = consecutive ? undefined : Array.from(integers, (q) => q + bias);
@@ -195,9 +214,16 @@ function planInt8(weight: WeightRows, relaxedDot: RelaxedDot): Plan {
     const why = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes, ${dots(arithmetic)}`;
     return { decode, factor: 1, recode, dot: { bits, lookup, bias, unit, arithmetic }, why };
   }
+  const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
   const recode = Uint8Array.from(integers, (q) => q + bias);
+  const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
+  const dot = { bits, bias, unit, arithmetic };
+  if (low >= 0 || low + span < 128) {
+    const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
+    return { decode, factor: 1, recode, dot, why };
+  }
   const decode: Decode = { kind: "table", bits: 8, values: valuesByStored(integers, recode, 256) };
-  return { decode, factor: 1, recode, dot: { bits: 8, bias, unit, arithmetic }, why: `bytes, ${dots(arithmetic)}` };
+  return { decode, factor: 1, recode, dot: { ...dot, bits: 8 }, why };
 }
 
 const dots = (arithmetic: ByteDot["arithmetic"]) =>
@@ -232,8 +258,9 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
       unpackRow(layout, weight, unpacked.subarray(lane * paddedColumns, (lane + 1) * paddedColumns));
     }
     for (let block = 0; block < blocks; block++) {
-      const at = base + block * (headerBytes + layout.blockVectors * 16) + headerBytes;
-      packBlock(layout, unpacked, block * paddedBlock, words, at / 4);
+      const lanes = [0, 1, 2, 3].map((lane) => unpacked.subarray(lane * paddedColumns + block * paddedBlock));
+      const at = base + block * layout.blockBytes + headerBytes;
+      packCells(lanes, layout.decode.bits, layout.blockCells, layout.order === "column major", words, at / 4);
     }
   }
 }
@@ -246,8 +273,8 @@ function zeroCode({ scheme: { element } }: WeightRows): number {
 }
 
 function writeHeaders(layout: Layout, weight: WeightRows, floats: Float32Array, at: number): void {
-  const { scales, offset, blocks, blockColumns, headerBytes, blockVectors, factor, dot } = layout;
-  const stride = (headerBytes + blockVectors * 16) / 4;
+  const { scales, offset, blocks, blockColumns, blockBytes, factor, dot } = layout;
+  const stride = blockBytes / 4;
   const unit = dot ? dot.unit : factor;
   for (let block = 0; block < blocks; block++) {
     const source = Math.floor((block * blockColumns) / weight.blockColumns);
@@ -272,66 +299,6 @@ function unpackRow(layout: Layout, weight: WeightRows, out: Uint8Array | Uint16A
     else for (let k = from; k < to; k++) out[at + k - from] = codes[k];
   }
 }
-
-/** Interleaves four columns' codes into the vectors of one block, 32 bits at a time. */
-function packBlock(
-  { decode, blockVectors, paddedColumns, order }: Layout,
-  codes: Uint8Array | Uint16Array | Uint32Array,
-  from: number,
-  words: Uint32Array,
-  at: number,
-): void {
-  const lanes = [0, 1, 2, 3].map((lane) => codes.subarray(lane * paddedColumns + from, (lane + 1) * paddedColumns));
-  const { bits } = decode;
-  const pack = bits === 32 ? packWords : bits === 16 ? packHalves : order === "k major" ? packByK : packByColumn;
-  pack(lanes, words, at, blockVectors, bits);
-}
-
-type Pack = (
-  lanes: readonly ArrayLike<number>[],
-  words: Uint32Array,
-  at: number,
-  vectors: number,
-  bits: number,
-) => void;
-
-const packWords: Pack = (lanes, words, at, vectors) => {
-  for (let lane = 0; lane < 4; lane++) for (let k = 0; k < vectors; k++) words[at + 4 * k + lane] = lanes[lane][k];
-};
-
-const packHalves: Pack = ([a, b, c, d], words, at, vectors) => {
-  for (let k = 0; k < 2 * vectors; k++) {
-    words[at + 2 * k] = a[k] | (b[k] << 16);
-    words[at + 2 * k + 1] = c[k] | (d[k] << 16);
-  }
-};
-
-const packByK: Pack = ([a, b, c, d], words, at, vectors, bits) => {
-  const step = 32 / bits;
-  for (let vector = 0; vector < vectors; vector++) {
-    for (let i = 0; i < 4; i++) {
-      let word = 0;
-      for (let shift = 0, k = vector * step + i; shift < 8; shift += bits, k += 4) {
-        word |= (a[k] | (b[k] << 8) | (c[k] << 16) | (d[k] << 24)) << shift;
-      }
-      words[at + 4 * vector + i] = word;
-    }
-  }
-};
-
-const packByColumn: Pack = (lanes, words, at, vectors, bits) => {
-  const step = 32 / bits;
-  for (let lane = 0; lane < 4; lane++) {
-    const codes = lanes[lane];
-    for (let vector = 0; vector < vectors; vector++) {
-      let word = 0;
-      for (let shift = 0, k = vector * step; shift < 8; shift += bits, k += 4) {
-        word |= (codes[k] | (codes[k + 1] << 8) | (codes[k + 2] << 16) | (codes[k + 3] << 24)) << shift;
-      }
-      words[at + 4 * vector + lane] = word;
-    }
-  }
-};
 
 export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;

@@ -5,7 +5,8 @@
  * and the same row alone give the same bits.
  */
 
-import { decoder, stepOf } from "./decode.js";
+import { cellBytes, cellColumns } from "./cells.js";
+import { decoder } from "./decode.js";
 import { createModule, type Expression, type FunctionBuilder, type Local, type MemoryLimits } from "./emitter.js";
 import { f32x4, i32, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
@@ -14,21 +15,21 @@ import { defineInt8 } from "./matmul-int8.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
 export const gemv: KernelSignature<
-  "out" | "x" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks" | "vectors" | "table"
+  "out" | "x" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks" | "cells" | "table"
 > = {
   name: "gemv",
-  fields: ["out", "x", "weights", "quadBytes", "quads", "quadsPerItem", "blocks", "vectors", "table"],
+  fields: ["out", "x", "weights", "quadBytes", "quads", "quadsPerItem", "blocks", "cells", "table"],
 };
 
 /** Items: runs of `panelsPerItem` panels. xBytes, outBytes: from one row to the next. */
 export const gemm: KernelSignature<
   | ("out" | "outBytes" | "x" | "xBytes" | "batch" | "weights" | "quadBytes" | "panels" | "panelsPerItem")
-  | ("blocks" | "vectors" | "table" | "scratch" | "scratchBytes")
+  | ("blocks" | "cells" | "table" | "scratch" | "scratchBytes")
 > = {
   name: "gemm",
   fields: [
     ...(["out", "outBytes", "x", "xBytes", "batch", "weights", "quadBytes", "panels", "panelsPerItem"] as const),
-    ...(["blocks", "vectors", "table", "scratch", "scratchBytes"] as const),
+    ...(["blocks", "cells", "table", "scratch", "scratchBytes"] as const),
   ],
 };
 
@@ -40,7 +41,7 @@ export const embed: KernelSignature<
   | "weights"
   | "quadBytes"
   | "blocks"
-  | "vectors"
+  | "cells"
   | "blockColumns"
   | "table"
   | "scratch"
@@ -48,7 +49,7 @@ export const embed: KernelSignature<
 > = {
   name: "embed",
   fields: [
-    ...(["out", "ids", "columns", "weights", "quadBytes", "blocks", "vectors", "blockColumns", "table"] as const),
+    ...(["out", "ids", "columns", "weights", "quadBytes", "blocks", "cells", "blockColumns", "table"] as const),
     ...(["scratch", "scratchBytes"] as const),
   ],
 };
@@ -84,9 +85,9 @@ export function matmulModule(layout: Layout, memory: MemoryLimits): Uint8Array<A
 
 /** Layouts with the same key run the same code. */
 export function layoutKey(layout: Layout): string {
-  const { decode, order, factor, scales, offset, blocks, blockVectors, blockColumns, dot, fused } = layout;
+  const { decode, order, factor, scales, offset, blocks, blockCells, blockColumns, dot, fused } = layout;
   // A single block's length is an argument; several blocks' is part of the code.
-  const block = blocks > 1 || dot ? [blockVectors, blockColumns, blocks > 1] : "row";
+  const block = blocks > 1 || dot ? [blockCells, blockColumns, blocks > 1] : "row";
   return JSON.stringify([decode, order, factor, scales, offset, block, dot, fused]);
 }
 
@@ -125,21 +126,21 @@ function multiplyAdd(fused: boolean, a: Vector, b: Vector, c: Vector): Vector {
   return fused ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b));
 }
 
-/** Runs `body` for every unrolled group of vectors of a block. */
-function overVectors(f: FunctionBuilder, layout: Layout, runtimeVectors: Local<"i32">, body: (group: number) => void) {
-  const { blocks, blockVectors } = layout;
+/** Runs `body` for every unrolled group of cells of a block. */
+function overCells(f: FunctionBuilder, layout: Layout, runtimeCells: Local<"i32">, body: (group: number) => void) {
+  const { blocks, blockCells } = layout;
   const counter = f.local("i32");
   const group = unrolled(layout);
   if (blocks <= 1) {
-    f.repeat(counter, i32.div_u(runtimeVectors, group), () => body(group));
-  } else if (blockVectors === group) body(group);
-  else f.repeat(counter, blockVectors / group, () => body(group));
+    f.repeat(counter, i32.div_u(runtimeCells, group), () => body(group));
+  } else if (blockCells === group) body(group);
+  else f.repeat(counter, blockCells / group, () => body(group));
 }
 
-/** Vectors handled by one round of the inner loop: about 8 columns, more would only lengthen the code. */
-function unrolled({ blocks, blockVectors, decode }: Layout): number {
-  const wanted = Math.max(1, 8 / stepOf(decode));
-  return blocks <= 1 || blockVectors % wanted === 0 ? wanted : 1;
+/** Cells handled by one round of the inner loop: about 8 columns, more would only lengthen the code. */
+function unrolled({ blocks, blockCells, decode }: Layout): number {
+  const wanted = Math.max(1, 8 / cellColumns(decode.bits));
+  return blocks <= 1 || blockCells % wanted === 0 ? wanted : 1;
 }
 
 function emitGemv(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemv.fields)[number]>, range: Range): void {
@@ -172,7 +173,7 @@ function streamsOf({ decode, offset, fused }: Layout): number {
 function emitQuads(
   f: FunctionBuilder,
   layout: Layout,
-  { out, x, weights, quadBytes, blocks, vectors, table }: Fields<(typeof gemv.fields)[number]>,
+  { out, x, weights, quadBytes, blocks, cells, table }: Fields<(typeof gemv.fields)[number]>,
   quads: readonly Local<"i32">[],
 ): void {
   const at = f.let(x);
@@ -188,6 +189,7 @@ function emitQuads(
   const factored = fused && layout.offset === "none" && streams[0].block.scale !== undefined;
   const decode = decoder(f, layout.decode, layout.order, table);
   const { width, parts } = decode;
+  const bytes = cellBytes(layout.decode.bits);
   const activations = f.locals("v128", width);
   for (const { sum } of streams) f.set(sum, v128.const(new Uint8Array(16)));
   f.repeat(f.local("i32"), blocks, () => {
@@ -195,19 +197,19 @@ function emitQuads(
       block.enter(address);
       if (factored) f.set(part, v128.const(new Uint8Array(16)));
     }
-    overVectors(f, layout, vectors, (group) => {
+    overCells(f, layout, cells, (group) => {
       for (let part = 0; part < group * parts; part++) {
         activations.forEach((activation, k) => {
           f.set(activation, v128.load32_splat(at, 4 * (part * width + k)));
         });
         for (const { address, sum, block, part: inBlock } of streams) {
-          decode.decode(address, 16 * Math.floor(part / parts), part % parts, (k, raw) => {
+          decode.decode(address, bytes * Math.floor(part / parts), part % parts, (k, raw) => {
             if (factored) f.set(inBlock, multiplyAdd(fused, activations[k], raw, inBlock));
             else f.set(sum, multiplyAdd(fused, activations[k], block.weight(raw), sum));
           });
         }
       }
-      for (const { address } of streams) f.advance(address, 16 * group);
+      for (const { address } of streams) f.advance(address, bytes * group);
       f.advance(at, 4 * group * parts * width);
     });
     for (const { sum, block, part } of streams) {
@@ -218,26 +220,27 @@ function emitQuads(
 }
 
 /**
- * Decodes `count` blocks (or one block of `vectors` vectors) of a quad into a panel: k after k, `stride` bytes apart.
+ * Decodes `count` blocks (or one block of `cells` cells) of a quad into a panel: k after k, `stride` bytes apart.
  * `header` is where the first header stands, `codes` where its codes begin.
  */
 function emitPanel(
   f: FunctionBuilder,
   layout: Layout,
-  { header, codes, count, vectors, table, to, stride }: PanelSource,
+  { header, codes, count, cells, table, to, stride }: PanelSource,
 ): void {
   const block = blockOf(f, layout);
   const decode = decoder(f, layout.decode, layout.order, table);
   const { width, parts } = decode;
+  const bytes = cellBytes(layout.decode.bits);
   f.repeat(f.local("i32"), count, () => {
     block.enter(header);
-    overVectors(f, layout, vectors, (group) => {
+    overCells(f, layout, cells, (group) => {
       for (let part = 0; part < group * parts; part++) {
-        decode.decode(codes, 16 * Math.floor(part / parts), part % parts, (k, raw) =>
+        decode.decode(codes, bytes * Math.floor(part / parts), part % parts, (k, raw) =>
           f.emit(v128.store(to, block.weight(raw), (part * width + k) * stride)),
         );
       }
-      f.advance(codes, 16 * group);
+      f.advance(codes, bytes * group);
       f.advance(to, group * parts * width * stride);
     });
     // The next header stands right behind the codes.
@@ -250,33 +253,33 @@ interface PanelSource {
   readonly header: Local<"i32">;
   readonly codes: Local<"i32">;
   readonly count: Local<"i32">;
-  readonly vectors: Local<"i32">;
+  readonly cells: Local<"i32">;
   readonly table: Local<"i32">;
   readonly to: Local<"i32">;
   readonly stride: number;
 }
 
 function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.fields)[number]>, range: Range): void {
-  const { weights, quadBytes, panels, panelsPerItem, blocks, vectors, table, scratch, scratchBytes } = args;
-  const { headerBytes, blockVectors, paddedBlock, decode } = layout;
-  const [first, end, panel, columnsDone, left, count, chunkVectors, chunkColumns] = f.locals("i32", 8);
+  const { weights, quadBytes, panels, panelsPerItem, blocks, cells, table, scratch, scratchBytes } = args;
+  const { headerBytes, blockBytes, paddedBlock } = layout;
+  const { bits } = layout.decode;
+  const [first, end, panel, columnsDone, left, count, chunkCells, chunkColumns] = f.locals("i32", 8);
   const [header, codes, to, start] = f.locals("i32", 4);
   const whole = layout.blocks <= 1;
-  const blockBytes = headerBytes + blockVectors * 16;
   const chunkBlocks = Math.max(1, Math.floor(panelColumns / paddedBlock));
   f.set(first, i32.mul(range.from, panelsPerItem));
   f.set(end, i32.mul(range.to, panelsPerItem));
   f.if(i32.gt_u(end, panels), () => f.set(end, panels));
   const mine = f.let(i32.add(scratch, i32.mul(range.thread, scratchBytes)));
-  f.set(left, whole ? vectors : blocks);
+  f.set(left, whole ? cells : blocks);
   f.set(columnsDone, 0);
   f.block((done) =>
     f.loop((next) => {
       f.branchIf(done, i32.eqz(left));
       if (whole) {
-        minimum(f, chunkVectors, left, panelColumns / stepOf(decode));
+        minimum(f, chunkCells, left, panelColumns / cellColumns(bits));
         f.set(count, 1);
-        f.set(chunkColumns, i32.mul(chunkVectors, stepOf(decode)));
+        f.set(chunkColumns, i32.mul(chunkCells, cellColumns(bits)));
       } else {
         minimum(f, count, left, chunkBlocks);
         f.set(chunkColumns, i32.mul(count, paddedBlock));
@@ -286,20 +289,20 @@ function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.
           f.set(start, i32.add(weights, i32.mul(i32.add(i32.mul(panel, panelQuads), quad), quadBytes)));
           if (whole) {
             f.set(header, start);
-            // The codes of column c begin at c / step vectors.
-            f.set(codes, i32.add(i32.add(start, headerBytes), i32.shl(i32.div_u(columnsDone, stepOf(decode)), 4)));
+            const cellsDone = i32.div_u(columnsDone, cellColumns(bits));
+            f.set(codes, i32.add(i32.add(start, headerBytes), i32.mul(cellsDone, cellBytes(bits))));
           } else {
             f.set(header, i32.add(start, i32.mul(i32.div_u(columnsDone, paddedBlock), blockBytes)));
             f.set(codes, i32.add(header, headerBytes));
           }
           f.set(to, i32.add(mine, quad * 16));
           const stride = panelOutputs * 4;
-          emitPanel(f, layout, { header, codes, count, vectors: chunkVectors, table, to, stride });
+          emitPanel(f, layout, { header, codes, count, cells: chunkCells, table, to, stride });
         }
         emitTiles(f, args, { panel, columnsDone, chunkColumns, panelAt: mine, fused: layout.fused });
       });
       f.advance(columnsDone, chunkColumns);
-      f.set(left, i32.sub(left, whole ? chunkVectors : count));
+      f.set(left, i32.sub(left, whole ? chunkCells : count));
       f.branch(next);
     }),
   );
@@ -379,7 +382,7 @@ function emitEmbed(
   args: Fields<(typeof embed.fields)[number]>,
   { from, to: end, thread }: Range,
 ): void {
-  const { out, ids, columns, weights, quadBytes, blocks, vectors, blockColumns, table, scratch, scratchBytes } = args;
+  const { out, ids, columns, weights, quadBytes, blocks, cells, blockColumns, table, scratch, scratchBytes } = args;
   const { headerBytes, paddedBlock } = layout;
   const [i, id, header, codes, to, k, source, target, inBlock] = f.locals("i32", 9);
   const mine = f.let(i32.add(scratch, i32.mul(thread, scratchBytes)));
@@ -388,7 +391,7 @@ function emitEmbed(
     f.set(header, i32.add(weights, i32.mul(i32.shr_u(id, 2), quadBytes)));
     f.set(codes, i32.add(header, headerBytes));
     f.set(to, mine);
-    emitPanel(f, layout, { header, codes, count: blocks, vectors, table, to, stride: 16 });
+    emitPanel(f, layout, { header, codes, count: blocks, cells, table, to, stride: 16 });
     // Pick this row's lane, and leave the padding of blocks out.
     f.set(source, i32.add(mine, i32.shl(i32.and(id, 3), 2)));
     f.set(target, i32.add(out, i32.shl(i32.mul(i, columns), 2)));

@@ -8,7 +8,7 @@
  * (k1, k3), and `i32x4.dot_i16x8_s` leaves one sum for each column in its lane.
  */
 import { smallestAmax } from "../int8.js";
-import { codeParts } from "./decode.js";
+import { type CodeReader, cellBytes, cellColumns, codeReader, planesOf } from "./cells.js";
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitter.js";
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, memory, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
@@ -156,24 +156,26 @@ function blockArithmetic({ offset, dot }: Int8Layout) {
   };
 }
 
-/** Weights out of stored vectors: as bytes, or as i16 split into even and odd bytes. */
+/** Weights out of cells, four k at a time: as bytes, or as i16 split into even and odd bytes. */
 function weightReader(f: FunctionBuilder, { bits, lookup, arithmetic }: ByteDot) {
-  const parts = 8 / bits;
-  const take = codeParts(f, bits);
+  const parts = cellColumns(bits) / 4;
+  const read = codeReader(f, bits);
   const table = lookup && f.let(v128.const(Uint8Array.from({ length: 16 }, (_, i) => lookup[i] ?? 0)));
-  const bytes = (stored: Expression<"v128">, part: number) => {
-    const codes = take(stored, part);
+  const bytes: CodeReader = (address, offset, part) => {
+    const codes = read(address, offset, part);
     return table ? i8x16.swizzle(table, codes) : codes;
   };
-  if (arithmetic === "relaxed") return { parts, bytes, halves: () => [] };
   const split = f.local("v128");
-  const mask = f.let(i16x8.splat(table ? 0xff : 2 ** bits - 1));
-  const halves = (stored: Expression<"v128">, part: number) => {
-    if (table) {
-      f.set(split, bytes(stored, part));
+  const simple = !table && planesOf(bits).length === 1;
+  const mask = arithmetic === "relaxed" ? undefined : f.let(i16x8.splat(simple ? 2 ** bits - 1 : 0xff));
+  const halves = (address: Local<"i32">, offset: number, part: number) => {
+    if (!mask) return [];
+    if (!simple) {
+      f.set(split, bytes(address, offset, part));
       return [v128.and(split, mask), i16x8.shr_u(split, 8)];
     }
     // Codes go from the stored vector to their i16 in one step; the topmost need no mask.
+    const stored = v128.load(address, offset);
     const at = (shift: number) => {
       const moved = shift === 0 ? stored : i16x8.shr_u(stored, shift);
       return shift + bits === 16 ? moved : v128.and(moved, mask);
@@ -220,11 +222,11 @@ function emitQuads(
   { out, q, scales, sums, weights, quadBytes, blocks }: Fields<(typeof gemvInt8.fields)[number]>,
   quads: readonly Local<"i32">[],
 ): void {
-  const { dot, headerBytes, blockVectors } = layout;
+  const { dot, headerBytes, blockCells } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const { parts, bytes, halves } = weightReader(f, dot);
   const { prepare, start, scaledSum, finish } = blockArithmetic(layout);
-  const [x, y, sum, scale, stored] = f.locals("v128", 5);
+  const [x, y, sum, scale] = f.locals("v128", 4);
   const at = f.let(q);
   const index = f.let(i32.const(0));
   const streams = quads.map((quad) => ({
@@ -233,18 +235,19 @@ function emitQuads(
     integer: f.local("v128"),
     total: f.let(zeroVector),
   }));
-  const group = divisor(blockVectors, 4);
-  const vector = (g: number) => {
+  const size = cellBytes(dot.bits);
+  const group = divisor(blockCells, 4);
+  const cell = (g: number) => {
     for (let part = 0; part < parts; part++) {
       const k = (g * parts + part) * 4;
       f.set(x, v128.load32_splat(at, relaxed ? k : 2 * k));
       if (!relaxed) f.set(y, v128.load32_splat(at, 2 * k + 4));
       for (const { address, integer } of streams) {
-        f.set(stored, v128.load(address, headerBytes + 16 * g));
+        const offset = headerBytes + size * g;
         if (relaxed) {
-          f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, bytes(stored, part), integer));
+          f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, bytes(address, offset, part), integer));
         } else {
-          halves(stored, part).forEach((half, odd) => {
+          halves(address, offset, part).forEach((half, odd) => {
             f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(half, odd ? y : x)));
           });
         }
@@ -255,10 +258,10 @@ function emitQuads(
     f.set(sum, prepare(i32.add(sums, index)));
     const headers = streams.map(({ address }) => f.let(address));
     for (const { integer, address } of streams) f.set(integer, start(address, sum));
-    const rounds = blockVectors / group;
+    const rounds = blockCells / group;
     const round = () => {
-      for (let g = 0; g < group; g++) vector(g);
-      for (const { address } of streams) f.advance(address, 16 * group);
+      for (let g = 0; g < group; g++) cell(g);
+      for (const { address } of streams) f.advance(address, size * group);
       f.advance(at, group * parts * (relaxed ? 4 : 8));
     };
     if (rounds === 1) round();
@@ -287,13 +290,12 @@ function emitGemm(
   const mine = f.let(i32.add(scratch, i32.mul(range.thread, scratchBytes)));
   const tiled = f.let(i32.mul(i32.div_u(batch, tileRows), tileRows));
   const chunk = chunkBlocks(layout);
-  const blockBytes = layout.headerBytes + 16 * layout.blockVectors;
   f.for(block, 0, blocks, chunk, () => {
     f.set(count, i32.sub(blocks, block));
     f.if(i32.gt_u(count, chunk), () => f.set(count, chunk));
     f.for(panel, i32.mul(range.from, panelsPerItem), end, 1, () => {
       const first = i32.mul(i32.mul(panel, panelQuads), quadBytes);
-      f.set(quad, i32.add(i32.add(weights, first), i32.mul(block, blockBytes)));
+      f.set(quad, i32.add(i32.add(weights, first), i32.mul(block, layout.blockBytes)));
       emitUnpack(f, layout, quadBytes, { quad, count, panel: mine });
       const place = { panel, quad, block, count, mine, row };
       f.for(row, 0, tiled, tileRows, () => emitTile(f, layout, args, place, tileRows));
@@ -309,10 +311,9 @@ function emitUnpack(
   quadBytes: Local<"i32">,
   { quad, count, panel }: { quad: Local<"i32">; count: Local<"i32">; panel: Local<"i32"> },
 ): void {
-  const { dot, blockVectors, headerBytes } = layout;
+  const { dot, blockCells, headerBytes } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const { parts, bytes, halves } = weightReader(f, dot);
-  const stored = f.local("v128");
   const to = f.local("i32");
   const source = f.local("i32");
   const stride = panelOutputs * 4 * activationBytes(dot);
@@ -321,15 +322,14 @@ function emitUnpack(
     f.set(source, i32.add(quad, i32.mul(quadBytes, i)));
     f.repeat(f.local("i32"), count, () => {
       f.advance(source, headerBytes);
-      f.repeat(f.local("i32"), blockVectors, () => {
-        f.set(stored, v128.load(source));
+      f.repeat(f.local("i32"), blockCells, () => {
         for (let part = 0; part < parts; part++) {
-          if (relaxed) f.emit(v128.store(to, bytes(stored, part), part * stride));
-          halves(stored, part).forEach((half, odd) => {
+          if (relaxed) f.emit(v128.store(to, bytes(source, 0, part), part * stride));
+          halves(source, 0, part).forEach((half, odd) => {
             f.emit(v128.store(to, half, part * stride + 16 * panelQuads * odd));
           });
         }
-        f.advance(source, 16);
+        f.advance(source, cellBytes(dot.bits));
         f.advance(to, parts * stride);
       });
     });
@@ -354,10 +354,10 @@ function emitTile(
   { panel, quad, block, count, mine, row }: TilePlace,
   height: number,
 ): void {
-  const { dot, blockVectors, headerBytes, paddedBlock } = layout;
+  const { dot, blockBytes, paddedBlock } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const width = activationBytes(dot);
-  const steps = blockVectors * (8 / dot.bits) * width;
+  const steps = (paddedBlock / 4) * width;
   const group = divisor(steps, relaxed ? 4 : 1);
   const { prepare, start, scaledSum, finish } = blockArithmetic(layout);
   const weights = f.locals("v128", panelQuads);
@@ -411,6 +411,6 @@ function emitTile(
       });
       f.advance(index, 4);
     }
-    for (const header of headers) f.advance(header, headerBytes + 16 * blockVectors);
+    for (const header of headers) f.advance(header, blockBytes);
   });
 }

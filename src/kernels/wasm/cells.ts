@@ -1,0 +1,148 @@
+/**
+ * How codes of any width lie in vectors. The codes of four columns for the same four k fill the bytes of one vector if
+ * they have 8 bits. Narrower ones share bytes: part p of a vector, the bits [p b, (p + 1) b) of each byte, belongs to
+ * k = 4 p .. 4 p + 3. Widths that do not divide a byte are split into planes that do (6 = 4 + 2, 5 = 4 + 1, 3 = 2 + 1),
+ * each in vectors of its own. A cell is the shortest run of k that fills whole vectors of every plane; its planes follow
+ * each other, low bits first.
+ */
+import type { Expression, FunctionBuilder, Local } from "./emitter.js";
+import { i8x16, i16x8, v128 } from "./instructions.js";
+
+export type StoredBits = 1 | 2 | 3 | 4 | 5 | 6 | 8 | 16 | 32;
+
+/** Widths of the planes of a code, low bits first. */
+export function planesOf(bits: StoredBits): readonly number[] {
+  return { 1: [1], 2: [2], 3: [2, 1], 4: [4], 5: [4, 1], 6: [4, 2], 8: [8], 16: [16], 32: [32] }[bits];
+}
+
+/** The narrowest stored width that holds codes of `bits` bits, at most 8. */
+export function storedBits(bits: number): StoredBits {
+  return bits === 7 ? 8 : (bits as StoredBits);
+}
+
+/** k of a cell. */
+export function cellColumns(bits: StoredBits): number {
+  return Math.max(...planesOf(bits).map((plane) => 32 / plane));
+}
+
+/** Bytes of a cell: four columns. */
+export function cellBytes(bits: StoredBits): number {
+  return (cellColumns(bits) * bits) / 2;
+}
+
+/** Reads the one-byte codes of four k: part `part` of the cell at `address` + `offset`. */
+export type CodeReader = (address: Local<"i32">, offset: number, part: number) => Expression<"v128">;
+
+/**
+ * A reader of codes of at most 8 bits, right-aligned in their bytes or left-aligned. Masks stay in registers: engines do
+ * not move constants out of loops.
+ */
+export function codeReader(f: FunctionBuilder, bits: StoredBits, align: "right" | "left" = "right"): CodeReader {
+  let bit = align === "left" ? 8 - bits : 0;
+  let start = 0;
+  const pieces = planesOf(bits).map((width) => {
+    const mask = width === 8 ? undefined : f.let(i8x16.splat(((2 ** width - 1) << bit) & 0xff));
+    const piece = { width, at: bit, start, mask };
+    bit += width;
+    start += (cellColumns(bits) * width) / 2;
+    return piece;
+  });
+  return (address, offset, part) => {
+    const codes = pieces.map(({ width, at, start: from, mask }) => {
+      const parts = 8 / width;
+      const stored = v128.load(address, offset + from + 16 * Math.floor(part / parts));
+      const down = (part % parts) * width - at;
+      // Bits that cross from byte to byte are masked away.
+      const moved = down > 0 ? i16x8.shr_u(stored, down) : down < 0 ? i16x8.shl(stored, -down) : stored;
+      return mask ? v128.and(moved, mask) : moved;
+    });
+    return codes.reduce((low, high) => v128.or(low, high));
+  };
+}
+
+/**
+ * Packs codes, an array for each of four columns, into cells from word `at` on. `byColumn`: byte j of a vector is column
+ * j / 4 and k = j mod 4; otherwise k = j / 4 and column j mod 4.
+ */
+export function packCells(
+  lanes: readonly ArrayLike<number>[],
+  bits: StoredBits,
+  cells: number,
+  byColumn: boolean,
+  words: Uint32Array,
+  at: number,
+): void {
+  if (bits === 32) packWords(lanes, cells, words, at);
+  else if (bits === 16) packHalves(lanes, cells, words, at);
+  else {
+    const pack = byColumn ? packByColumn : packByK;
+    let low = 0;
+    let to = at;
+    for (const width of planesOf(bits)) {
+      const plane = { low, width, cells, columns: cellColumns(bits), stride: cellBytes(bits) / 4 };
+      pack(lanes, plane, words, to);
+      low += width;
+      to += (plane.columns * width) / 8;
+    }
+  }
+}
+
+/** Bits [low, low + width) of the codes of `cells` cells; `stride` words from cell to cell. */
+interface Plane {
+  readonly low: number;
+  readonly width: number;
+  readonly cells: number;
+  readonly columns: number;
+  readonly stride: number;
+}
+
+function packWords(lanes: readonly ArrayLike<number>[], cells: number, words: Uint32Array, at: number): void {
+  for (let lane = 0; lane < 4; lane++) for (let k = 0; k < cells; k++) words[at + 4 * k + lane] = lanes[lane][k];
+}
+
+function packHalves([a, b, c, d]: readonly ArrayLike<number>[], cells: number, words: Uint32Array, at: number): void {
+  for (let k = 0; k < 2 * cells; k++) {
+    words[at + 2 * k] = a[k] | (b[k] << 16);
+    words[at + 2 * k + 1] = c[k] | (d[k] << 16);
+  }
+}
+
+function packByK([a, b, c, d]: readonly ArrayLike<number>[], plane: Plane, words: Uint32Array, at: number): void {
+  const { low, width, cells, columns, stride } = plane;
+  const mask = (2 ** width - 1) * 0x01010101;
+  const step = 32 / width;
+  for (let cell = 0; cell < cells; cell++) {
+    let to = at + cell * stride;
+    for (let first = cell * columns; first < (cell + 1) * columns; first += step) {
+      for (let i = 0; i < 4; i++) {
+        let word = 0;
+        for (let shift = 0, k = first + i; shift < 8; shift += width, k += 4) {
+          const bytes = a[k] | (b[k] << 8) | (c[k] << 16) | (d[k] << 24);
+          word |= ((bytes >>> low) & mask) << shift;
+        }
+        words[to++] = word;
+      }
+    }
+  }
+}
+
+function packByColumn(lanes: readonly ArrayLike<number>[], plane: Plane, words: Uint32Array, at: number): void {
+  const { low, width, cells, columns, stride } = plane;
+  const mask = (2 ** width - 1) * 0x01010101;
+  const step = 32 / width;
+  for (let lane = 0; lane < 4; lane++) {
+    const codes = lanes[lane];
+    for (let cell = 0; cell < cells; cell++) {
+      let to = at + cell * stride + lane;
+      for (let first = cell * columns; first < (cell + 1) * columns; first += step) {
+        let word = 0;
+        for (let shift = 0, k = first; shift < 8; shift += width, k += 4) {
+          const bytes = codes[k] | (codes[k + 1] << 8) | (codes[k + 2] << 16) | (codes[k + 3] << 24);
+          word |= ((bytes >>> low) & mask) << shift;
+        }
+        words[to] = word;
+        to += 4;
+      }
+    }
+  }
+}
