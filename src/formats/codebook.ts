@@ -51,7 +51,10 @@ export function encodeCodebook(format: CodebookFormat, value: number, options: E
     if (nan !== undefined) return nan;
     if (options.nan === "max") return codes[codes.length - 1];
     if (options.nan === "zero") return encodeCodebook(format, 0, {});
-    throw new NumericError(`${format.name} has no NaN`, { try: 'the option nan: "zero" or "max"' });
+    throw new NumericError(`${format.name} has no NaN`, {
+      kind: "number-out-of-range",
+      try: 'the option nan: "zero" or "max"',
+    });
   }
   const last = values.length - 1;
   if (value < values[0] || value > values[last])
@@ -79,7 +82,10 @@ function fraction(value: number, near: number, far: number): number {
 function beyond(format: CodebookFormat, value: number, end: number, options: EncodeOptions): number {
   const overflow = options.overflow ?? format.overflow ?? "saturate";
   if (overflow !== "error" && overflow !== "nan" && overflow !== "wrap") return end;
-  throw new NumericError(`${value} is out of range for ${format.name}`, { try: 'overflow "saturate"' });
+  throw new NumericError(`${value} is out of range for ${format.name}`, {
+    kind: "number-out-of-range",
+    try: 'overflow "saturate"',
+  });
 }
 
 /** The first index whose value is at least `x`; values.length if there is none. */

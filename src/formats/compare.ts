@@ -5,7 +5,7 @@
 import { randomUniform } from "../random.js";
 import { encodeArray } from "./casts.js";
 import type { NumberFormat } from "./format.js";
-import { maxFinite } from "./limits.js";
+import { maxFinite, scaleTarget } from "./limits.js";
 import { codeArray } from "./packing.js";
 import { decodeTable } from "./table.js";
 
@@ -30,6 +30,7 @@ export function compareFormats(list: readonly NumberFormat[], values: Float32Arr
 
 function compareOne(format: NumberFormat, values: Float32Array, per: number): Comparison {
   const max = maxFinite(format);
+  const target = scaleTarget(format);
   const table = decodeTable(format);
   const scaled = new Float32Array(per);
   const codes = codeArray(format.bits, per);
@@ -39,7 +40,7 @@ function compareOne(format: NumberFormat, values: Float32Array, per: number): Co
     const count = Math.min(per, values.length - start);
     let amax = 0;
     for (let i = 0; i < count; i++) amax = Math.max(amax, Math.abs(values[start + i]));
-    const scale = amax === 0 ? 1 : Math.fround(amax / max);
+    const scale = amax === 0 ? 1 : Math.fround(amax / target);
     for (let i = 0; i < count; i++) scaled[i] = values[start + i] / scale;
     encodeArray(format, scaled, codes, { overflow: "saturate" }, 0, count);
     for (let i = 0; i < count; i++) {

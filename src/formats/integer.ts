@@ -21,14 +21,20 @@ export function encodeInteger(format: IntegerFormat, value: number, options: Enc
   if (Number.isNaN(value)) {
     if (options.nan === "zero") return codeOf(format, 0);
     if (options.nan === "max") return codeOf(format, format.max);
-    throw new NumericError(`${format.name} has no NaN`, { try: 'the option nan: "zero" or "max"' });
+    throw new NumericError(`${format.name} has no NaN`, {
+      kind: "number-out-of-range",
+      try: 'the option nan: "zero" or "max"',
+    });
   }
   const q = roundToInteger(scaleByPower(value, format.fractionBits ?? 0), options);
   if (q >= format.min && q <= format.max) return codeOf(format, q);
   const overflow = options.overflow ?? format.overflow ?? "saturate";
   if (overflow === "wrap" && Number.isFinite(q)) return codeOf(format, q);
   if (overflow === "nan" || overflow === "error" || overflow === "wrap") {
-    throw new NumericError(`${value} is out of range for ${format.name}`, { try: 'overflow "saturate"' });
+    throw new NumericError(`${value} is out of range for ${format.name}`, {
+      kind: "number-out-of-range",
+      try: 'overflow "saturate"',
+    });
   }
   return codeOf(format, q < format.min ? format.min : format.max);
 }

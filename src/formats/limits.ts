@@ -18,6 +18,14 @@ export function maxFinite(format: NumberFormat): number {
   }
 }
 
+/**
+ * The value that a group's largest magnitude is scaled to: the largest value, except for posits, whose precision lies around 1
+ * and falls off to both ends; there it is 2^es.
+ */
+export function scaleTarget(format: NumberFormat): number {
+  return format.kind === "posit" ? 2 ** format.exponentBits : maxFinite(format);
+}
+
 /** The lowest finite value of a format. */
 export function minFinite(format: NumberFormat): number {
   switch (format.kind) {

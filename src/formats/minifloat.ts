@@ -184,7 +184,10 @@ function overflowCode(
     case "nan":
       return nanCode(format, layout, options, negative);
     default:
-      throw new NumericError(`${value} is out of range for ${format.name}`, { try: 'overflow "saturate"' });
+      throw new NumericError(`${value} is out of range for ${format.name}`, {
+        kind: "number-out-of-range",
+        try: 'overflow "saturate"',
+      });
   }
 }
 
@@ -211,6 +214,9 @@ function nanCode(format: MinifloatFormat, layout: MinifloatLayout, options: Enco
     case "max":
       return layout.maxMagnitude;
     default:
-      throw new NumericError(`${format.name} has no NaN`, { try: 'the option nan: "zero", "negative-zero" or "max"' });
+      throw new NumericError(`${format.name} has no NaN`, {
+        kind: "number-out-of-range",
+        try: 'the option nan: "zero", "negative-zero" or "max"',
+      });
   }
 }

@@ -46,6 +46,7 @@ export function readNumber(text: string): number {
   if (hex && hex[2] + hex[3] !== "") return readHex(hex[1] === "-", hex[2], hex[3], Number(hex[4]));
   if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed)) return Number(trimmed);
   throw new InputError(`"${trimmed.slice(0, 60)}" is no number`, {
+    kind: "value-out-of-range",
     why: "wanted a decimal (0.1, 1e-3), a hexadecimal float (0x1.8p3), nan or inf",
     try: "--from FORMAT to read codes such as 0x7e",
   });
@@ -86,6 +87,7 @@ export function readCode(text: string, bits: number): number {
   const code = /^(0x[0-9a-f]+|0b[01]+|\d+)$/i.test(trimmed) ? Number(trimmed) : Number.NaN;
   if (code < 2 ** bits) return code;
   throw new InputError(`"${trimmed.slice(0, 60)}" is no code of ${bits} bits`, {
+    kind: "value-out-of-range",
     why: `wanted 0x0 to ${codeText(2 ** bits - 1, bits)}`,
   });
 }

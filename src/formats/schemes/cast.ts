@@ -13,6 +13,7 @@ const rule: SchemeRule = (scheme, values, rows, columns, planes) => {
   if (!Number.isFinite(decode(element, encode(element, amax)))) {
     const index = values.findIndex((value) => Math.abs(value) === amax);
     throw new NumericError(`${values[index]} at index ${index} is beyond the range of ${element.name}`, {
+      kind: "number-out-of-range",
       try: "a wider format, or a scheme with scales",
     });
   }

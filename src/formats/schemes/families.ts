@@ -10,7 +10,7 @@ import { decode } from "../codec.js";
 import { f16 } from "../f16.js";
 import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
-import { maxFinite, minFinite } from "../limits.js";
+import { maxFinite, minFinite, scaleTarget } from "../limits.js";
 import { withSteps } from "../rule-steps.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
@@ -24,12 +24,12 @@ const { fround, max, min } = Math;
 const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
 
 /**
- * scale = f16(amax / max), code = element(x / scale) with nearest-even rounding and saturation; x / scale is one f32
+ * scale = f16(amax / max) (max: see scaleTarget), code = element(x / scale) with nearest-even rounding and saturation; x / scale is one f32
  * division. Where the scale rounds to 0 every code is that of 0.
  */
 const scaled = byGroup((scheme) => {
   const { element, scale } = scheme;
-  const largest = maxFinite(element);
+  const largest = scaleTarget(element);
   const scaleCode = finiteEncoder(scale!.format, "group scale");
   const scaleValue = scaleReader(scale!.format);
   const encodeAll = arrayEncoder(element, { overflow: "saturate" });
@@ -45,7 +45,7 @@ const scaled = byGroup((scheme) => {
   };
 });
 
-const scaledRule = withSteps(scaled, ({ element }) => ({ kind: "scaled", max: maxFinite(element) }));
+const scaledRule = withSteps(scaled, ({ element }) => ({ kind: "scaled", max: scaleTarget(element) }));
 
 /** The value of a scale's code. */
 function scaleReader(format: NumberFormat): (code: number) => number {

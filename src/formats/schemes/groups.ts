@@ -25,8 +25,10 @@ export interface Group {
 
 export type GroupRule = (group: Group) => void;
 
-/** A scheme rule that treats every group alone. `prepare` is called once per tensor. */
-export function byGroup(prepare: (scheme: Scheme, values: Float32Array) => GroupRule): SchemeRule {
+/** A scheme rule that goes group by group. `prepare` is called once per tensor. */
+export function byGroup(
+  prepare: (scheme: Scheme, values: Float32Array, rows: number, columns: number) => GroupRule,
+): SchemeRule {
   return (scheme, values, rows, columns, planes) => {
     const layouts = planeLayouts(scheme, rows, columns);
     const codes = planeWriter(layouts.codes!, planes.codes);
@@ -34,7 +36,7 @@ export function byGroup(prepare: (scheme: Scheme, values: Float32Array) => Group
     const offsets = layouts.offsets && planeWriter(layouts.offsets, planes.offsets!);
     const per = scheme.scale!.per;
     const shape = { rows, columns, size: groupSize(per, columns), groups: groupsPerRow(per, columns) };
-    walk(prepare(scheme, values), values, shape, codes, scales, offsets);
+    walk(prepare(scheme, values, rows, columns), values, shape, codes, scales, offsets);
   };
 }
 
@@ -77,6 +79,33 @@ export function amaxOf(values: Float32Array, start: number, end: number): number
     if (a > amax) amax = a;
   }
   return amax;
+}
+
+/**
+ * The largest magnitude of the tile that a group lies in: `tileRows` rows high, a group wide. Asked for by the group's first
+ * element.
+ */
+export function tileAmax(
+  values: Float32Array,
+  rows: number,
+  columns: number,
+  size: number,
+  tileRows: number,
+): (start: number) => number {
+  const tiles = Math.ceil(columns / size);
+  const table = new Float32Array(Math.ceil(rows / tileRows) * tiles);
+  const tileOf = (start: number) => {
+    const row = Math.floor(start / columns);
+    return Math.floor(row / tileRows) * tiles + Math.floor((start - row * columns) / size);
+  };
+  for (let row = 0; row < rows; row++) {
+    for (let at = 0; at < columns; at += size) {
+      const start = row * columns + at;
+      const tile = tileOf(start);
+      table[tile] = Math.max(table[tile], amaxOf(values, start, row * columns + Math.min(at + size, columns)));
+    }
+  }
+  return (start) => table[tileOf(start)];
 }
 
 /** The element of largest magnitude, with its sign; the first of equals. */

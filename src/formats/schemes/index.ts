@@ -7,10 +7,10 @@ import { iq4_nl } from "./iq4_nl.js";
 import { iq4_xs } from "./iq4_xs.js";
 import { mxfp4 } from "./mxfp4.js";
 import { mxfp6_e2m3, mxfp6_e3m2 } from "./mxfp6.js";
-import { mxfp8 } from "./mxfp8.js";
+import { mxfp8, mxfp8_2d } from "./mxfp8.js";
 import { mxfp8_e5m2 } from "./mxfp8-e5m2.js";
 import { mxint4, mxint6, mxint8 } from "./mxint.js";
-import { nvfp4, nvfp4_4over6, nvfp4_mse, nvint4 } from "./nvfp4.js";
+import { nvfp4, nvfp4_2d, nvfp4_4over6, nvfp4_mse, nvint4 } from "./nvfp4.js";
 import { q2_k } from "./q2_k.js";
 import { q3_k } from "./q3_k.js";
 import { q4_0 } from "./q4_0.js";
@@ -44,6 +44,7 @@ export const schemeRecords: readonly Scheme[] = [
   tq1_0,
   mxfp8,
   mxfp8_e5m2,
+  mxfp8_2d,
   mxfp6_e2m3,
   mxfp6_e3m2,
   mxfp4,
@@ -51,6 +52,7 @@ export const schemeRecords: readonly Scheme[] = [
   mxint6,
   mxint4,
   nvfp4,
+  nvfp4_2d,
   nvfp4_4over6,
   nvfp4_mse,
   nvint4,

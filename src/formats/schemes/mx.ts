@@ -8,10 +8,11 @@ import { type EncodeOptions, encode } from "../codec.js";
 import { e8m0 } from "../e8m0.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
+import { groupSize } from "../planes.js";
 import { withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
-import { amaxOf, byGroup, type Group } from "./groups.js";
+import { amaxOf, byGroup, type Group, tileAmax } from "./groups.js";
 
 /** What a scale rule needs to know of the elements. */
 export interface ElementRange {
@@ -68,13 +69,15 @@ export interface MxRule {
   readonly unitAtLeast?: boolean;
   /** The amax that a zero block counts as. Default: none, its scale gets code 0. */
   readonly zeroAmax?: number;
+  /** Rows that share a block's scale (2-D blocks); each row stores it. Default 1. */
+  readonly tileRows?: number;
 }
 
 /** Elements saturate; exponents stay within E8M0's codes 0 .. 254; a zero block gets code 0. */
 export const mxRule = (rule: MxRule = {}): SchemeRule =>
   withSteps(powerBlocks(rule), ({ element: format }) => {
-    const { search, element = {}, positiveZero = false } = rule;
-    if (search) return undefined;
+    const { search, element = {}, positiveZero = false, tileRows = 1 } = rule;
+    if (search || tileRows > 1) return undefined;
     const scaleCode = scaleCoder(format, rule);
     const inverse = (code: number) => inverseOf(code, rule);
     return { kind: "power", scaleCode, inverse, element: { overflow: "saturate", ...element }, positiveZero };
@@ -93,13 +96,14 @@ function scaleCoder(format: NumberFormat, { scale = "floor", zeroAmax = 0 }: MxR
 const scaleCodeOf = (exponent: number) => Math.max(0, Math.min(254, exponent + 127));
 
 const powerBlocks = (rule: MxRule) =>
-  byGroup((scheme) => {
-    const { search, element = {}, positiveZero = false } = rule;
+  byGroup((scheme, values, rows, columns) => {
+    const { search, element = {}, positiveZero = false, tileRows = 1 } = rule;
+    const tile = tileRows > 1 && tileAmax(values, rows, columns, groupSize(scheme.scale!.per, columns), tileRows);
     const format = scheme.element;
     const range = elementRange(format);
     const scaleCode = scaleCoder(format, rule);
     const encodeAll = arrayEncoder(format, { overflow: "saturate", ...element });
-    const values = decodeTable(format);
+    const elements = decodeTable(format);
     const negativeZero = positiveZero ? negativeZeroOf(format) : undefined;
     let scaled = new Float32Array(32);
     const fill = (group: Group, biased: number) => {
@@ -112,10 +116,10 @@ const powerBlocks = (rule: MxRule) =>
       for (let i = at; i < at + end - start; i++) if (codes[i] === negativeZero) codes[i] = 0;
     };
     return (group) => {
-      const amax = amaxOf(group.values, group.start, group.end);
+      const amax = tile ? tile(group.start) : amaxOf(values, group.start, group.end);
       group.scale = scaleCode(amax);
       if (search && amax > 0) {
-        group.scale = searched(group, scaleCodeOf(POWER_RULES.floor(amax, range)), fill, values, search);
+        group.scale = searched(group, scaleCodeOf(POWER_RULES.floor(amax, range)), fill, elements, search);
       }
       fill(group, group.scale);
     };

@@ -7,3 +7,10 @@ export const mxfp8 = mxScheme({
   element: e4m3fn,
   summary: "MXFP8: e4m3fn, power-of-two scale for 32",
 });
+
+export const mxfp8_2d = mxScheme({
+  name: "mxfp8-2d",
+  element: e4m3fn,
+  rule: { tileRows: 32 },
+  summary: "MXFP8 whose scales hold for 32 x 32 tiles, stored for each row",
+});

@@ -7,10 +7,11 @@ import { e4m3fn } from "../e4m3fn.js";
 import { f32 } from "../f32.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
+import { groupSize } from "../planes.js";
 import { type RuleSteps, type TwoLevelNumbers, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
-import { amaxOf, byGroup, type Group } from "./groups.js";
+import { amaxOf, byGroup, type Group, tileAmax } from "./groups.js";
 
 const { fround, max, min } = Math;
 const FLT_MAX = 3.4028234663852886e38;
@@ -98,6 +99,8 @@ export interface NvRule {
    * of all e4m3 values by squared error.
    */
   readonly search?: "amax" | "four-over-six" | "all";
+  /** Rows that share a block's scale (2-D blocks, so that the transpose has the same scales); each row stores it. Default 1. */
+  readonly tileRows?: number;
 }
 
 /** A scheme of e4m3 scales for `per` elements and an f32 tensor scale. */
@@ -122,17 +125,18 @@ export function nvScheme(parts: {
   };
 }
 
-function nvRule({ order = "transformer-engine", search = "amax" }: NvRule = {}): SchemeRule {
+function nvRule({ order = "transformer-engine", search = "amax", tileRows = 1 }: NvRule = {}): SchemeRule {
   const scaleMax = search === "four-over-six" ? 256 : SCALE_MAX;
   const numbersOf = (scheme: Scheme, values: Float32Array) =>
     NV_ORDERS[order](amaxOf(values, 0, values.length), maxFinite(scheme.element), scaleMax);
-  const blocks = byGroup((scheme, values) => {
+  const blocks = byGroup((scheme, values, rows, columns) => {
+    const amax = tileRows > 1 && tileAmax(values, rows, columns, groupSize(scheme.scale!.per, columns), tileRows);
     const numbers = numbersOf(scheme, values);
     const fill = filler(scheme.element, numbers);
     const scaleCode = f32Encoder(e4m3fn, { overflow: "saturate" });
     const choose = chooser(search, scheme.element, numbers, fill, scaleCode);
     return (group) => {
-      const scale = numbers.blockScale(amaxOf(values, group.start, group.end));
+      const scale = numbers.blockScale(amax ? amax(group.start) : amaxOf(values, group.start, group.end));
       group.scale = choose(group, scale);
       fill(group, group.scale);
     };
@@ -142,7 +146,7 @@ function nvRule({ order = "transformer-engine", search = "amax" }: NvRule = {}):
     new DataView(buffer, byteOffset).setFloat32(0, numbersOf(scheme, values).tensorScale, true);
     blocks(scheme, values, rows, columns, planes);
   };
-  if (search !== "amax") return rule;
+  if (search !== "amax" || tileRows > 1) return rule;
   const steps = ({ element }: Scheme): RuleSteps => ({
     kind: "two-level",
     numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax)),

@@ -33,3 +33,11 @@ export const nvint4 = nvScheme({
   summary: "NVINT4: int4, e4m3 scale for 16, f32 scale for the tensor",
   source: "INT v.s. FP (arXiv 2510.25602)",
 });
+
+export const nvfp4_2d = nvScheme({
+  name: "nvfp4-2d",
+  element: e2m1,
+  rule: { tileRows: 16 },
+  summary: "NVFP4 whose block scales hold for 16 x 16 tiles, stored for each row",
+  source: "TransformerEngine, NVFP4 weights (2-D scaling)",
+});
