@@ -140,6 +140,26 @@ test("f16, bf16 and tf32 encode as exact rationals do at scattered values, midpo
   );
 });
 
+test("a million random binary64 inputs encode as exact rationals do, in every format up to 16 bits", {
+  skip: EXHAUSTIVE ? false : "skipped, because it takes a minute; set BITLOOM_EXHAUSTIVE=1",
+}, () => {
+  const random = randomBits(2026, 5);
+  const small = listed.filter(({ bits }) => bits <= 16);
+  const count = Math.ceil(1_000_000 / small.length);
+  for (const f of small) {
+    const spread = 2 ** f.exponentBits + 8;
+    for (let i = 0; i < count; i++) {
+      const significand = 1 + (random.next() + random.next() / 2 ** 32) / 2 ** 32;
+      const x = significand * 2 ** Math.round((random.next() / 2 ** 32 - 0.5) * spread) * (i % 2 === 0 ? 1 : -1);
+      const rounding = DETERMINISTIC_ROUNDINGS[i % DETERMINISTIC_ROUNDINGS.length];
+      const overflow = OVERFLOWS[(i >> 3) % OVERFLOWS.length];
+      const [got, wanted] = [answer(f, x, rounding, overflow), encodeReference(f, x, rounding, overflow)];
+      if (got !== wanted && !(got === 0 && wanted === 0))
+        assert.equal(got, wanted, `${f.name} ${x} ${rounding} ${overflow}`);
+    }
+  }
+});
+
 test("negative zero keeps its sign where the format has one, and is zero elsewhere", () => {
   for (const f of listed.filter(({ bits }) => bits <= 16)) {
     const hasNegativeZero = [...decodeTable(f)].some((v) => Object.is(v, -0));
