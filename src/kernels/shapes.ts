@@ -5,7 +5,7 @@ import type { AttentionShape, Buffer, Matrix } from "./backend.js";
 const count = (n: number) => Number.isSafeInteger(n) && n >= 0;
 
 function demand(holds: boolean, op: string, why: string): void {
-  if (!holds) throw new InputError(`the shapes given to ${op} do not fit`, { where: op, why });
+  if (!holds) throw new InputError(`the shapes given to ${op} do not fit`, { kind: "shapes-disagree", where: op, why });
 }
 
 function long(op: string, name: string, buffer: Buffer, wanted: number, shape: string): void {

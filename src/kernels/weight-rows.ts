@@ -36,13 +36,17 @@ export function weightRows({ scheme, shape, planes }: PackedTensor): WeightRows 
   const [rows, columns] = shape;
   const wellFormed = shape.length === 2 && shape.every((n) => Number.isSafeInteger(n) && n >= 0);
   if (!wellFormed) {
-    throw new InputError(`a weight in ${scheme.name} must be a matrix`, { why: `got shape [${shape.join(", ")}]` });
+    throw new InputError(`a weight in ${scheme.name} must be a matrix`, {
+      kind: "shapes-disagree",
+      why: `got shape [${shape.join(", ")}]`,
+    });
   }
   const layouts = planeLayouts(scheme, rows, columns);
   for (const [plane, layout] of Object.entries(layouts)) {
     const [wanted, got] = [layout.rows * layout.bytesPerRow, planes[plane as keyof typeof planes]?.length ?? 0];
     if (got >= wanted) continue;
     throw new InputError(`a ${scheme.name} weight of shape [${rows}, ${columns}] is too short`, {
+      kind: "shapes-disagree",
       why: `its plane "${plane}" has ${got} bytes, wanted ${wanted}`,
     });
   }

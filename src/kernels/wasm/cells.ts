@@ -61,25 +61,26 @@ export function codeReader(f: FunctionBuilder, bits: StoredBits, align: "right" 
 }
 
 /**
- * Packs codes, an array for each of four columns, into cells from word `at` on. `byColumn`: byte j of a vector is column
+ * Packs codes, an array for each of four columns read from `from` on, into cells from word `at` on. `byColumn`: byte j of a vector is column
  * j / 4 and k = j mod 4; otherwise k = j / 4 and column j mod 4.
  */
 export function packCells(
   lanes: readonly ArrayLike<number>[],
+  from: number,
   bits: StoredBits,
   cells: number,
   byColumn: boolean,
   words: Uint32Array,
   at: number,
 ): void {
-  if (bits === 32) packWords(lanes, cells, words, at);
-  else if (bits === 16) packHalves(lanes, cells, words, at);
+  if (bits === 32) packWords(lanes, from, cells, words, at);
+  else if (bits === 16) packHalves(lanes, from, cells, words, at);
   else {
     const pack = byColumn ? packByColumn : packByK;
     let low = 0;
     let to = at;
     for (const width of planesOf(bits)) {
-      const plane = { low, width, cells, columns: cellColumns(bits), stride: cellBytes(bits) / 4 };
+      const plane = { from, low, width, cells, columns: cellColumns(bits), stride: cellBytes(bits) / 4 };
       pack(lanes, plane, words, to);
       low += width;
       to += (plane.columns * width) / 8;
@@ -89,6 +90,7 @@ export function packCells(
 
 /** Bits [low, low + width) of the codes of `cells` cells; `stride` words from cell to cell. */
 interface Plane {
+  readonly from: number;
   readonly low: number;
   readonly width: number;
   readonly cells: number;
@@ -96,29 +98,35 @@ interface Plane {
   readonly stride: number;
 }
 
-function packWords(lanes: readonly ArrayLike<number>[], cells: number, words: Uint32Array, at: number): void {
-  for (let lane = 0; lane < 4; lane++) for (let k = 0; k < cells; k++) words[at + 4 * k + lane] = lanes[lane][k];
-}
+type Lanes = readonly ArrayLike<number>[];
 
-function packHalves([a, b, c, d]: readonly ArrayLike<number>[], cells: number, words: Uint32Array, at: number): void {
-  for (let k = 0; k < 2 * cells; k++) {
-    words[at + 2 * k] = a[k] | (b[k] << 16);
-    words[at + 2 * k + 1] = c[k] | (d[k] << 16);
+function packWords(lanes: Lanes, from: number, cells: number, words: Uint32Array, at: number): void {
+  for (let lane = 0; lane < 4; lane++) {
+    const codes = lanes[lane];
+    for (let k = 0; k < cells; k++) words[at + 4 * k + lane] = codes[from + k];
   }
 }
 
-function packByK([a, b, c, d]: readonly ArrayLike<number>[], plane: Plane, words: Uint32Array, at: number): void {
-  const { low, width, cells, columns, stride } = plane;
-  const mask = (2 ** width - 1) * 0x01010101;
+function packHalves([a, b, c, d]: Lanes, from: number, cells: number, words: Uint32Array, at: number): void {
+  for (let i = 0, k = from; i < 4 * cells; i += 2, k++) {
+    words[at + i] = a[k] | (b[k] << 16);
+    words[at + i + 1] = c[k] | (d[k] << 16);
+  }
+}
+
+function packByK([a, b, c, d]: Lanes, plane: Plane, words: Uint32Array, at: number): void {
+  const { from, low, width, cells, columns, stride } = plane;
+  const mask = ((2 ** width - 1) * 0x01010101) | 0;
   const step = 32 / width;
   for (let cell = 0; cell < cells; cell++) {
     let to = at + cell * stride;
-    for (let first = cell * columns; first < (cell + 1) * columns; first += step) {
+    const end = from + (cell + 1) * columns;
+    for (let first = end - columns; first < end; first += step) {
       for (let i = 0; i < 4; i++) {
         let word = 0;
         for (let shift = 0, k = first + i; shift < 8; shift += width, k += 4) {
           const bytes = a[k] | (b[k] << 8) | (c[k] << 16) | (d[k] << 24);
-          word |= ((bytes >>> low) & mask) << shift;
+          word |= ((bytes >> low) & mask) << shift;
         }
         words[to++] = word;
       }
@@ -126,19 +134,20 @@ function packByK([a, b, c, d]: readonly ArrayLike<number>[], plane: Plane, words
   }
 }
 
-function packByColumn(lanes: readonly ArrayLike<number>[], plane: Plane, words: Uint32Array, at: number): void {
-  const { low, width, cells, columns, stride } = plane;
-  const mask = (2 ** width - 1) * 0x01010101;
+function packByColumn(lanes: Lanes, plane: Plane, words: Uint32Array, at: number): void {
+  const { from, low, width, cells, columns, stride } = plane;
+  const mask = ((2 ** width - 1) * 0x01010101) | 0;
   const step = 32 / width;
   for (let lane = 0; lane < 4; lane++) {
     const codes = lanes[lane];
     for (let cell = 0; cell < cells; cell++) {
       let to = at + cell * stride + lane;
-      for (let first = cell * columns; first < (cell + 1) * columns; first += step) {
+      const end = from + (cell + 1) * columns;
+      for (let first = end - columns; first < end; first += step) {
         let word = 0;
         for (let shift = 0, k = first; shift < 8; shift += width, k += 4) {
           const bytes = codes[k] | (codes[k + 1] << 8) | (codes[k + 2] << 16) | (codes[k + 3] << 24);
-          word |= ((bytes >>> low) & mask) << shift;
+          word |= ((bytes >> low) & mask) << shift;
         }
         words[to] = word;
         to += 4;

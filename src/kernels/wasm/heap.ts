@@ -74,6 +74,7 @@ export class Heap {
     const end = start + size;
     if (end > this.#maximum || !this.#reach(end)) {
       throw new UnsupportedError(`the wasm backend has no room for ${size} bytes of ${purpose}`, {
+        kind: "too-large",
         why: `${this.used} bytes are in use of at most ${this.#maximum}`,
         try: "a smaller scheme, or a shorter context",
       });

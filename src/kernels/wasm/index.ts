@@ -11,12 +11,14 @@ export const wasm: BackendRecord = {
   async create({ threads = 1, exactness = "deterministic" } = {}) {
     if (!Number.isInteger(threads) || threads < 1) {
       throw new InputError(`the wasm backend cannot run on ${threads} threads`, {
+        kind: "value-out-of-range",
         why: "wanted a whole number from 1",
       });
     }
     const { simd, relaxedSimd, threads: canThread } = detectFeatures();
     if (!simd) {
       throw new UnsupportedError("this engine has no WebAssembly SIMD", {
+        kind: "no-engine-feature",
         try: "a newer engine, or --backend reference",
       });
     }

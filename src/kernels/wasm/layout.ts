@@ -246,6 +246,8 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
   const unpacked = new (layout.decode.bits <= 8 ? Uint8Array : layout.decode.bits === 16 ? Uint16Array : Uint32Array)(
     4 * paddedColumns,
   );
+  const lanes = [0, 1, 2, 3].map((lane) => unpacked.subarray(lane * paddedColumns, (lane + 1) * paddedColumns));
+  const byColumn = layout.order === "column major";
   const zero = layout.decode.kind === "binary32" ? 0 : zeroCode(weight);
   const pad = layout.recode ? layout.recode[zero] : zero;
   for (let quad = 0; quad < storedQuads; quad++) {
@@ -255,12 +257,11 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
       weight.read(quad * 4 + lane);
       if (dot) demandIntegerZeroPoints(weight, dot.unit);
       writeHeaders(layout, weight, floats, base / 4 + lane);
-      unpackRow(layout, weight, unpacked.subarray(lane * paddedColumns, (lane + 1) * paddedColumns));
+      unpackRow(layout, weight, lanes[lane]);
     }
     for (let block = 0; block < blocks; block++) {
-      const lanes = [0, 1, 2, 3].map((lane) => unpacked.subarray(lane * paddedColumns + block * paddedBlock));
       const at = base + block * layout.blockBytes + headerBytes;
-      packCells(lanes, layout.decode.bits, layout.blockCells, layout.order === "column major", words, at / 4);
+      packCells(lanes, block * paddedBlock, layout.decode.bits, layout.blockCells, byColumn, words, at / 4);
     }
   }
 }
@@ -289,14 +290,22 @@ function writeHeaders(layout: Layout, weight: WeightRows, floats: Float32Array, 
 function unpackRow(layout: Layout, weight: WeightRows, out: Uint8Array | Uint16Array | Uint32Array): void {
   const { blocks, blockColumns, paddedBlock, columns, recode, decode } = layout;
   const { codes } = weight;
-  const floats = decode.kind === "binary32" ? new Float32Array(out.buffer, out.byteOffset, out.length) : undefined;
-  const value = codeValue(weight.scheme.element);
-  for (let block = 0; block < blocks; block++) {
-    const [from, to] = [block * blockColumns, Math.min(columns, (block + 1) * blockColumns)];
-    const at = block * paddedBlock;
-    if (floats) for (let k = from; k < to; k++) floats[at + k - from] = value(codes[k]);
-    else if (recode) for (let k = from; k < to; k++) out[at + k - from] = recode[codes[k]];
-    else for (let k = from; k < to; k++) out[at + k - from] = codes[k];
+  if (decode.kind === "binary32") {
+    const floats = new Float32Array(out.buffer, out.byteOffset, out.length);
+    const value = codeValue(weight.scheme.element);
+    for (let block = 0; block < blocks; block++) {
+      const shift = block * (paddedBlock - blockColumns);
+      const to = Math.min(columns, (block + 1) * blockColumns);
+      for (let k = block * blockColumns; k < to; k++) floats[k + shift] = value(codes[k]);
+    }
+    return;
+  }
+  if (recode) for (let k = 0; k < columns; k++) codes[k] = recode[codes[k]];
+  if (paddedBlock === blockColumns || blocks <= 1) out.set(codes);
+  else {
+    for (let block = 0; block < blocks; block++) {
+      out.set(codes.subarray(block * blockColumns, (block + 1) * blockColumns), block * paddedBlock);
+    }
   }
 }
 
