@@ -36,8 +36,10 @@ export type RuleSteps =
 export interface TwoLevelNumbers {
   /** What the super plane holds. */
   readonly tensorScale: number;
-  /** The code of a block's scale; not decreasing in amax. */
-  scaleCode(amax: number): number;
+  /** A block's scale before it is rounded to its format (to nearest, saturating); not decreasing in amax. */
+  blockScale(amax: number): number;
+  /** Stored in place of a scale whose code is 0. */
+  readonly zeroScale: number;
   /** What elements are multiplied by, or divided by (`divides`). */
   factor(scaleCode: number): number;
   readonly divides: boolean;

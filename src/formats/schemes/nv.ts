@@ -155,11 +155,11 @@ function nvRule({ order = "transformer-engine", search = "amax", tileRows = 1 }:
 }
 
 function twoLevelNumbers({ tensorScale, blockScale, factor, divides, zeroScale }: TensorNumbers): TwoLevelNumbers {
-  const stored = storedScale(zeroScale);
   const scaleValues = decodeTable(e4m3fn);
   return {
     tensorScale,
-    scaleCode: (amax) => stored(blockScale(amax)),
+    blockScale,
+    zeroScale: zeroScale ?? 0,
     factor: (code) => factor(scaleValues[code]),
     divides: divides === true,
   };

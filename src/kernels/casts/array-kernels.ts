@@ -16,9 +16,19 @@ const lowWords = [0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29];
 export function encodeRun(
   f: FunctionBuilder,
   bits: number,
-  { lanes, finish }: LaneEncoder,
+  { lanes, finish, bytes: sixteen }: LaneEncoder,
   before: (x: VectorLocal) => void = () => {},
 ) {
+  if (sixteen) {
+    const values = f.locals("v128", 4);
+    return (from: Local<"i32">, to: Local<"i32">): void => {
+      values.forEach((value, i) => {
+        f.set(value, v128.load(from, 16 * i));
+        before(value);
+      });
+      f.emit(v128.store(to, sixteen(values)));
+    };
+  }
   const x = f.local("v128");
   const codes = f.locals("v128", 4);
   return (from: Local<"i32">, to: Local<"i32">): void => {

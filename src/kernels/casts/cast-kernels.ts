@@ -25,7 +25,7 @@ import { type LaneDecode, planDecode } from "./decode-plan.js";
 import { type EncodePlan, planEncode } from "./encode-plan.js";
 import { infinityBits } from "./lanes.js";
 import { type DequantizePlan, planDequantize, planQuantize, type QuantizePlan } from "./scheme-plan.js";
-import { type StepTable, stepTable } from "./step-table.js";
+import { blockScaleCoder, type StepTable, stepTable } from "./step-table.js";
 
 export type PlaneAddresses = { readonly [P in PlaneName]?: number };
 type Kernel = (...words: number[]) => number;
@@ -129,36 +129,61 @@ export class CastKernels {
     if (plan.kind === "cast") return this.#quantizeCast(scheme, from, rows * columns, planes);
     const groups = groupsPerRow(scheme.scale!.per, columns);
     const size = columns / groups;
-    const tables = this.#scaleTables(scheme, plan, from, rows * columns, planes);
-    if (!tables) return false;
+    const prepared = this.prepare(scheme, () => this.amax(from, rows * columns));
+    if (!prepared) return false;
+    if (prepared.tensorScale !== undefined) {
+      new DataView(this.memory.buffer).setFloat32(planes.superScales!, prepared.tensorScale, true);
+    }
     const scaleSize = codeBytes(plan.block.scaleBits);
     const offsetSize = codeBytes(plan.block.offsetBits);
     const wholeOffsets = plan.block.offsetBits % 8 === 0;
     const offsets = !scheme.offset || wholeOffsets ? (planes.offsets ?? 0) : this.scratch("offsets", rows * groups);
     const step = Math.max(1, Math.floor(tileElements / size));
+    const { elementBits } = plan.block;
+    const unpacked = this.scratch("unpacked codes", step * size);
     for (let g = 0; g < rows * groups; g += step) {
       const count = Math.min(step, rows * groups - g);
-      const target = { scales: planes.scales! + scaleSize * g, offsets: offsets + offsetSize * g };
-      const to = planes.codes! + (g * size * plan.block.elementBits) / 8;
-      if (!this.#tile(plan, tables, from + 4 * g * size, to, target, count, size)) return false;
+      const to = planes.codes! + (g * size * elementBits) / 8;
+      const codes = elementBits === 8 ? to : unpacked;
+      const at = { codes, scales: planes.scales! + scaleSize * g, offsets: offsets + offsetSize * g };
+      if (!this.encodeGroups(prepared, from + 4 * g * size, at, count, size)) return false;
+      if (elementBits < 8) this.#packing(elementBits).pack(unpacked, to, count * size);
     }
     if (scheme.offset && !wholeOffsets) this.#packOffsets(scheme, rows, columns, offsets, planes.offsets!);
     return true;
   }
 
-  /** Unpacked codes, scales and offsets of padded groups: what `quantize` does before packing. */
+  /**
+   * What one tensor's blocks need: for two-level rules tables made from its amax, valid until the next tensor's.
+   * Undefined where the reference must decide.
+   */
+  prepare(scheme: Scheme, amax: () => number): PreparedBlocks | undefined {
+    const plan = quantizePlan(scheme);
+    if (plan.kind !== "blocks") return undefined;
+    if (plan.steps.kind !== "two-level") {
+      const tables = this.#powerTables(scheme);
+      return tables && { plan, tables };
+    }
+    const most = amax();
+    if (!Number.isFinite(most)) return undefined;
+    const numbers = plan.steps.numbers(most);
+    const tables = this.#tabulateTwoLevel(scheme.scale!.format, numbers, most);
+    return tables && { plan, tables, tensorScale: numbers.tensorScale };
+  }
+
+  /** Groups of f32, a positive multiple of `run` elements each, to unpacked codes, scales and offsets. */
   encodeGroups(
-    scheme: Scheme,
+    { plan, tables }: PreparedBlocks,
     from: number,
-    at: { codes: number; scales: number; offsets: number },
+    at: { readonly codes: number; readonly scales: number; readonly offsets: number },
     groups: number,
     size: number,
-    numbers?: TwoLevelNumbers,
   ): boolean {
-    const plan = quantizePlan(scheme);
-    if (plan.kind !== "blocks") return false;
-    const tables = numbers ? this.#tabulateTwoLevel(numbers) : this.#powerTables(scheme);
-    return tables !== undefined && this.#groups(plan, tables, from, at.codes, at, groups, size);
+    const { shift, divides, steps, factors } = tables;
+    const { encodeBlocks } = this.#of(plan.block, `encodeBlocks ${shift} ${divides}`, (m) =>
+      defineBlockEncode(m, { ...plan.block, shift, divides }),
+    );
+    return encodeBlocks(from, at.codes, at.scales, at.offsets, groups, size, steps, factors) === 0;
   }
 
   /** The planes of a scheme to f32, under the same conditions as `quantize`. */
@@ -290,21 +315,6 @@ export class CastKernels {
     return this.encode(element, {}, from, planes.codes!, count);
   }
 
-  #scaleTables(
-    scheme: Scheme,
-    { steps }: Extract<QuantizePlan, { kind: "blocks" }>,
-    from: number,
-    count: number,
-    planes: PlaneAddresses,
-  ): ScaleTables | undefined {
-    if (steps.kind !== "two-level") return this.#powerTables(scheme);
-    const amax = this.amax(from, count);
-    if (!Number.isFinite(amax)) return undefined;
-    const numbers = steps.numbers(amax);
-    new DataView(this.memory.buffer).setFloat32(planes.superScales!, numbers.tensorScale, true);
-    return this.#tabulateTwoLevel(numbers);
-  }
-
   #tabulatePower(scheme: Scheme): ScaleTables | undefined {
     const steps = scheme.quantize.steps?.(scheme);
     if (steps?.kind !== "power") return { shift: 23, steps: 0, factors: 0, divides: false };
@@ -316,9 +326,10 @@ export class CastKernels {
   }
 
   /** Tables for one tensor, in room that the next tensor uses again. */
-  #tabulateTwoLevel(numbers: TwoLevelNumbers): ScaleTables | undefined {
+  #tabulateTwoLevel(format: NumberFormat, numbers: TwoLevelNumbers, amax: number): ScaleTables | undefined {
     // e4m3 scales: a cell of 4 trailing bits is narrower than their steps.
-    const table: StepTable | undefined = stepTable(numbers.scaleCode, 19, infinityBits - 1);
+    const scaleCode = blockScaleCoder(format, numbers);
+    const table: StepTable | undefined = scaleCode && stepTable(scaleCode, 19, bitsOfF32(amax));
     const factors = Float32Array.from({ length: 256 }, (_, code) => numbers.factor(code));
     if (!table || factors.subarray(0, 127).some(Number.isNaN)) return undefined;
     const steps = this.scratch("scale rule of a tensor", table.words.byteLength);
@@ -326,39 +337,6 @@ export class CastKernels {
     new Int32Array(this.memory.buffer).set(table.words, steps / 4);
     new Float32Array(this.memory.buffer).set(factors, at / 4);
     return { shift: table.shift, steps, factors: at, divides: numbers.divides };
-  }
-
-  /** Encodes a tile of groups and packs its codes to `to`. */
-  #tile(
-    plan: Extract<QuantizePlan, { kind: "blocks" }>,
-    tables: ScaleTables,
-    from: number,
-    to: number,
-    target: { scales: number; offsets: number },
-    groups: number,
-    size: number,
-  ): boolean {
-    const { elementBits } = plan.block;
-    if (elementBits === 8) return this.#groups(plan, tables, from, to, target, groups, size);
-    const unpacked = this.scratch("unpacked codes", groups * size);
-    if (!this.#groups(plan, tables, from, unpacked, target, groups, size)) return false;
-    this.#packing(elementBits).pack(unpacked, to, groups * size);
-    return true;
-  }
-
-  #groups(
-    plan: Extract<QuantizePlan, { kind: "blocks" }>,
-    { shift, steps, factors, divides }: ScaleTables,
-    from: number,
-    codes: number,
-    { scales, offsets }: { scales: number; offsets: number },
-    groups: number,
-    size: number,
-  ): boolean {
-    const { encodeBlocks } = this.#of(plan.block, `encodeBlocks ${shift} ${divides}`, (m) =>
-      defineBlockEncode(m, { ...plan.block, shift, divides }),
-    );
-    return encodeBlocks(from, codes, scales, offsets, groups, size, steps, factors) === 0;
   }
 
   #packOffsets(scheme: Scheme, rows: number, columns: number, from: number, to: number): void {
@@ -408,6 +386,15 @@ export class CastKernels {
     unpackCodes(new Uint8Array(this.memory.buffer), address, format.bits, code, 1);
     return Math.fround(decodeExact(format, code[0]));
   }
+}
+
+type BlockPlan = Extract<QuantizePlan, { kind: "blocks" }>;
+
+export interface PreparedBlocks {
+  readonly plan: BlockPlan;
+  readonly tables: ScaleTables;
+  /** For the super plane. */
+  readonly tensorScale?: number;
 }
 
 interface ScaleTables {

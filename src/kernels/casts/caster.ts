@@ -9,7 +9,6 @@ import { decode, type EncodeOptions } from "../../formats/codec.js";
 import type { NumberFormat } from "../../formats/format.js";
 import { type Codes, codeArray, packCodes, unpackCodes } from "../../formats/packing.js";
 import { groupSize, groupsPerRow, planeLayouts } from "../../formats/planes.js";
-import type { TwoLevelNumbers } from "../../formats/rule-steps.js";
 import type { PlaneName, Scheme } from "../../formats/scheme.js";
 import { dequantize as dequantizeReference } from "../../tensor/dequantize.js";
 import type { PackedTensor } from "../../tensor/packed.js";
@@ -17,7 +16,15 @@ import { allocatePlanes } from "../../tensor/planes.js";
 import { quantize as quantizeReference } from "../../tensor/quantize.js";
 import { checkShape, columnsOf, elementCount, rowsOf } from "../../tensor/shape.js";
 import { run } from "./array-kernels.js";
-import { CastKernels, decodePlan, dequantizePlan, encodePlan, quantizePlan, sharedValues } from "./cast-kernels.js";
+import {
+  CastKernels,
+  decodePlan,
+  dequantizePlan,
+  encodePlan,
+  type PreparedBlocks,
+  quantizePlan,
+  sharedValues,
+} from "./cast-kernels.js";
 import { codeBytes } from "./decode-lanes.js";
 import { type Path, pathOf } from "./scheme-plan.js";
 
@@ -67,7 +74,8 @@ export function createCaster(): Caster {
     quantizePieces(kernels, scheme, values, shape) ?? quantizeReference(scheme, values, shape);
   const dequantize: Caster["dequantize"] = (packed, out) => {
     const values = out ?? new Float32Array(elementCount(packed.shape));
-    return dequantizePieces(kernels, packed, values) ? values : dequantizeReference(packed, values);
+    if (!dequantizePieces(kernels, packed, values)) values.set(dequantizeReference(packed));
+    return values;
   };
   return {
     kernels,
@@ -186,14 +194,11 @@ function quantizePieces(
   const planes = allocatePlanes(scheme, geometry.rows, geometry.columns);
   const packed = { scheme, shape, planes };
   if (plan.kind === "cast") return quantizeCast(kernels, packed, values) ? packed : undefined;
-  let numbers: TwoLevelNumbers | undefined;
-  if (plan.steps.kind === "two-level") {
-    const amax = amaxOf(kernels, values);
-    if (!Number.isFinite(amax)) return undefined;
-    numbers = plan.steps.numbers(amax);
-    bytesOf(planes.superScales!).set(bytesOf(Float32Array.of(numbers.tensorScale)));
-  }
-  return quantizeRows(kernels, packed, values, geometry, numbers) ? packed : undefined;
+  const prepared = kernels.prepare(scheme, () => amaxOf(kernels, values));
+  if (!prepared) return undefined;
+  const { tensorScale } = prepared;
+  if (tensorScale !== undefined) planes.superScales!.set(bytesOf(Float32Array.of(tensorScale)));
+  return quantizeRows(kernels, packed, values, geometry, prepared) ? packed : undefined;
 }
 
 function amaxOf(kernels: CastKernels, values: Float32Array): number {
@@ -226,7 +231,7 @@ function quantizeRows(
   { scheme, planes }: PackedTensor,
   values: Float32Array,
   geometry: Geometry,
-  numbers?: TwoLevelNumbers,
+  prepared: PreparedBlocks,
 ): boolean {
   const { rows, columns, groups, stride } = geometry;
   const layouts = planeLayouts(scheme, rows, columns);
@@ -279,7 +284,7 @@ function quantizeRows(
     const part = values.subarray(first * columns, (first + count) * columns);
     if (geometry.aligned) memory.set(part, from / 4);
     else padGroups(part, memory.subarray(from / 4, from / 4 + room), count, geometry);
-    if (!kernels.encodeGroups(scheme, from, at, count * groups, stride, numbers)) return false;
+    if (!kernels.encodeGroups(prepared, from, at, count * groups, stride)) return false;
     store("codes", first, count);
     store("scales", first, count);
     if (planes.offsets) store("offsets", first, count);

@@ -181,9 +181,14 @@ function planLadder(format: NumberFormat, options: EncodeOptions, nan: NaNCode):
   return { kind: "ladder", bits, signMagnitude: false, ...whole, nan: rank };
 }
 
-interface Ladder {
+export interface Ladder {
   readonly thresholds: number[];
   readonly codes: number[];
+}
+
+/** Where the code changes among values from 0 to infinity (bits of f32), and the codes between. */
+export function magnitudeLadder(format: NumberFormat, options: EncodeOptions): Ladder | undefined {
+  return ladder((bits) => tryEncode(format, f32OfBits(bits), options), 0, infinityBits);
 }
 
 /** Where the code changes between two keys, for codes in order of value; undefined where a value is refused. */
