@@ -44,6 +44,7 @@ CONFIG = {
 WIDTH, HIDDEN, LAYERS = CONFIG["hidden_size"], CONFIG["intermediate_size"], CONFIG["num_hidden_layers"]
 HEADS, KV_HEADS, HEAD = CONFIG["num_attention_heads"], CONFIG["num_key_value_heads"], CONFIG["head_dim"]
 CONTEXT, VOCABULARY, EPSILON = CONFIG["max_position_embeddings"], CONFIG["vocab_size"], CONFIG["rms_norm_eps"]
+BOOK_SHARE = 0.2
 BATCH = 16
 
 
@@ -151,18 +152,12 @@ def schedule(share):
     return min(1.0, share / 0.02 + 0.05) * min(1.0, max(0.0, (1 - share) / 0.6))
 
 
-def book_share(share):
-    """Share of windows from the book: a fifth, and towards the end, as the rate falls, up to a half."""
-    return 0.2 + 0.3 * max(0.0, share - 0.4) / 0.6
-
-
-def batches(tokens, seed, clock):
+def batches(tokens, seed):
     random = np.random.default_rng(seed)
     while True:
-        from_book = book_share(clock())
         rows = []
         for _ in range(BATCH):
-            source = tokens["book"] if random.random() < from_book else tokens["speeches"]
+            source = tokens["book"] if random.random() < BOOK_SHARE else tokens["speeches"]
             start = random.integers(0, len(source) - CONTEXT - 1)
             rows.append(source[start : start + CONTEXT + 1])
         yield torch.from_numpy(np.stack(rows).astype(np.int64))
@@ -209,9 +204,8 @@ def main():
         done, begin = int(log[-1][0]), begin - float(log[-1][2])
         saved = load_file(options.out / "model.safetensors")
         model.load_state_dict({name.removeprefix("model."): tensor.float() for name, tensor in saved.items()})
-    clock = lambda: (time.time() - begin) / (60 * options.minutes)
-    for number, windows in enumerate(batches(tokens, options.seed + done, clock), done + 1):
-        share = clock()
+    for number, windows in enumerate(batches(tokens, options.seed + done), done + 1):
+        share = (time.time() - begin) / (60 * options.minutes)
         with torch.autocast("cpu", torch.bfloat16):
             loss = training(windows)
         loss.backward()
