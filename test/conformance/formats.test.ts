@@ -11,6 +11,7 @@ import {
   decodeTable,
   encode,
   encodeArray,
+  formatFamilies,
   formats,
   limits,
   type NumberFormat,
@@ -28,16 +29,19 @@ const sha256 = (data: Uint8Array | Uint16Array | Float32Array) =>
   createHash("sha256")
     .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     .digest("hex");
-const small = formats.entries.filter((format) => format.bits <= 16);
+const families = formatFamilies.flatMap(({ examples }) => examples.map(formats.get)).filter(({ bits }) => bits <= 12);
+const small = [...formats.entries.filter((format) => format.bits <= 16), ...families];
 const number = (text: string) =>
   text === "nan" ? Number.NaN : text === "inf" ? Infinity : text === "-inf" ? -Infinity : Number(text);
 
 test("every code up to 16 bits comes back from its own value, except that equal values share their lowest code", () => {
   for (const format of small) {
     const firstOf = new Map<number, number>();
+    const { hasNaN, min, max } = limits(format);
     decodeTable(format).forEach((value, code) => {
       const key = Object.is(value, -0) && encode(format, -0) !== encode(format, 0) ? Number.MIN_VALUE : value;
-      if (Number.isNaN(value) && !limits(format).hasNaN) return; // a code that means nothing
+      if (Number.isNaN(value) && !hasNaN) return; // a code that means nothing
+      if (Number.isFinite(value) && (value < min || value > max)) return; // a code that encoding does not give
       if (Number.isNaN(value)) assert.ok(Number.isNaN(decode(format, encode(format, value))), `${format.name} NaN`);
       else {
         if (!firstOf.has(key)) firstOf.set(key, code);
@@ -106,11 +110,18 @@ test("the array paths give the codes of the exact codec for every f16, bf16 and 
       const some =
         kind === "f32"
           ? all.subarray(0, format.kind === "minifloat" ? 20000 : 4000)
-          : all.filter((_, i) => i % 31 === 0 || (format.bits > 8 && format.kind === "minifloat"));
+          : all.filter(
+              (_, i) =>
+                i % (format.kind === "minifloat" ? 31 : 211) === 0 || (format.bits > 8 && format.kind === "minifloat"),
+            );
       const finite = some.filter(Number.isFinite);
       const codes = codeArray(format.bits, finite.length);
       encodeArray(format, finite, codes);
-      for (const [i, x] of finite.entries()) assert.equal(codes[i], encode(format, x), `${format.name} of ${x}`);
+      for (let i = 0; i < finite.length; i++) {
+        // No assertion for each of a million values: building its message takes longer than the cast.
+        if (codes[i] !== encode(format, finite[i]))
+          assert.equal(codes[i], encode(format, finite[i]), `${format.name} of ${finite[i]}`);
+      }
     }
     const codes = codeArray(format.bits, 2 ** format.bits).map((_, i) => i);
     const out = new Float32Array(codes.length);
