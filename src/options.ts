@@ -61,6 +61,7 @@ export function readOptions<O extends OptionRecords>(
     if (records[name]) continue;
     const known = Object.keys(records);
     throw new InputError(`${owner} has no option "${name}"`, {
+      kind: "unknown-name",
       try: known.length > 0 ? suggestion(name, known) : "it takes none",
     });
   }
@@ -73,7 +74,11 @@ export function readOptions<O extends OptionRecords>(
 
 function readValue(record: OptionRecord, value: unknown, where: string): OptionValue {
   const wrong = (wanted: string) =>
-    new InputError(`${where} does not take ${JSON.stringify(value)}`, { where, why: `wanted ${wanted}` });
+    new InputError(`${where} does not take ${JSON.stringify(value)}`, {
+      kind: "value-out-of-range",
+      where,
+      why: `wanted ${wanted}`,
+    });
   if (record.kind === "choice") {
     if (typeof value === "string" && record.choices.includes(value)) return value;
     throw wrong(`one of ${record.choices.join(", ")}`);

@@ -37,7 +37,10 @@ export function registry<T extends Named>(
   const get = (name: string) => {
     const entry = find(name);
     if (entry) return entry;
-    throw new InputError(`unknown ${noun} "${name}"`, { try: suggestion(name, [...byName.keys()]) });
+    throw new InputError(`unknown ${noun} "${name}"`, {
+      kind: "unknown-name",
+      try: suggestion(name, [...byName.keys()]),
+    });
   };
   return { noun, entries, names, get, find };
 }

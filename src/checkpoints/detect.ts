@@ -43,12 +43,14 @@ export async function detectContainer(path: string, containers: readonly Contain
   const stranger = STRANGERS.find(({ starts }) => starts.every((byte, i) => bytes[i] === byte));
   if (stranger) {
     throw new UnsupportedError(`${path} is no model file that can be read`, {
+      kind: "foreign-file",
       where: path,
       why: `it looks like ${stranger.is}`,
       try: stranger.advice,
     });
   }
   throw new FileError(`${path} is no model file`, {
+    kind: "not-a-model",
     where: path,
     why: `it is neither ${tried}; it starts with ${bytes.length === 0 ? "nothing: it is empty" : hex(bytes.subarray(0, 8))}`,
     try: "name a GGUF file, a safetensors file, or a folder with model.safetensors",
@@ -60,6 +62,7 @@ function strangeFolder(path: string, names: readonly string[]): FileError {
   const torch = names.find((name) => /\.(bin|pt|pth)$/.test(name));
   const advice = gguf ? `name the file: ${path}/${gguf}` : torch ? `convert ${torch} to safetensors` : undefined;
   return new FileError(`the folder ${path} holds no model that can be read`, {
+    kind: "not-a-model",
     where: path,
     why: "there is no model.safetensors and no model.safetensors.index.json in it",
     try: advice ?? "name a folder with config.json and model.safetensors, or a GGUF file",

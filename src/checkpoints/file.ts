@@ -1,20 +1,20 @@
 /** Byte sources over files. One of the few files of this folder that need Node; loaded only when a path is opened. */
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { type ErrorDetails, FileError } from "../errors.js";
+import { type ErrorDetails, FileError, SystemError, type SystemKind } from "../errors.js";
 import type { ByteSource } from "./checkpoint.js";
 import { checkRange, place } from "./source.js";
 
-/** What the operating system's error codes mean to a user, and what to try. */
-const SYSTEM_ERRORS: Readonly<Record<string, readonly [why: string, advice: string]>> = {
-  ENOENT: ["no such file or folder", "check the path"],
-  ENOTDIR: ["a part of the path is a file, not a folder", "check the path"],
-  EEXIST: ["something else has this name", "choose another name"],
-  EISDIR: ["it is a folder", "name a file"],
-  EACCES: ["permission denied", "check the permissions of the file and its folder"],
-  EPERM: ["the operation is not permitted", "check the permissions of the file and its folder"],
-  EROFS: ["the file system is read-only", "choose another folder"],
-  ENOSPC: ["the disk is full", "free some space or choose another folder"],
-  EDQUOT: ["the disk quota is used up", "free some space or choose another folder"],
+/** What the operating system's error codes mean to a user, what to try, and their kind where it is not the general one. */
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [why: string, advice: string, kind?: SystemKind]>> = {
+  ENOENT: ["no such file or folder", "check the path", "path-not-writable"],
+  ENOTDIR: ["a part of the path is a file, not a folder", "check the path", "path-not-writable"],
+  EEXIST: ["something else has this name", "choose another name", "path-not-writable"],
+  EISDIR: ["it is a folder", "name a file", "path-not-writable"],
+  EACCES: ["permission denied", "check the permissions of the file and its folder", "no-permission"],
+  EPERM: ["the operation is not permitted", "check the permissions of the file and its folder", "no-permission"],
+  EROFS: ["the file system is read-only", "choose another folder", "path-not-writable"],
+  ENOSPC: ["the disk is full", "free some space or choose another folder", "disk-full"],
+  EDQUOT: ["the disk quota is used up", "free some space or choose another folder", "disk-full"],
   EFBIG: ["the file would be larger than the system allows", "choose another disk"],
   EMFILE: ["too many files are open", "close some, or raise the limit (ulimit -n)"],
   ENAMETOOLONG: ["the name is too long", "choose a shorter name"],
@@ -26,11 +26,19 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === "string";
 }
 
-/** `error` as a FileError that says what was attempted; anything but a system error passes unchanged. */
-export function fileError(error: unknown, message: string, details: ErrorDetails): unknown {
+/** A path that cannot be read because of what it is: the file is wrong, not the system. */
+const PATH_CODES: readonly string[] = ["ENOENT", "ENOTDIR", "EISDIR", "EINVAL", "ENAMETOOLONG", "ELOOP"];
+const READING: readonly string[] = ["open", "read", "stat", "lstat", "scandir"];
+const isMissing = ({ code = "", syscall = "stat" }: NodeJS.ErrnoException) =>
+  PATH_CODES.includes(code) && READING.includes(syscall);
+
+/** `error` as a FileError or SystemError that says what was attempted; anything but a system error passes unchanged. */
+export function fileError(error: unknown, message: string, place: Pick<ErrorDetails, "where">): unknown {
   if (!isSystemError(error)) return error;
-  const [why, advice] = SYSTEM_ERRORS[error.code ?? ""] ?? [error.message, undefined];
-  return new FileError(message, { why, try: advice, ...details, cause: error });
+  const [meaning, advice, kind] = SYSTEM_ERRORS[error.code ?? ""] ?? [error.message];
+  const details = { why: `${meaning} (${error.code})`, try: advice, ...place, cause: error };
+  if (isMissing(error)) return new FileError(message, { kind: "missing-file", ...details });
+  return new SystemError(message, { kind, ...details });
 }
 
 /** Opens a file for reading by range; nothing is read yet. */
@@ -97,6 +105,7 @@ function sourceOf(name: string, handle: FileHandle, size: number): ByteSource {
 
 function changed(name: string, offset: number): FileError {
   return new FileError("the file became shorter while it was read", {
+    kind: "truncated-file",
     where: place(name, { offset }),
     try: "make sure that nothing writes to it, then run again",
   });

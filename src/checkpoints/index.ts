@@ -17,6 +17,7 @@ export function containerFor(path: string): Container {
   if (lower.endsWith(".gguf")) return containers.get("gguf");
   if (!lower.endsWith(".safetensors")) return containers.get("safetensors");
   throw new InputError(`${path} would be a single safetensors file`, {
+    kind: "output-name",
     why: "a model needs its config.json beside the tensors, so a folder is written",
     try: "name a folder, or a file ending in .gguf",
   });

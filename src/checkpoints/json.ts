@@ -8,7 +8,7 @@ const MAX_DEPTH = 64;
 /** The object in a JSON file of at most `maxBytes`; a FileError for anything else. */
 export async function readJsonObject(source: ByteSource, maxBytes: number): Promise<Metadata> {
   const fault = (offset: number, message: string, why: string) =>
-    new FileError(message, { where: place(source.name, { offset }), why });
+    new FileError(message, { kind: "bad-json", where: place(source.name, { offset }), why });
   if (source.size > maxBytes) {
     throw fault(0, "a JSON file is too large", `${source.size} bytes, at most ${maxBytes} are read`);
   }
@@ -26,6 +26,7 @@ export async function readJsonObject(source: ByteSource, maxBytes: number): Prom
     if (isObject(value)) return value;
   } catch (error) {
     throw new FileError("a JSON file cannot be parsed", {
+      kind: "bad-json",
       where: source.name,
       why: error instanceof Error ? error.message : undefined,
       cause: error,

@@ -5,7 +5,7 @@
  */
 import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
-import { FileError, InputError } from "../errors.js";
+import { InputError, SystemError } from "../errors.js";
 import type { ByteSink } from "./checkpoint.js";
 import { fileError, isSystemError } from "./file.js";
 import { place } from "./source.js";
@@ -20,7 +20,12 @@ export async function writeFileWhole<T>(
     const target = await targetOf(path, inputs);
     const found = await kindOf(target);
     if (found !== "nothing" && found !== "file") {
-      throw new FileError(`cannot write ${path}`, { where: path, why: `it is a ${found}`, try: "name a file" });
+      throw new SystemError(`cannot write ${path}`, {
+        kind: "output-refused",
+        where: path,
+        why: `it is a ${found}`,
+        try: "name a file",
+      });
     }
     const temporary = await temporaryName(target);
     try {
@@ -92,11 +97,16 @@ async function checkedFolder(
   const found = await kindOf(target);
   if (found === "nothing") return found;
   if (found !== "folder") {
-    throw new FileError(`cannot write the folder ${path}`, { where: path, why: `it is a ${found}` });
+    throw new SystemError(`cannot write the folder ${path}`, {
+      kind: "output-refused",
+      where: path,
+      why: `it is a ${found}`,
+    });
   }
   const answer = (await readdir(target)).length === 0 || (await replaceable(target));
   if (answer === true) return found;
-  throw new FileError(`the folder ${path} is not replaced`, {
+  throw new SystemError(`the folder ${path} is not replaced`, {
+    kind: "output-refused",
     where: path,
     why: answer,
     try: "name another folder, or remove this one",
@@ -133,7 +143,8 @@ async function checkSpace(folder: string, shown: string, bytes: number): Promise
   const { blocks, bavail, bsize } = await statfs(folder);
   // Some network file systems do not say how large they are.
   if (blocks === 0 || bavail * bsize >= bytes) return;
-  throw new FileError(`no room for ${shown}`, {
+  throw new SystemError(`no room for ${shown}`, {
+    kind: "disk-full",
     where: shown,
     why: `${bytes} bytes are to be written, ${bavail * bsize} are free`,
     try: "free some space or choose another folder",
@@ -152,6 +163,7 @@ async function targetOf(path: string, inputs: readonly string[]): Promise<string
     const real = await realpath(input);
     if (real !== target && !real.startsWith(target + sep)) continue;
     throw new InputError(`${path} would overwrite the input`, {
+      kind: "output-is-input",
       where: path,
       why: real === target ? `it is the same as ${input}` : `it contains ${input}`,
       try: "name another output",

@@ -23,6 +23,7 @@ export function checkRange(source: ByteSource, offset: number, length: number): 
   const inside = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
   if (inside && offset + length <= source.size) return;
   throw new FileError("the file ends too early", {
+    kind: "truncated-file",
     where: place(source.name, { offset }),
     why: `wanted ${length} bytes from there, the file has ${source.size} bytes`,
     try: "the file is truncated or damaged: download or convert it again",

@@ -17,6 +17,7 @@ export function entryNamed<T>(entries: ReadonlyMap<string, T>, name: string, pat
   const entry = entries.get(name);
   if (entry) return entry;
   throw new InputError(`there is no tensor ${quote(name)}`, {
+    kind: "unknown-tensor",
     where: path,
     why: `the file has ${entries.size} tensors`,
   });
@@ -30,12 +31,14 @@ export function readableScheme(entry: TensorEntry): Scheme {
   const where = place(entry.file, { tensor: entry.name, offset: entry.offset });
   if (entry.bytes > MAX_TENSOR_BYTES) {
     throw new UnsupportedError("a tensor is too large", {
+      kind: "too-large",
       where,
       why: `${entry.bytes} bytes, at most ${MAX_TENSOR_BYTES}`,
     });
   }
   if (entry.scheme) return entry.scheme;
   throw new UnsupportedError(`tensors of type ${entry.type} cannot be read`, {
+    kind: "wrong-dtype",
     where,
     why: "this type has no scheme: it is listed only",
     try: "convert the model to another type, or leave this tensor out",

@@ -1,13 +1,32 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { FileError, InputError, NumericError, UnsupportedError } from "../errors.js";
+import { ERROR_IDS, FileError, InputError, NumericError, UnsupportedError } from "../errors.js";
 import { EXIT } from "./exit-codes.js";
+import { explanations } from "./explanations/index.js";
 import { failureJson, failureOf, failureText, Interrupted } from "./failure.js";
 
 const plain = (text: string) => text;
 const style = { bold: plain, dim: plain, error: plain };
 const systemError = (code: string, syscall: string) => Object.assign(new Error(code), { code, syscall, errno: -1 });
+
+test("every id is given once, has its class's exit code, and never changes its form", () => {
+  const ids = Object.values(ERROR_IDS);
+  assert.equal(new Set(ids).size, ids.length);
+  const exits = {
+    US: EXIT.usage,
+    IN: EXIT.file,
+    UN: EXIT.unsupported,
+    NU: EXIT.quality,
+    IO: EXIT.io,
+    BU: EXIT.internal,
+  };
+  for (const { name, exitCode } of explanations.entries) {
+    const [, family] = /^BL-([A-Z]{2})-\d{3}$/.exec(name) ?? [];
+    assert.equal(exits[family as keyof typeof exits], exitCode, name);
+  }
+  assert.equal(explanations.entries.length, ids.length + 1);
+});
 
 test("every class of error has its exit code", () => {
   const codes = [InputError, FileError, UnsupportedError, NumericError].map(
@@ -21,17 +40,30 @@ test("every class of error has its exit code", () => {
 
 test("a missing file is a bad input, a full disk is not", async () => {
   const missing = await readFile("/no/such/file").catch((error: unknown) => error);
-  assert.equal(failureOf(missing).exitCode, EXIT.file);
-  assert.equal(failureOf(new FileError("x", { cause: missing })).exitCode, EXIT.file);
-  assert.equal(failureOf(new FileError("x", { cause: systemError("ENOSPC", "write") })).exitCode, EXIT.io);
-  assert.equal(failureOf(systemError("ENOTDIR", "mkdir")).exitCode, EXIT.io);
+  const found = [
+    missing,
+    systemError("ENOSPC", "write"),
+    systemError("EACCES", "open"),
+    systemError("ENOTDIR", "mkdir"),
+  ]
+    .map(failureOf)
+    .map(({ id, exitCode }) => [id, exitCode]);
+  assert.deepEqual(found, [
+    [ERROR_IDS["missing-file"], EXIT.file],
+    [ERROR_IDS["disk-full"], EXIT.io],
+    [ERROR_IDS["no-permission"], EXIT.io],
+    [ERROR_IDS["path-not-writable"], EXIT.io],
+  ]);
 });
 
 test("text says what, where, why and what to try, and escapes what a file smuggled in", () => {
-  const failure = failureOf(new FileError("bad \x1b[2J", { where: "a.gguf", why: "got 1\nwanted 2", try: "again" }));
+  const failure = failureOf(
+    new FileError("bad \x1b[2J", { kind: "truncated-file", where: "a.gguf", why: "got 1\nwanted 2", try: "again" }),
+  );
   assert.equal(
     failureText(failure, style),
-    "error: bad \\x1b[2J\n  --> a.gguf\n  why: got 1\n       wanted 2\n  try: again\n",
+    "error[BL-IN-003]: bad \\x1b[2J\n  --> a.gguf\n  why: got 1\n       wanted 2\n  try: again\n" +
+      "  more: bitloom explain BL-IN-003 (exit 3; --json carries the same fields)\n",
   );
 });
 
@@ -40,6 +72,7 @@ test("JSON carries the same fields", () => {
   assert.deepEqual(JSON.parse(failureJson(failure)), {
     schema: "bitloom.error/1",
     error: "InputError",
+    id: "BL-US-000",
     message: "what",
     where: "here",
     exitCode: 2,

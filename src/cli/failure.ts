@@ -1,6 +1,8 @@
-/** What went wrong, in the same four fields on the terminal and in JSON, with the exit code that goes with it. */
-import { BitloomError } from "../errors.js";
+/** What went wrong, in the same fields on the terminal and in JSON, with the exit code that goes with it. */
+import { fileError, isSystemError } from "../checkpoints/file.js";
+import { BitloomError, type ErrorId } from "../errors.js";
 import { EXIT } from "./exit-codes.js";
+import { INTERNAL_ID } from "./explanations/index.js";
 import { schemaName } from "./schema.js";
 import { printable, type Style } from "./terminal.js";
 
@@ -17,6 +19,8 @@ export class Interrupted extends Error {
 
 export interface Failure {
   readonly error: string;
+  /** What `bitloom explain` takes; a signal has none. */
+  readonly id?: ErrorId | typeof INTERNAL_ID;
   readonly message: string;
   readonly where?: string;
   readonly why?: string;
@@ -24,45 +28,20 @@ export interface Failure {
   readonly exitCode: number;
 }
 
-/** A path that cannot be read because it is not what it should be: exit 3, a bad input file. The rest is exit 6. */
-const PATH_CODES: readonly string[] = ["ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"];
-const READING: readonly string[] = ["open", "read", "stat", "lstat", "realpath", "scandir"];
-const ADVICE: Readonly<Record<string, string>> = {
-  ENOENT: "check the path",
-  ENOSPC: "free some space, or write to another disk",
-  EDQUOT: "free some space, or write to another disk",
-  EACCES: "check who owns the file and its folder",
-  EPERM: "check who owns the file and its folder",
-  EROFS: "write to another folder",
-};
-
-const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
-  error instanceof Error && "syscall" in error && "code" in error && typeof error.code === "string";
-
-const systemExitCode = ({ code = "", syscall = "" }: NodeJS.ErrnoException) =>
-  PATH_CODES.includes(code) && READING.includes(syscall) ? EXIT.file : EXIT.io;
-
 export function failureOf(error: unknown): Failure {
   if (error instanceof BitloomError) {
-    const { where, why, try: advice } = error.details;
-    const exitCode = isSystemError(error.cause) ? systemExitCode(error.cause) : error.exitCode;
-    return { error: error.name, message: error.message, where, why, try: advice, exitCode };
+    const { name, id, message, exitCode, details } = error;
+    return { error: name, id, message, where: details.where, why: details.why, try: details.try, exitCode };
   }
   if (error instanceof Interrupted) return { error: error.name, message: error.message, exitCode: error.exitCode };
-  if (isSystemError(error)) {
-    const message = `the system refused: ${error.syscall}`;
-    const advice = ADVICE[error.code ?? ""];
-    return {
-      error: "SystemError",
-      message,
-      where: error.path,
-      why: error.message,
-      try: advice,
-      exitCode: systemExitCode(error),
-    };
+  // A rejected promise of Node's own file functions has a `syscall`; other codes of Node's are faults of this program.
+  if (isSystemError(error) && error.syscall !== undefined) {
+    const what = error.path === undefined ? error.syscall : `${error.syscall} ${error.path}`;
+    return failureOf(fileError(error, `the system refused: ${what}`, { where: error.path }));
   }
   return {
     error: "InternalError",
+    id: INTERNAL_ID,
     message: error instanceof Error ? error.message : String(error),
     why: "this is a fault in bitloom, not in what you gave it",
     try: "set BITLOOM_DEBUG=1 to see where it happened, and report it",
@@ -70,20 +49,22 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
-/** The fields as `error:`, `-->`, `why:` and `try:`, further lines of a field indented below it. */
+/** The fields as `error[ID]:`, `-->`, `why:`, `try:` and `more:`, further lines of a field indented below it. */
 export function failureText(failure: Failure, style: Style): string {
-  if (failure.error === "Interrupted") return `${failure.message}\n`;
+  const { id, message, where, why, exitCode } = failure;
+  if (id === undefined) return `${message}\n`;
   const fields = [
-    ["  --> ", failure.where],
-    ["  why: ", failure.why],
+    ["  --> ", where],
+    ["  why: ", why],
     ["  try: ", failure.try],
+    ["  more: ", `bitloom explain ${id} (exit ${exitCode}; --json carries the same fields)`],
   ] as const;
   const lines = fields
     .filter(([, value]) => value !== undefined && value !== "")
     .map(([head, value]) => style.dim(head) + printable(value ?? "").replaceAll("\n", `\n${" ".repeat(head.length)}`));
-  return `${[`${style.error("error:")} ${printable(failure.message)}`, ...lines].join("\n")}\n`;
+  return `${[`${style.error(`error[${id}]:`)} ${printable(message)}`, ...lines].join("\n")}\n`;
 }
 
 /** The one JSON document of a failed command. */
-export const failureJson = (failure: Failure): string =>
-  `${JSON.stringify({ schema: schemaName("error"), ...failure }, null, 2)}\n`;
+export const failureJson = (failure: Failure, indent?: number): string =>
+  `${JSON.stringify({ schema: schemaName("error"), ...failure }, null, indent)}\n`;

@@ -4,6 +4,7 @@ import { cast } from "./commands/cast.js";
 import { demo } from "./commands/demo.js";
 import { doctor } from "./commands/doctor.js";
 import { evalCommand } from "./commands/eval.js";
+import { explain } from "./commands/explain.js";
 import { formats } from "./commands/formats.js";
 import { inspect } from "./commands/inspect.js";
 import { methods } from "./commands/methods.js";
@@ -24,4 +25,5 @@ export const commands = registry<Command>("command", [
   cast,
   demo,
   doctor,
+  explain,
 ]);

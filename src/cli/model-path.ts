@@ -22,7 +22,12 @@ export async function readText(path: string): Promise<string> {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    throw new InputError("the text is not UTF-8", { where: path, try: `iconv -t utf-8 ${path}`, cause });
+    throw new InputError("the text is not UTF-8", {
+      kind: "text-not-utf8",
+      where: path,
+      try: `iconv -t utf-8 ${path}`,
+      cause,
+    });
   }
 }
 

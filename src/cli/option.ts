@@ -40,6 +40,7 @@ function numeric(flags: string, noun: string, range: Range, fits: (value: number
     const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = range;
     if (Number.isFinite(value) && fits(value) && value >= min && value <= max) return value;
     throw new InputError(`${longName(flags)} does not take "${text}"`, {
+      kind: "value-out-of-range",
       where: `option ${flags}`,
       why: `got "${text}", wanted ${wanted}`,
     });
@@ -85,6 +86,7 @@ export function choice<const C extends string>(
     const found = choices.find((one) => one === given);
     if (found !== undefined) return found;
     throw new InputError(`${longName(flags)} does not take "${given}"`, {
+      kind: "unknown-name",
       where: `option ${flags}`,
       try: suggestion(given, choices),
     });
@@ -146,5 +148,8 @@ export function repeated<T>(flags: string, description: string, read: (text: str
 export function readSetting(text: string): readonly [name: string, value: string] {
   const cut = text.indexOf("=");
   if (cut > 0) return [text.slice(0, cut), text.slice(cut + 1)];
-  throw new InputError(`"${text}" sets nothing`, { why: `got "${text}", wanted name=value` });
+  throw new InputError(`"${text}" sets nothing`, {
+    kind: "value-out-of-range",
+    why: `got "${text}", wanted name=value`,
+  });
 }

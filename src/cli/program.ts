@@ -1,6 +1,6 @@
 /** From command records to a command line: parser, help, and one way to run them all. */
 import { CommanderError, Command as Parser, Option as ParserOption } from "commander";
-import { type BitloomError, InputError } from "../errors.js";
+import { type BitloomError, InputError, type InputKind } from "../errors.js";
 import { suggestion } from "../registry.js";
 import type { Command, Context } from "./command.js";
 import { EXIT, EXIT_CODES } from "./exit-codes.js";
@@ -62,6 +62,7 @@ function optionValues({ name, options, examples }: Command, given: Readonly<Reco
   const missing = Object.entries(options).filter(([key, option]) => option.required && given[key] === undefined);
   if (missing.length > 0) {
     throw new InputError(`${missing.map(([, { flags }]) => flags).join(" and ")} must be given`, {
+      kind: "missing-argument",
       where: `bitloom ${name}`,
       try: examples[0],
     });
@@ -108,17 +109,25 @@ export function parserFor(commands: readonly Command[], version: string, { choos
   return parser;
 }
 
+const PARSER_KINDS: Readonly<Record<string, InputKind>> = {
+  "commander.unknownOption": "unknown-option",
+  "commander.missingArgument": "missing-argument",
+  "commander.optionMissingArgument": "missing-argument",
+};
+
 /** The parser's own complaint in our words: what, why and what to try. */
 function usageError(error: CommanderError, argv: readonly string[], commands: readonly Command[]): InputError {
   const names = commands.map(({ name }) => name);
   const words = argv.filter((word) => !word.startsWith("-"));
   // "help nope" is the one case in which the parser prints help as an error.
   const unknown = { "commander.unknownCommand": words[0], "commander.help": words[1] }[error.code];
-  if (unknown !== undefined) return new InputError(`unknown command "${unknown}"`, { try: suggestion(unknown, names) });
+  if (unknown !== undefined) {
+    return new InputError(`unknown command "${unknown}"`, { kind: "unknown-command", try: suggestion(unknown, names) });
+  }
   const [message, hint] = error.message.replace(/^error: /, "").split("\n");
   const verb = names.find((name) => words.includes(name));
   const advice = hint?.replace(/^\(Did (.*)\)$/, "did $1") ?? (verb ? `bitloom ${verb} --help` : "bitloom --help");
-  return new InputError(message.replaceAll("'", '"'), { try: advice });
+  return new InputError(message.replaceAll("'", '"'), { kind: PARSER_KINDS[error.code], try: advice });
 }
 
 /** What the command line asks for: a command, or a text (help, the version). */

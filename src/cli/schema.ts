@@ -2,6 +2,8 @@
  * JSON Schema (draft 2020-12) of what commands print with `--json`. Each command's record carries its own; docs/schemas
  * holds them as files. Builders for the few shapes that are needed; `closed` objects admit no other key.
  */
+import { explanations } from "./explanations/index.js";
+
 export type JsonSchema = { readonly [key: string]: unknown };
 
 type Fields = Readonly<Record<string, JsonSchema>>;
@@ -77,6 +79,7 @@ export const errorSchema = documentSchema(
   closed(
     { error: string("class of error"), message: string("what happened"), exitCode: count() },
     {
+      id: { enum: explanations.names, description: "of the kind of failure; bitloom explain ID. None for a signal" },
       where: string("file, tensor, byte offset, option"),
       why: string("the rule that was broken: got and wanted"),
       try: string("what to do next"),

@@ -8,7 +8,8 @@ export function logSumExp(logits: Float32Array): number {
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - largest);
   const result = largest + Math.log(sum);
-  if (!Number.isFinite(result)) throw new NumericError("the model's logits are not finite numbers");
+  if (!Number.isFinite(result))
+    throw new NumericError("the model's logits are not finite numbers", { kind: "non-finite-logits" });
   return result;
 }
 

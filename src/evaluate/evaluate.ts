@@ -50,7 +50,7 @@ export function evaluate(model: Decoder, options: EvaluateOptions): Evaluation {
   const total = Math.min(options.tokens ?? Infinity, ids.length - 1);
   if (total < 1) {
     const why = `it has ${ids.length} tokens; one is needed to start and one to predict`;
-    throw new InputError("the text is too short to evaluate", { why });
+    throw new InputError("the text is too short to evaluate", { kind: "text-too-short", why });
   }
   const session = model.session({ context });
   const scores = createScores(total, against !== undefined);
@@ -125,7 +125,11 @@ function summary({ losses, paired }: Scores, tokens: number): Omit<Evaluation, "
 /** A FileError unless both models number the same tokens the same way, without which no comparison means anything. */
 export function assertSameVocabulary(model: Model, base: Model): void {
   const wrong = (why: string) =>
-    new FileError("the two models cannot be compared", { where: `${model.path} against ${base.path}`, why });
+    new FileError("the two models cannot be compared", {
+      kind: "vocabulary-mismatch",
+      where: `${model.path} against ${base.path}`,
+      why,
+    });
   const [mine, theirs] = [model.config.vocabularySize, base.config.vocabularySize];
   if (mine !== theirs) throw wrong(`vocabularies of ${mine} and ${theirs} tokens`);
   const probe = "The quick brown fox, 12345 — naïve café\n\tjumps.";

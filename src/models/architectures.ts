@@ -13,7 +13,11 @@ export function architectureOf(checkpoint: Checkpoint): Architecture {
   const named = checkpoint.metadata[key];
   if (typeof named !== "string") {
     const where = checkpoint.container === "gguf" ? checkpoint.path : `${checkpoint.path}/config.json`;
-    throw new FileError("the model does not say its architecture", { where, why: `"${key}" is missing` });
+    throw new FileError("the model does not say its architecture", {
+      kind: "bad-config",
+      where,
+      why: `"${key}" is missing`,
+    });
   }
   const known = architectures.entries.find((architecture) =>
     checkpoint.container === "gguf" ? architecture.gguf === named : architecture.modelTypes.includes(named),
@@ -21,6 +25,7 @@ export function architectureOf(checkpoint: Checkpoint): Architecture {
   if (known) return known;
   const supported = architectures.entries.flatMap((one) => one.modelTypes).join(", ");
   throw new UnsupportedError(`architecture "${named}" is not supported`, {
+    kind: "unsupported-architecture",
     where: checkpoint.path,
     why: `supported: ${supported}`,
   });

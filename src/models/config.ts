@@ -67,6 +67,7 @@ export class Fields {
   wrong(key: string, got: MetadataValue | undefined, wanted: string): FileError {
     const shown = got === undefined ? "nothing" : JSON.stringify(got, (_, v) => (typeof v === "bigint" ? `${v}` : v));
     return new FileError(`the configuration value "${this.prefix + key}" is wrong`, {
+      kind: "bad-config",
       where: this.file,
       why: `got ${shown.length > 80 ? `${shown.slice(0, 80)}...` : shown}, wanted ${wanted}`,
     });
@@ -163,7 +164,8 @@ function ggufRopeFactors(checkpoint: Checkpoint, fields: Fields, headSize: numbe
 }
 
 function checked(file: string, config: DecoderConfig): DecoderConfig {
-  const wrong = (why: string) => new FileError("the configuration contradicts itself", { where: file, why });
+  const wrong = (why: string) =>
+    new FileError("the configuration contradicts itself", { kind: "bad-config", where: file, why });
   const { heads, kvHeads, headSize, layers } = config;
   if (heads % kvHeads !== 0) throw wrong(`${heads} heads cannot share ${kvHeads} key-value heads evenly`);
   if (!Number.isInteger(headSize) || headSize % 2 !== 0) throw wrong(`head size ${headSize} is not an even integer`);
@@ -172,7 +174,7 @@ function checked(file: string, config: DecoderConfig): DecoderConfig {
 }
 
 const unsupported = (what: string, where: string, why: string) =>
-  new UnsupportedError(`${what} is not supported`, { where, why });
+  new UnsupportedError(`${what} is not supported`, { kind: "unsupported-feature", where, why });
 
 /** The keys of config.json that every decoder shares. */
 export function huggingFaceDecoder(config: DecoderConfig): Metadata {

@@ -28,7 +28,9 @@ export function* generate(
   prompt: readonly number[],
   options: GenerateOptions,
 ): Generator<GeneratedToken, void> {
-  if (prompt.length === 0) throw new InputError("the prompt is empty", { try: "give at least one token of text" });
+  if (prompt.length === 0) {
+    throw new InputError("the prompt is empty", { kind: "text-too-short", try: "give at least one token of text" });
+  }
   let logits = session.prefill(prompt, (done) => options.onPrompt?.(done, prompt.length));
   const text = tokenizer.stream({ continues: true });
   for (let count = 0; count < options.tokens; count++) {

@@ -47,7 +47,11 @@ export async function openModel(path: string, options: ModelOptions): Promise<Mo
     const vocabulary = architectureOf(checkpoint).parse(checkpoint).vocabularySize;
     if (tokenizer.size > vocabulary) {
       const why = `the tokenizer has ${tokenizer.size} tokens, the embedding ${vocabulary} rows`;
-      throw new FileError("tokenizer and model do not belong together", { where: checkpoint.path, why });
+      throw new FileError("tokenizer and model do not belong together", {
+        kind: "vocabulary-mismatch",
+        where: checkpoint.path,
+        why,
+      });
     }
     return { ...(await loadDecoder(checkpoint, options)), tokenizer };
   } finally {

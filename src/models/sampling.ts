@@ -15,8 +15,12 @@ export interface SamplingOptions {
 /** The token for draw number `index` of the seed. */
 export function sample(logits: Float32Array, options: SamplingOptions, index: number): number {
   const { temperature = 0, topK = 0, topP = 1, seed = 0 } = options;
-  if (!(temperature >= 0)) throw new InputError(`the temperature is ${temperature}`, { why: "wanted 0 or more" });
-  if (!(topP > 0 && topP <= 1)) throw new InputError(`top-p is ${topP}`, { why: "wanted more than 0, at most 1" });
+  if (!(temperature >= 0)) {
+    throw new InputError(`the temperature is ${temperature}`, { kind: "value-out-of-range", why: "wanted 0 or more" });
+  }
+  if (!(topP > 0 && topP <= 1)) {
+    throw new InputError(`top-p is ${topP}`, { kind: "value-out-of-range", why: "wanted more than 0, at most 1" });
+  }
   const best = argmax(logits);
   if (temperature === 0) return best;
   const weights = new Float64Array(logits.length);
@@ -58,7 +62,9 @@ function candidates(weights: Float64Array, topK: number, topP: number): number[]
 export function argmax(values: Float32Array): number {
   let best = 0;
   for (let i = 0; i < values.length; i++) {
-    if (Number.isNaN(values[i])) throw new NumericError("a logit is not a number", { where: `token ${i}` });
+    if (Number.isNaN(values[i])) {
+      throw new NumericError("a logit is not a number", { kind: "non-finite-logits", where: `token ${i}` });
+    }
     if (values[i] > values[best]) best = i;
   }
   return best;

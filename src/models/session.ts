@@ -40,7 +40,7 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
   const context = options.context ?? Math.min(config.context, 4096);
   if (!Number.isInteger(context) || context < 1 || context > config.context) {
     const why = `got ${context}, wanted 1 to ${config.context}, the length the model was trained for`;
-    throw new InputError("the context length is wrong", { why });
+    throw new InputError("the context length is wrong", { kind: "value-out-of-range", why });
   }
   const batch = Math.min(options.batch ?? 64, context);
   const buffers: Buffer[] = [];
@@ -54,15 +54,22 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
   let position = 0;
 
   function forward(ids: ArrayLike<number>, rows: "all" | "last"): Float32Array {
-    if (ids.length < 1 || ids.length > batch)
+    if (ids.length < 1 || ids.length > batch) {
       throw new InputError(`a step takes 1 to ${batch} tokens, got ${ids.length}`);
-    if (position + ids.length > context) {
-      const why = `${position} tokens are in it, ${ids.length} more do not fit`;
-      throw new InputError(`the context of ${context} tokens is full`, { why, try: "a larger --context" });
+      if (position + ids.length > context) {
+        const why = `${position} tokens are in it, ${ids.length} more do not fit`;
+        throw new InputError(`the context of ${context} tokens is full`, {
+          kind: "context-full",
+          why,
+          try: "a larger --context",
+        });
+      }
     }
     for (let i = 0; i < ids.length; i++) {
       if (!Number.isInteger(ids[i]) || ids[i] < 0 || ids[i] >= config.vocabularySize) {
-        throw new InputError(`token id ${ids[i]} is outside the vocabulary of ${config.vocabularySize}`);
+        throw new InputError(`token id ${ids[i]} is outside the vocabulary of ${config.vocabularySize}`, {
+          kind: "unknown-token",
+        });
       }
     }
     const logits = architecture.forward(state, ids, position, rows);

@@ -12,18 +12,21 @@ export function findWeight(checkpoint: Checkpoint, spec: WeightSpec): TensorEntr
   if (!entry) {
     if (spec.optional || name === undefined) return undefined;
     throw new FileError(`tensor "${name}" is missing`, {
+      kind: "missing-tensor",
       where: checkpoint.path,
       why: `the architecture needs it as ${spec.role}, shape [${spec.shape}]`,
     });
   }
   if (entry.shape.length !== spec.shape.length || entry.shape.some((size, axis) => size !== spec.shape[axis])) {
     throw new FileError(`tensor "${entry.name}" has the wrong shape`, {
+      kind: "wrong-shape",
       where: `${entry.file}, offset ${entry.offset}`,
       why: `got [${entry.shape}], the configuration wants [${spec.shape}]`,
     });
   }
   if (!entry.scheme) {
     throw new UnsupportedError(`tensor "${entry.name}" has type ${entry.type}, which cannot be read as weights`, {
+      kind: "wrong-dtype",
       where: `${entry.file}, offset ${entry.offset}`,
     });
   }

@@ -12,7 +12,11 @@ export function calibrationWindows(ids: readonly number[], { windows, window }: 
   const available = Math.floor(ids.length / window);
   if (available < 1) {
     const why = `it has ${ids.length} tokens, one window takes ${window}`;
-    throw new InputError("the calibration text is too short", { why, try: "a longer text or a smaller window" });
+    throw new InputError("the calibration text is too short", {
+      kind: "text-too-short",
+      why,
+      try: "a longer text or a smaller window",
+    });
   }
   const count = Math.min(windows, available);
   return Array.from({ length: count }, (_, i) => {

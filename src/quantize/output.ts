@@ -58,6 +58,7 @@ function huggingFaceConfig({ checkpoint, architecture, config }: QuantizePlan): 
   if (checkpoint.container !== "gguf") return checkpoint.metadata;
   if (config.rope.factors?.some((factor) => factor !== 1)) {
     throw new UnsupportedError("scaled rotary positions cannot be written to config.json from a GGUF file", {
+      kind: "unsupported-feature",
       where: checkpoint.path,
       why: "GGUF keeps the divisors, config.json wants the parameters they were made from",
       try: "write a .gguf file, or start from the original folder",

@@ -49,6 +49,7 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
     const [{ tensor, why }] = misfits;
     const more = misfits.length > 1 ? ` and ${misfits.length - 1} more` : "";
     throw new UnsupportedError(`${container.name} cannot hold "${tensor.name}"${more} as ${tensor.scheme.name}`, {
+      kind: "scheme-does-not-fit",
       where: `${checkpoint.path}, shape [${tensor.shape}]`,
       why,
       try: `another scheme, a folder as output, or --tensor-type '${escaped(tensor.name)}=f16' for such tensors`,
@@ -90,6 +91,7 @@ function copied({ checkpoint, architecture, container }: PlanOptions, tensor: Te
     ? `architecture ${architecture.name} does not know it, so its name in ${container.name} is unknown`
     : `its type ${tensor.type} cannot be read`;
   throw new UnsupportedError(`tensor "${tensor.name}" cannot be carried over`, {
+    kind: "wrong-dtype",
     where: `${tensor.file}, offset ${tensor.offset}`,
     why,
   });
@@ -100,11 +102,20 @@ const escaped = (name: string) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 /** Reads "PATTERN=SCHEME", as `--tensor-type` takes it. */
 export function parseOverride(text: string): Override {
   const cut = text.lastIndexOf("=");
-  if (cut < 1) throw new InputError(`"${text}" is not PATTERN=SCHEME`, { try: "for example 'embed=q8_0'" });
+  if (cut < 1) {
+    throw new InputError(`"${text}" is not PATTERN=SCHEME`, {
+      kind: "value-out-of-range",
+      try: "for example 'embed=q8_0'",
+    });
+  }
   try {
     return { pattern: new RegExp(text.slice(0, cut)), scheme: schemes.get(text.slice(cut + 1)) };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new InputError(`"${text.slice(0, cut)}" is not a regular expression`, { why: error.message, cause: error });
+    throw new InputError(`"${text.slice(0, cut)}" is not a regular expression`, {
+      kind: "value-out-of-range",
+      why: error.message,
+      cause: error,
+    });
   }
 }

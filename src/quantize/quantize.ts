@@ -103,7 +103,9 @@ export function recipeOf(options: QuantizeOptions): ReadRecipe {
     const merged = { ...options.recipe, calibration: { ...options.recipe.calibration, ...calibration } };
     return readRecipe(merged);
   }
-  if (scheme === undefined) throw new InputError("neither a scheme nor a recipe is given", { try: "--to q4_0" });
+  if (scheme === undefined) {
+    throw new InputError("neither a scheme nor a recipe is given", { kind: "missing-argument", try: "--to q4_0" });
+  }
   const quantizeStep = { quantize: method, options: methodOptions };
   return readRecipe({
     recipe: 1,
@@ -184,6 +186,7 @@ async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions): Pr
   const { calibrationText, onProgress, signal, threads } = options;
   if (!calibrationText) {
     throw new InputError("the recipe needs a text to calibrate with", {
+      kind: "no-calibration-text",
       why: `it needs ${recipe.needs} of the activations`,
       try: "--calibrate FILE",
     });

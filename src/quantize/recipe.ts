@@ -86,7 +86,9 @@ const EVERYTHING = ".*";
 export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
   const recipe = checkedShape(value, where);
   const seed = recipe.seed ?? 0;
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new InputError("the seed must be an integer from 0", { where });
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new InputError("the seed must be an integer from 0", { kind: "value-out-of-range", where });
+  }
   const calibration = readCalibration(recipe.calibration ?? {}, where);
   const quantizers: Quantizer[] = [];
   const chosen: ChosenTransform[] = [];
@@ -95,7 +97,9 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
     if ("quantize" in step) quantizers.push(readQuantizer(step, place));
     else chosen.push(readTransform(step, place));
   });
-  if (quantizers.length === 0) throw new InputError("the recipe quantizes nothing", { where, try: "a quantize step" });
+  if (quantizers.length === 0) {
+    throw new InputError("the recipe quantizes nothing", { kind: "wrong-recipe", where, try: "a quantize step" });
+  }
   const needs = [
     ...quantizers.map(({ method, options }) => method.needs(options)),
     ...chosen.map(({ transform, options }) => transform.needs(options)),
@@ -108,7 +112,8 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
 }
 
 function checkedShape(value: unknown, where: string): Recipe {
-  const wrong = (why: string) => new InputError("this is no recipe", { where, why, try: "docs/recipes.md" });
+  const wrong = (why: string) =>
+    new InputError("this is no recipe", { kind: "wrong-recipe", where, why, try: "docs/recipes.md" });
   if (!isRecord(value)) throw wrong("wanted a JSON object");
   const extra = Object.keys(value).find((key) => !["$schema", "recipe", "seed", "calibration", "steps"].includes(key));
   if (extra !== undefined) throw wrong(`it has a key "${extra}"`);
@@ -160,7 +165,12 @@ function readPattern(source: string, where: string): RegExp {
   try {
     return new RegExp(source);
   } catch (cause) {
-    throw new InputError(`"${source}" is not a regular expression`, { where, why: (cause as Error).message, cause });
+    throw new InputError(`"${source}" is not a regular expression`, {
+      kind: "wrong-recipe",
+      where,
+      why: (cause as Error).message,
+      cause,
+    });
   }
 }
 

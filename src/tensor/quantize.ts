@@ -14,6 +14,7 @@ export function quantize(scheme: Scheme, values: Float32Array, shape: readonly n
   const bad = firstNonFinite(values);
   if (bad >= 0) {
     throw new NumericError(`the value at index ${bad} is ${values[bad]}`, {
+      kind: "non-finite-weights",
       why: `${scheme.name} holds finite numbers only`,
       try: "repair or leave out the tensor",
     });

@@ -23,6 +23,7 @@ export function checkShape(shape: readonly number[], count: number): void {
   }
   if (elementCount(shape) !== count) {
     throw new InputError(`shape [${shape.join(", ")}] does not fit ${count} values`, {
+      kind: "shapes-disagree",
       why: `it has ${elementCount(shape)} elements`,
     });
   }

@@ -44,7 +44,7 @@ for (const [what, args, message] of WRONG_USAGE) {
     const { code, stdout, stderr } = await bitloom(args);
     assert.equal(code, 2, stderr);
     assert.equal(stdout, "");
-    assert.match(stderr, /^error: /);
+    assert.match(stderr, /^error\[BL-US-\d\d\d\]: .*\n(.*\n)* {2}more: bitloom explain BL-US-\d\d\d \(exit 2; /);
     assert.match(stderr, message);
   });
 }
@@ -128,8 +128,8 @@ test("with --json the error is the one document on standard output, and standard
   assert.equal(code, 2);
   const document = JSON.parse(stdout);
   assert.deepEqual(
-    [document.schema, document.error, document.message, document.exitCode],
-    ["bitloom.error/1", "InputError", 'unknown scheme "q4_9"', 2],
+    [document.schema, document.error, document.id, document.message, document.exitCode],
+    ["bitloom.error/1", "InputError", "BL-US-004", 'unknown scheme "q4_9"', 2],
   );
   assert.match(stderr, /unknown scheme/);
 });

@@ -4,7 +4,7 @@
  * that are left before anything of that size is made.
  * Source: ggml docs/gguf.md.
  */
-import { FileError, UnsupportedError } from "../../errors.js";
+import { FileError, type FileKind, UnsupportedError } from "../../errors.js";
 import type { ByteSource } from "../checkpoint.js";
 import { place, quote } from "../source.js";
 import { type GgufTensorType, tensorTypeOfId } from "./types.js";
@@ -46,6 +46,7 @@ export async function readHeader(source: ByteSource): Promise<GgufHeader> {
     if (header !== "needs more") return header;
     if (length === MAX_HEADER_BYTES) {
       throw new UnsupportedError("the header of a GGUF file is too large", {
+        kind: "too-large",
         where: place(source.name, { offset: 0 }),
         why: `more than ${MAX_HEADER_BYTES} bytes of metadata and tensor infos`,
       });
@@ -73,8 +74,9 @@ function cursor(bytes: Uint8Array, source: ByteSource) {
   const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   let at = 0;
   let values = 0;
-  const fault = (offset: number, message: string, why: string) =>
+  const fault = (offset: number, message: string, why: string, kind: FileKind = "bad-header") =>
     new FileError(message, {
+      kind,
       where: place(source.name, { offset }),
       why,
       try: "the file is truncated or damaged: download or convert it again",
@@ -82,7 +84,12 @@ function cursor(bytes: Uint8Array, source: ByteSource) {
   /** Moves over `length` bytes and returns where they start. */
   const take = (length: number | bigint, what: string): number => {
     if (length > source.size - at) {
-      throw fault(at, `${what} reaches past the end of the file`, `${length} bytes, ${source.size - at} are left`);
+      throw fault(
+        at,
+        `${what} reaches past the end of the file`,
+        `${length} bytes, ${source.size - at} are left`,
+        "truncated-file",
+      );
     }
     if (Number(length) > bytes.length - at) throw new NeedsMore();
     at += Number(length);
@@ -99,6 +106,7 @@ function cursor(bytes: Uint8Array, source: ByteSource) {
     values += n;
     if (values <= MAX_VALUES) return;
     throw new UnsupportedError("GGUF metadata holds too many values", {
+      kind: "too-large",
       where: place(source.name, { offset: at }),
       why: `more than ${MAX_VALUES} in arrays`,
     });
@@ -136,7 +144,8 @@ function header(read: Cursor, source: ByteSource): GgufHeader {
   const names = new Set<string>();
   for (let i = 0; i < tensorCount; i++) {
     const info = tensorInfo(read, source, i);
-    if (names.has(info.name)) throw read.fault(info.at, "two tensors have the same name", quote(info.name));
+    if (names.has(info.name))
+      throw read.fault(info.at, "two tensors have the same name", quote(info.name), "duplicate-tensor");
     names.add(info.name);
     infos.push(info);
   }
@@ -147,7 +156,7 @@ function header(read: Cursor, source: ByteSource): GgufHeader {
 function checkedVersion(read: Cursor, source: ByteSource): number {
   const magic = read.u32("the signature");
   if (magic !== MAGIC) {
-    throw read.fault(0, "not a GGUF file", `the first bytes are 0x${magic.toString(16)}, not "GGUF"`);
+    throw read.fault(0, "not a GGUF file", `the first bytes are 0x${magic.toString(16)}, not "GGUF"`, "not-a-model");
   }
   const version = read.u32("the version");
   // Version 2 has the same layout; version 1 has 32-bit counts.
@@ -155,6 +164,7 @@ function checkedVersion(read: Cursor, source: ByteSource): number {
   const bigEndian = version !== 0 && (version & 0xffff) === 0;
   const what = bigEndian ? "big-endian GGUF" : `GGUF version ${version}`;
   throw new UnsupportedError(`${what} is not supported`, {
+    kind: "unsupported-version",
     where: place(source.name, { offset: 4 }),
     why: "versions 2 and 3 in little-endian are read",
     try: "convert the model again with a current tool",
@@ -266,6 +276,7 @@ function tensorInfo(read: Cursor, source: ByteSource, index: number): TensorInfo
   const type = tensorTypeOfId(typeId);
   if (!type) {
     throw new UnsupportedError(`${what} has an unknown type`, {
+      kind: "wrong-dtype",
       where: place(source.name, { tensor: name, offset: at }),
       why: `ggml type ${typeId}`,
       try: "convert the model to a known type, or use a newer version",
@@ -281,26 +292,37 @@ function tensorInfo(read: Cursor, source: ByteSource, index: number): TensorInfo
 
 /** Absolute offsets; checks that every tensor is aligned, inside the file and apart from the others. */
 function placed(infos: readonly TensorInfo[], source: ByteSource, dataStart: number, alignment: number): GgufTensor[] {
-  const fault = (info: TensorInfo, message: string, why: string) =>
+  const fault = (info: TensorInfo, kind: FileKind, message: string, why: string) =>
     new FileError(message, {
+      kind,
       where: place(source.name, { tensor: info.name, offset: BigInt(dataStart) + info.offset }),
       why,
       try: "the file is truncated or damaged: download or convert it again",
     });
   for (const info of infos) {
     if (info.offset % BigInt(alignment) !== 0n) {
-      throw fault(info, "a tensor is not aligned", `offset ${info.offset} is no multiple of ${alignment}`);
+      throw fault(
+        info,
+        "bad-header",
+        "a tensor is not aligned",
+        `offset ${info.offset} is no multiple of ${alignment}`,
+      );
     }
     if (BigInt(dataStart) + info.offset + BigInt(info.bytes) > source.size) {
       const why = `${info.bytes} bytes from there, the file has ${source.size} bytes`;
-      throw fault(info, "a tensor lies outside the file", why);
+      throw fault(info, "tensor-outside-file", "a tensor lies outside the file", why);
     }
   }
   const byOffset = [...infos].sort((a, b) => Number(a.offset - b.offset));
   for (let i = 1; i < byOffset.length; i++) {
     const [before, info] = [byOffset[i - 1], byOffset[i]];
     if (before.offset + BigInt(before.bytes) > info.offset) {
-      throw fault(info, "two tensors overlap", `${quote(before.name)} ends at ${before.offset + BigInt(before.bytes)}`);
+      throw fault(
+        info,
+        "overlapping-tensors",
+        "two tensors overlap",
+        `${quote(before.name)} ends at ${before.offset + BigInt(before.bytes)}`,
+      );
     }
   }
   return infos.map(({ name, type, shape, offset, bytes }) => {

@@ -15,6 +15,7 @@ export async function openGguf(source: ByteSource): Promise<Checkpoint> {
   const parts = keyValues.get("split.count")?.value;
   if (typeof parts === "number" && parts > 1) {
     throw new UnsupportedError("this is one part of a model in several GGUF files", {
+      kind: "unsupported-version",
       where: place(source.name),
       why: `"split.count" is ${parts}`,
       try: "join the parts first: llama-gguf-split --merge FIRST_PART OUT",
@@ -70,6 +71,7 @@ function tensorScales(tensors: readonly GgufTensor[], file: string): Map<string,
     if (type.scheme !== "nvfp4" || !scale) continue;
     if (scale.type.name !== "F32" || scale.bytes !== 4) {
       throw new UnsupportedError("a tensor scale is not a single f32", {
+        kind: "unsupported-feature",
         where: place(file, { tensor: scale.name, offset: scale.offset }),
         why: `${scale.type.name} of shape [${scale.shape.join(", ")}]`,
       });

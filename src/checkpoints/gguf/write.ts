@@ -82,6 +82,7 @@ function typeFor({ name, shape, scheme }: TensorPlan): GgufTensorType {
   const type = tensorTypeOfScheme(scheme.name);
   if (answer === true && type) return type;
   throw new UnsupportedError(`tensor ${quote(name)} cannot be stored as ${scheme.name} in GGUF`, {
+    kind: "scheme-does-not-fit",
     where: `tensor ${quote(name)}, shape [${shape.join(", ")}]`,
     why: String(answer),
     try: "another scheme for this tensor, or a folder (safetensors), which holds every scheme",

@@ -7,7 +7,7 @@
  * unlike JSON.parse it sees duplicate names, builds nothing that is not wanted, and knows the byte where it stands.
  * Source: safetensors README, "Format", and safetensors/src/tensor.rs.
  */
-import { FileError } from "../../errors.js";
+import { FileError, type FileKind } from "../../errors.js";
 import type { ByteSource } from "../checkpoint.js";
 import { place, quote } from "../source.js";
 import { type Dtype, dtypeNamed } from "./dtypes.js";
@@ -32,9 +32,15 @@ export interface SafetensorsHeader {
 
 /** Reads and checks the header; every offset and size is proved against the file before anything uses it. */
 export async function readHeader(source: ByteSource): Promise<SafetensorsHeader> {
-  const fault = (offset: number, message: string, why: string) =>
-    new FileError(message, { where: place(source.name, { offset }), why, try: "download or write the file again" });
-  if (source.size < 10) throw fault(0, "too short for a safetensors file", `${source.size} bytes, at least 10 needed`);
+  const fault = (offset: number, message: string, why: string, kind: FileKind = "bad-header") =>
+    new FileError(message, {
+      kind,
+      where: place(source.name, { offset }),
+      why,
+      try: "download or write the file again",
+    });
+  if (source.size < 10)
+    throw fault(0, "too short for a safetensors file", `${source.size} bytes, at least 10 needed`, "truncated-file");
   const length = new DataView((await source.read(0, 8)).slice().buffer).getBigUint64(0, true);
   if (length > BigInt(source.size - 8) || length < 2n) {
     throw fault(0, "the header length is wrong", `${length} bytes announced, ${source.size - 8} follow`);
@@ -62,8 +68,9 @@ interface RawTensor {
 function placed(raw: readonly RawTensor[], source: ByteSource, dataStart: number): StoredTensor[] {
   const dataBytes = source.size - dataStart;
   const tensors = [...raw].sort((a, b) => a.begin - b.begin || a.end - b.end);
-  const fault = (tensor: RawTensor, message: string, why: string) =>
+  const fault = (tensor: RawTensor, kind: FileKind, message: string, why: string) =>
     new FileError(message, {
+      kind,
       where: place(source.name, { tensor: tensor.name, offset: dataStart + tensor.begin }),
       why,
       try: "the file is truncated or damaged: download or convert it again",
@@ -73,21 +80,33 @@ function placed(raw: readonly RawTensor[], source: ByteSource, dataStart: number
     const { begin, end, shape, dtype } = tensor;
     const range = `bytes ${begin} to ${end} of the data`;
     if (end > dataBytes || begin > end) {
-      throw fault(tensor, "a tensor lies outside the file", `${range}, which has ${dataBytes} bytes`);
+      throw fault(
+        tensor,
+        "tensor-outside-file",
+        "a tensor lies outside the file",
+        `${range}, which has ${dataBytes} bytes`,
+      );
     }
     const bytes = shape.reduce((product, n) => product * n, dtype.bits) / 8;
     if (bytes !== end - begin) {
       const wanted = `${dtype.name} of shape [${shape.join(", ")}] takes ${bytes} bytes`;
-      throw fault(tensor, "shape and size of a tensor disagree", `${wanted}, its offsets say ${end - begin}`);
+      throw fault(
+        tensor,
+        "wrong-shape",
+        "shape and size of a tensor disagree",
+        `${wanted}, its offsets say ${end - begin}`,
+      );
     }
     if (begin !== covered) {
-      const message = begin < covered ? "two tensors overlap" : "there is a gap in front of a tensor";
-      throw fault(tensor, message, `${range}, the tensor before it ends at ${covered}`);
+      const why = `${range}, the tensor before it ends at ${covered}`;
+      if (begin < covered) throw fault(tensor, "overlapping-tensors", "two tensors overlap", why);
+      throw fault(tensor, "tensor-outside-file", "there is a gap in front of a tensor", why);
     }
     covered = end;
   }
   if (covered !== dataBytes) {
     throw new FileError("bytes at the end of the file belong to no tensor", {
+      kind: "tensor-outside-file",
       where: place(source.name, { offset: dataStart + covered }),
       why: `the tensors take ${covered} bytes of data, the file has ${dataBytes}`,
     });

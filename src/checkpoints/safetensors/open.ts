@@ -87,6 +87,7 @@ function singleFile(files: FileSet): string {
   if (found.includes(SINGLE)) return SINGLE;
   if (found.length === 1) return found[0];
   throw new FileError("the folder holds no model that can be read", {
+    kind: "not-a-model",
     where: place(files.name),
     why:
       found.length === 0
@@ -100,7 +101,11 @@ function singleFile(files: FileSet): string {
 async function weightMap(files: FileSet): Promise<Map<string, string> | undefined> {
   if (!files.names.includes(INDEX)) return undefined;
   const fault = (why: string) =>
-    new FileError("the index of the shards is damaged", { where: place(`${files.name}/${INDEX}`), why });
+    new FileError("the index of the shards is damaged", {
+      kind: "missing-shard",
+      where: place(`${files.name}/${INDEX}`),
+      why,
+    });
   const { weight_map: map } = await jsonFile(files, INDEX, MAX_INDEX_BYTES);
   if (!isObject(map)) throw fault('wanted an object "weight_map"');
   const shards = new Map<string, string>();
@@ -112,6 +117,7 @@ async function weightMap(files: FileSet): Promise<Map<string, string> | undefine
     }
     if (!files.names.includes(shard)) {
       throw new FileError(`the shard ${quote(shard)} is missing`, {
+        kind: "missing-shard",
         where: place(`${files.name}/${INDEX}`, { tensor }),
         why: "the index names a file that is not in the folder",
         try: "download the missing file",
@@ -128,6 +134,7 @@ function checkIndex(index: ReadonlyMap<string, string>, stored: ReadonlyMap<stri
     const found = stored.get(name)?.shard;
     if (found === shard) continue;
     throw new FileError("the index does not fit the shards", {
+      kind: "missing-shard",
       where: place(`${files.name}/${INDEX}`, { tensor: name }),
       why: `the tensor should be in ${quote(shard)}, it is in ${found === undefined ? "none" : quote(found)}`,
       try: "download the index and the shards again, from one place",
@@ -151,6 +158,7 @@ function joined(stored: ReadonlyMap<string, Stored>, config: Metadata, files: Fi
       const type = (t: { dtype: { name: string }; shape: readonly number[] }) =>
         `${t.dtype.name} [${t.shape.join(", ")}]`;
       throw new FileError(`the ${wanted.plane} of a quantized tensor are ${found ? "wrong" : "missing"}`, {
+        kind: "damaged-scales",
         where: place(found?.source.name ?? configName, { tensor: wanted.name, offset: found?.offset }),
         why: `wanted ${type(wanted)} for ${scheme.name} [${shape.join(", ")}]${found ? `, got ${type(found)}` : ""}`,
         try: "write the folder again",
@@ -219,6 +227,7 @@ function narrowed(bytes: Uint8Array, entry: TensorEntry): Uint8Array {
     const value = from.getFloat64(at, true);
     if (Number.isFinite(value) && !Number.isFinite(Math.fround(value))) {
       throw new NumericError(`${value} is beyond the range of f32`, {
+        kind: "number-out-of-range",
         where: place(entry.file, { tensor: entry.name, offset: entry.offset + at }),
       });
     }
@@ -232,6 +241,7 @@ const sameShape = (a: readonly number[], b: readonly number[]) =>
 
 const twice = (tensor: StoredTensor, source: ByteSource, other: Stored) =>
   new FileError("a tensor is there twice", {
+    kind: "duplicate-tensor",
     where: place(source.name, { tensor: tensor.name, offset: tensor.offset }),
     why: other.source === source ? "it is stored plain and described as quantized" : `also in ${other.source.name}`,
   });

@@ -100,6 +100,7 @@ export function described(config: Metadata, file: string): Map<string, { scheme:
   if (!isObject(quantization) || quantization.quant_method !== METHOD) return found;
   if (quantization.version !== VERSION) {
     throw new UnsupportedError("the folder was written by another version", {
+      kind: "unsupported-version",
       where: place(file),
       why: `quantization_config version ${JSON.stringify(quantization.version)}, this version reads ${VERSION}`,
       try: "update, or quantize the original model again",
@@ -120,6 +121,7 @@ function describedTensor(name: string, entry: MetadataValue, definitions: Metada
   const scheme = schemes.find(entry.scheme);
   if (!scheme) {
     throw new UnsupportedError(`tensor ${quote(name)} has the unknown scheme ${quote(entry.scheme)}`, {
+      kind: "wrong-dtype",
       where: place(file, { tensor: name }),
       try: "register the scheme, or use the version that wrote the folder",
     });
@@ -128,6 +130,7 @@ function describedTensor(name: string, entry: MetadataValue, definitions: Metada
   if (!sameJson(ours, theirs)) {
     const why = `the file says ${JSON.stringify(theirs)}, this version ${JSON.stringify(ours)}`;
     throw new UnsupportedError(`the scheme ${quote(scheme.name)} means something else here`, {
+      kind: "unsupported-version",
       where: place(file),
       why,
     });
@@ -149,4 +152,9 @@ function sameJson(a: MetadataValue | undefined, b: MetadataValue | undefined): b
 }
 
 const damaged = (file: string, why: string) =>
-  new FileError("config.json is damaged", { where: place(file), why, try: "write the folder again" });
+  new FileError("config.json is damaged", {
+    kind: "bad-config",
+    where: place(file),
+    why,
+    try: "write the folder again",
+  });

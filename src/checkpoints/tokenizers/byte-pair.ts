@@ -69,7 +69,7 @@ function checkSpecials(definition: TokenizerDefinition, size: number): void {
   for (const id of [bos, unk, pad, ...eos]) {
     if (id === undefined || (Number.isInteger(id) && id >= 0 && id < size)) continue;
     const why = `the special id ${id} is not an id: there are ${size}`;
-    throw new FileError("the tokenizer is damaged", { where: definition.source, why });
+    throw new FileError("the tokenizer is damaged", { kind: "damaged-tokenizer", where: definition.source, why });
   }
 }
 
@@ -77,7 +77,10 @@ function checkText(text: string): void {
   const at = text.search(/\p{Surrogate}/u);
   if (at < 0) return;
   const unit = text.charCodeAt(at).toString(16).toUpperCase();
-  throw new InputError("the text is not Unicode", { why: `an unpaired surrogate, U+${unit}, at position ${at}` });
+  throw new InputError("the text is not Unicode", {
+    kind: "text-not-utf8",
+    why: `an unpaired surrogate, U+${unit}, at position ${at}`,
+  });
 }
 
 /** Added tokens that are looked for in the text as it is (`before`), and after normalization. */

@@ -106,5 +106,8 @@ export function decodeAll(tokens: TokenBytes, ids: Iterable<number>, options: De
 
 function checkId(id: number, size: number): void {
   if (Number.isInteger(id) && id >= 0 && id < size) return;
-  throw new InputError(`there is no token ${id}`, { why: `ids are whole numbers from 0 to ${size - 1}` });
+  throw new InputError(`there is no token ${id}`, {
+    kind: "unknown-token",
+    why: `ids are whole numbers from 0 to ${size - 1}`,
+  });
 }

@@ -7,6 +7,7 @@ export const keyPlace = (source: string, key: string) => `${source}, key ${key}`
 /** The file does not hold what it must. */
 export function damaged(source: string, key: string, why: string): FileError {
   return new FileError("the tokenizer is damaged", {
+    kind: "damaged-tokenizer",
     where: keyPlace(source, key),
     why,
     try: "download or convert the model again",
@@ -16,6 +17,7 @@ export function damaged(source: string, key: string, why: string): FileError {
 /** The file is well-formed but asks for something that is not here. */
 export function unsupported(source: string, key: string, why: string, advice?: string): UnsupportedError {
   return new UnsupportedError("the tokenizer needs something that is not supported", {
+    kind: "unsupported-tokenizer",
     where: keyPlace(source, key),
     why,
     try: advice,

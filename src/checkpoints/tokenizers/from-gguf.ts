@@ -26,6 +26,7 @@ export function definitionFromGguf(metadata: Metadata, source = "GGUF metadata")
   const model = textAt(required(metadata, "model", source), source, `${PREFIX}model`);
   if (model !== "gpt2" && model !== "llama") {
     throw new UnsupportedError("the tokenizer is of a kind that is not supported", {
+      kind: "unsupported-tokenizer",
       where: keyPlace(source, `${PREFIX}model`),
       why: `got ${shown(model)}, supported: "gpt2", "llama"`,
     });
@@ -113,6 +114,7 @@ function namedPreTokenizer(metadata: Metadata, source: string): GgufPreTokenizer
   const known = ggufPreTokenizers.find(name);
   if (known) return known;
   throw new UnsupportedError(`the pre-tokenizer ${shown(name)} is not supported`, {
+    kind: "unsupported-tokenizer",
     where: keyPlace(source, `${PREFIX}pre`),
     why: `known: ${ggufPreTokenizers.names.join(", ")}`,
   });

@@ -87,6 +87,7 @@ export function detectPreTokenizer(json: JsonObject, ignoreMerges: boolean, sour
   // No normalizer, or one that composes characters, is the same to an engine that has none.
   if (known && (normalizer === null || normalizer === undefined || normalizer.type === "NFC")) return known;
   throw new UnsupportedError("GGUF has no name for this pre-tokenizer", {
+    kind: "unsupported-tokenizer",
     where: keyPlace(source, known ? "normalizer" : "pre_tokenizer"),
     why: `got ${known ? shown(normalizer) : wanted}${ignoreMerges ? " with model.ignore_merges" : ""}, known: ${ggufPreTokenizers.names.join(", ")}`,
     try: "write a safetensors folder, which keeps tokenizer.json as it is",

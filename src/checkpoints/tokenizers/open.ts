@@ -44,6 +44,7 @@ export async function definitionFromFolder(folder: string): Promise<TokenizerDef
   const tokenizer = await json("tokenizer.json");
   if (tokenizer === undefined) {
     throw new FileError("the folder has no tokenizer.json", {
+      kind: "missing-tokenizer",
       where: folder,
       why: "text cannot be turned into tokens without it",
       try: "if there is a tokenizer.model, convert it: transformers' AutoTokenizer.from_pretrained(...).save_pretrained(...)",

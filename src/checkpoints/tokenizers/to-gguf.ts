@@ -21,7 +21,11 @@ export function ggufTokenizerMetadata(definition: TokenizerDefinition, rows = de
   const count = vocabulary.tokens.length;
   if (rows > 0 && count > rows) {
     const why = `the tokenizer has ${count} tokens, the embedding ${rows} rows`;
-    throw new FileError("tokenizer and model do not belong together", { where: source, why });
+    throw new FileError("tokenizer and model do not belong together", {
+      kind: "vocabulary-mismatch",
+      where: source,
+      why,
+    });
   }
   const merges = arrayAt(bpeModel(json, source).merges, source, "model.merges").map((merge, rank) =>
     mergeHalves(merge, rank, source),
@@ -110,6 +114,7 @@ function sequenceOf(json: unknown, key: string): readonly JsonObject[] {
 
 function notSentencePiece(source: string, key: string, why: string): UnsupportedError {
   return new UnsupportedError("GGUF cannot say what this tokenizer does", {
+    kind: "unsupported-tokenizer",
     where: keyPlace(source, key),
     why,
     try: "write a safetensors folder, which keeps tokenizer.json as it is",

@@ -155,7 +155,11 @@ export const demo = command({
   output,
   async run(context, _none, { to, tokens, output: folder, ...engine }): Promise<DemoResult> {
     if (!existsSync(DEMO_FOLDER)) {
-      throw new FileError("the demo model is missing", { where: DEMO_FOLDER, try: "install bitloom again" });
+      throw new FileError("the demo model is missing", {
+        kind: "missing-file",
+        where: DEMO_FOLDER,
+        try: "install bitloom again",
+      });
     }
     const begin = performance.now();
     await mkdir(folder, { recursive: true });

@@ -142,7 +142,10 @@ export const evalCommand = command({
   output,
   async run(context, [model], { text: file, threads, backend, ...job }): Promise<Result> {
     if (job.maxKl !== undefined && job.against === undefined) {
-      throw new InputError("--max-kl needs --against", { why: "KL is measured from a base model" });
+      throw new InputError("--max-kl needs --against", {
+        kind: "options-disagree",
+        why: "KL is measured from a base model",
+      });
     }
     const content = await readText(file);
     return withBackend({ threads, backend }, (made) => run(context, model, { ...job, content }, made));
@@ -151,6 +154,7 @@ export const evalCommand = command({
   verdict({ kl }, { maxKl }) {
     if (maxKl === undefined || kl === undefined || kl <= maxKl) return undefined;
     return new NumericError("the model misses the quality limit", {
+      kind: "quality-limit",
       where: "--max-kl",
       why: `KL is ${significant(kl, 4)}, wanted at most ${maxKl} nats per token`,
       try: "a scheme with more bits",

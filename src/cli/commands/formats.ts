@@ -51,7 +51,10 @@ async function valuesOn(on: string): Promise<Float32Array> {
   if (distribution) return sample(distribution, DRAWS);
   const colon = on.lastIndexOf(":");
   if (colon <= 0) {
-    throw new InputError(`--on does not take "${on}"`, { why: `wanted FILE:TENSOR, ${DISTRIBUTIONS.join(", ")}` });
+    throw new InputError(`--on does not take "${on}"`, {
+      kind: "value-out-of-range",
+      why: `wanted FILE:TENSOR, ${DISTRIBUTIONS.join(", ")}`,
+    });
   }
   const checkpoint = await openCheckpoint(modelPath(on.slice(0, colon)));
   try {
@@ -62,8 +65,12 @@ async function valuesOn(on: string): Promise<Float32Array> {
 }
 
 async function compared(names: readonly string[], on: string): Promise<Compared> {
-  if (names.length === 0)
-    throw new InputError("formats compare needs names", { try: "bitloom formats compare e2m1 nf4" });
+  if (names.length === 0) {
+    throw new InputError("formats compare needs names", {
+      kind: "missing-argument",
+      try: "bitloom formats compare e2m1 nf4",
+    });
+  }
   const values = await valuesOn(on);
   return { on, comparison: compareFormats(names.map(registry.get), values) };
 }

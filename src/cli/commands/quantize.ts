@@ -70,8 +70,9 @@ type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal
 async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {
   const { to: scheme, output: path, method, set, transform, tensorType: overrides, recipe: file } = chosen;
   if ((scheme === undefined) === (file === undefined)) {
+    const kind = scheme === undefined ? "missing-argument" : "options-disagree";
     const why = scheme === undefined ? "neither is given" : "a recipe names its schemes itself";
-    throw new InputError("either --to or --recipe must be given", { why, try: "--to q4_0" });
+    throw new InputError("either --to or --recipe must be given", { kind, why, try: "--to q4_0" });
   }
   const { calibrate = model === "demo" ? DEMO_CALIBRATION : undefined, threads, backend } = chosen;
   const calibrationText = calibrate === undefined ? undefined : () => readText(calibrate);
@@ -86,7 +87,7 @@ async function readRecipeFile(file: string): Promise<Recipe> {
     return readRecipe(JSON.parse(content), file).json;
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
-    throw new InputError("the recipe is not JSON", { where: file, why: cause.message, cause });
+    throw new InputError("the recipe is not JSON", { kind: "wrong-recipe", where: file, why: cause.message, cause });
   }
 }
 

@@ -31,6 +31,7 @@ export function readIds(content: string, file: string, vocabulary: number): numb
       const id = /^\d+$/.test(word) ? Number(word) : Number.NaN;
       if (id < vocabulary) return id;
       throw new InputError(`"${word.slice(0, 40)}" is not a token id`, {
+        kind: "unknown-token",
         where: `${file}, number ${index + 1}`,
         why: `wanted an integer from 0 to ${vocabulary - 1}`,
       });
