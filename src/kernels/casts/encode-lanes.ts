@@ -101,24 +101,27 @@ function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
   const units = word(f, (2 ** (7 - significandBits)) | (1 << 16));
   const signBit = f.let(i8x16.splat(2 ** (bits - 1)));
   const negativeZero = plan.negativeZero && !context.positiveZero;
-  const [cut, base, signs, result] = f.locals("v128", 4);
-  const magnitudes = f.locals("v128", 4);
-  const scaled = f.locals("v128", 4);
+  const [a, cut, base, first, upper, signs, result] = f.locals("v128", 7);
   const guard = byteGuard(f, nan, context);
+  const scaledCode = (value: VectorLocal, isFirst: boolean): Vector => {
+    f.set(a, v128.and(value, magnitudeMask));
+    guard.see(a, isFirst);
+    f.set(cut, i32x4.min_s(a, limit));
+    f.set(base, i32x4.max_s(v128.and(cut, exponentMask), least));
+    const sum = f32x4.add(cut, i32x4.add(base, toStep));
+    return i32x4.dot_i16x8_s(i32x4.sub(sum, origin), units);
+  };
+  const pair = (x: VectorLocal, y: VectorLocal, isFirst: boolean): Vector => {
+    f.set(first, scaledCode(x, isFirst));
+    return i16x8.shr_u(i16x8.narrow_i32x4_s(first, scaledCode(y, false)), 7 - significandBits);
+  };
   return (x: readonly VectorLocal[]): Vector => {
-    x.forEach((value, i) => {
-      f.set(magnitudes[i], v128.and(value, magnitudeMask));
-      f.set(cut, i32x4.min_s(magnitudes[i], limit));
-      f.set(base, i32x4.max_s(v128.and(cut, exponentMask), least));
-      const sum = f32x4.add(cut, i32x4.add(base, toStep));
-      f.set(scaled[i], i32x4.dot_i16x8_s(i32x4.sub(sum, origin), units));
-    });
-    const words = (a: Vector, b: Vector) => i16x8.shr_u(i16x8.narrow_i32x4_s(a, b), 7 - significandBits);
-    f.set(result, i8x16.narrow_i16x8_u(words(scaled[0], scaled[1]), words(scaled[2], scaled[3])));
+    f.set(upper, pair(x[0], x[1], true));
+    f.set(result, i8x16.narrow_i16x8_u(upper, pair(x[2], x[3], false)));
     f.set(signs, v128.and(i16x8.shr_u(upperBytes(x), 8 - bits), signBit));
     const sign = negativeZero ? signs : v128.andnot(signs, i8x16.eq(result, i8x16.splat(0)));
     f.set(result, v128.or(result, sign));
-    guard(result, magnitudes);
+    guard.settle(result, x);
     return result;
   };
 }
@@ -133,21 +136,23 @@ function upperBytes([a, b, c, d]: readonly VectorLocal[]): Vector {
 
 /** As nanGuard, for sixteen codes; NaN is rare, so one test serves all. */
 function byteGuard(f: FunctionBuilder, nan: number | undefined, { noNaN, worst }: LaneContext) {
-  if (noNaN) return () => {};
-  const most = (m: readonly VectorLocal[]) => i32x4.max_s(i32x4.max_s(m[0], m[1]), i32x4.max_s(m[2], m[3]));
+  const idle = () => {};
+  if (noNaN) return { see: idle, settle: idle };
   if (nan === undefined) {
-    return (_codes: VectorLocal, magnitudes: readonly VectorLocal[]) => {
-      if (worst) f.set(worst, i32x4.max_s(worst, most(magnitudes)));
-    };
+    const see = (magnitude: VectorLocal) => worst && f.set(worst, i32x4.max_s(worst, magnitude));
+    return { see, settle: idle };
   }
+  const most = f.local("v128");
   const limit = word(f, infinityBits);
   const code = f.let(i8x16.splat(nan));
-  return (codes: VectorLocal, magnitudes: readonly VectorLocal[]) => {
-    f.if(v128.any_true(i32x4.gt_s(most(magnitudes), limit)), () => {
-      const [a, b, c, d] = magnitudes.map((magnitude) => i32x4.gt_s(magnitude, limit));
-      const nanBytes = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
-      f.set(codes, v128.bitselect(code, codes, nanBytes));
-    });
+  const nanLanes = (x: VectorLocal) => i32x4.gt_s(v128.and(x, i32x4.splat(absMask)), limit);
+  return {
+    see: (magnitude: VectorLocal, isFirst: boolean) => f.set(most, isFirst ? magnitude : i32x4.max_s(most, magnitude)),
+    settle: (codes: VectorLocal, [a, b, c, d]: readonly VectorLocal[]) =>
+      f.if(v128.any_true(i32x4.gt_s(most, limit)), () => {
+        const words = (x: VectorLocal, y: VectorLocal) => i16x8.narrow_i32x4_s(nanLanes(x), nanLanes(y));
+        f.set(codes, v128.bitselect(code, codes, i8x16.narrow_i16x8_s(words(a, b), words(c, d))));
+      }),
   };
 }
 
