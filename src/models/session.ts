@@ -54,16 +54,15 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
   let position = 0;
 
   function forward(ids: ArrayLike<number>, rows: "all" | "last"): Float32Array {
-    if (ids.length < 1 || ids.length > batch) {
+    if (ids.length < 1 || ids.length > batch)
       throw new InputError(`a step takes 1 to ${batch} tokens, got ${ids.length}`);
-      if (position + ids.length > context) {
-        const why = `${position} tokens are in it, ${ids.length} more do not fit`;
-        throw new InputError(`the context of ${context} tokens is full`, {
-          kind: "context-full",
-          why,
-          try: "a larger --context",
-        });
-      }
+    if (position + ids.length > context) {
+      const why = `${position} tokens are in it, ${ids.length} more do not fit`;
+      throw new InputError(`the context of ${context} tokens is full`, {
+        kind: "context-full",
+        why,
+        try: "a larger --context",
+      });
     }
     for (let i = 0; i < ids.length; i++) {
       if (!Number.isInteger(ids[i]) || ids[i] < 0 || ids[i] >= config.vocabularySize) {
