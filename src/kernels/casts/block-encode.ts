@@ -1,6 +1,7 @@
 /**
  * Blocks of f32 to unpacked codes, scales and offsets: one kernel for each kind of rule (rule-steps.ts), with the f32
- * operations of the rule in the rule's order. A block is read twice, the second time from the nearest cache.
+ * operations of the rule in the rule's order. First all groups of a tile get their scales, then all are encoded: the long
+ * chain from an amax to a factor then overlaps with those of the next groups. The tile comes from a near cache again.
  */
 import type { RuleSteps } from "../../formats/rule-steps.js";
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "../wasm/emitter.js";
@@ -38,7 +39,11 @@ const parameters = {
   size: "i32",
   steps: "i32",
   factors: "i32",
+  states: "i32",
 } as const;
+
+/** Bytes that a kernel keeps for each group between its two passes. */
+export const stateBytes = 48;
 
 interface Frame {
   readonly f: FunctionBuilder;
@@ -54,13 +59,27 @@ interface Frame {
  */
 export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode): void {
   m.func("encodeBlocks", parameters, "i32", (f, args) => {
-    const { from, codes, scales, offsets, groups, size } = args;
+    const { from, codes, scales, offsets, groups, size, states } = args;
     const frame: Frame = { f, from, size, failed: f.local("i32") };
-    const body = emitters[block.steps.kind](frame, block as never, args);
+    const { choose, state, encode } = emitters[block.steps.kind](frame, block as never, args);
+    const [start, firstState] = [f.let(from), f.let(states)];
     f.repeat(f.local("i32"), groups, () => {
-      const { scale, offset, encode } = body();
+      const { scale, offset } = choose();
       storeCode(f, scales, scale, block.scaleBits);
       if (offset) storeCode(f, offsets, offset, block.offsetBits);
+      state.forEach((vector, i) => {
+        f.emit(v128.store(states, vector, 16 * i));
+      });
+      f.advance(states, stateBytes);
+      f.advance(from, i32.shl(size, 2));
+    });
+    f.set(from, start);
+    f.set(states, firstState);
+    f.repeat(f.local("i32"), groups, () => {
+      state.forEach((vector, i) => {
+        f.set(vector, v128.load(states, 16 * i));
+      });
+      f.advance(states, stateBytes);
       overRuns(frame, () => {
         encode(from, codes);
         f.advance(from, 4 * run);
@@ -71,17 +90,18 @@ export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode): void {
   });
 }
 
-interface Chosen {
-  readonly scale: Expression<"i32">;
-  readonly offset?: Expression<"i32">;
-  /** Encodes one run under the scale chosen. */
+interface GroupKernel {
+  /** Chooses the scale of the group at `from`: its code, and that of its offset. Sets `state`. */
+  choose(): { readonly scale: Expression<"i32">; readonly offset?: Expression<"i32"> };
+  /** What encoding needs of the choice: at most three vectors. */
+  readonly state: readonly VectorLocal[];
   encode(from: Local<"i32">, to: Local<"i32">): void;
 }
 type Emitter<S> = (
   frame: Frame,
   block: BlockEncode & { readonly steps: S },
   args: { readonly [K in keyof typeof parameters]: Local<"i32"> },
-) => () => Chosen;
+) => GroupKernel;
 type StepsOf<K> = Extract<RuleSteps, { kind: K }>;
 
 function storeCode(f: FunctionBuilder, at: Local<"i32">, code: Expression<"i32">, bits: number): void {
@@ -207,11 +227,12 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
     const factor = f.local("v128");
     const lanes = laneEncoder(f, block.element, { noNaN: true, positiveZero: block.steps.positiveZero });
     const encode = encodeRun(f, block.elementBits, lanes, (x) => f.set(x, f32x4.mul(x, factor)));
-    return () => {
+    const choose = () => {
       const scale = scaleOf(amax());
       f.set(factor, v128.load32_splat(i32.add(factors, i32.shl(scale, 2))));
-      return { scale, encode };
+      return { scale };
     };
+    return { choose, state: [factor], encode };
   },
 
   "two-level"(frame, block, { steps, factors }) {
@@ -224,11 +245,12 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       f.set(isZero, f32x4.eq(x, zero));
       f.set(x, v128.andnot(apply(x, factor), isZero));
     });
-    return () => {
+    const choose = () => {
       const scale = scaleOf(amax());
       f.set(factor, v128.load32_splat(i32.add(factors, i32.shl(scale, 2))));
-      return { scale, encode };
+      return { scale };
     };
+    return { choose, state: [factor], encode };
   },
 
   scaled(frame, block) {
@@ -239,13 +261,14 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
     const encode = encodeRun(f, block.elementBits, laneEncoder(f, block.element, { noNaN: true }), (x) =>
       f.set(x, v128.and(f32x4.div(x, divisor), live)),
     );
-    return () => {
+    const choose = () => {
       const { code, value } = coder(f32.div(f32.reinterpret_i32(amax()), f32.const(block.steps.max)));
       f.set(divisor, f32x4.splat(value));
       // Where the scale is 0 every element becomes +0.
       f.set(live, f32x4.gt(divisor, zero));
-      return { scale: code, encode };
+      return { scale: code };
     };
+    return { choose, state: [divisor, live], encode };
   },
 
   affine(frame, block) {
@@ -261,7 +284,7 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       return i32x4.trunc_sat_f32x4_s(v128.and(clamped, live));
     };
     const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
-    return () => {
+    const choose = () => {
       const { low, high } = range();
       const { code, value } = coder(f32.div(f32.sub(high, low), f32.const(block.steps.steps)));
       f.set(divisor, f32x4.splat(value));
@@ -269,8 +292,9 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       const rounded = f32.min(f32.nearest(f32.div(f32.neg(low), value)), f32.const(block.steps.steps));
       f.set(zeroCode, select<"f32">(rounded, f32.const(0), f32.gt(value, f32.const(0))));
       f.set(zeroPoint, f32x4.splat(zeroCode));
-      return { scale: code, offset: i32.trunc_sat_f32_s(zeroCode), encode };
+      return { scale: code, offset: i32.trunc_sat_f32_s(zeroCode) };
     };
+    return { choose, state: [divisor, live, zeroPoint], encode };
   },
 
   extreme(frame, block) {
@@ -286,7 +310,7 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       i32x4.min_s(i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.mul(x, inverse), middle)), most);
     const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
     const magnitude = word(f, absMask);
-    return () => {
+    const choose = () => {
       const peak = amax();
       f.set(inverse, i32x4.splat(peak));
       f.set(at, from);
@@ -303,8 +327,9 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       f.set(bits, i32.load(i32.add(at, i32.shl(i32.and(bits, 3), 2))));
       f.set(d, f32.div(f32.reinterpret_i32(bits), f32.const(-half)));
       f.set(inverse, f32x4.splat(inverseOf(f, d)));
-      return { scale: coder(d).code, encode };
+      return { scale: coder(d).code };
     };
+    return { choose, state: [inverse], encode };
   },
 
   "min-max"(frame, block) {
@@ -322,7 +347,7 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       return i32x4.min_s(i32x4.trunc_sat_f32x4_s(f32x4.add(scaled, half)), most);
     };
     const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
-    return () => {
+    const choose = () => {
       const { low, high } = range();
       // Of zeros with both signs the first one counts as the least.
       f.if(f32.eq(low, f32.const(0)), () => {
@@ -340,8 +365,9 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       f.if(f32.eq(high, low), () => f.set(d, f32.const(0)));
       f.set(inverse, f32x4.splat(inverseOf(f, d)));
       f.set(least, f32x4.splat(low));
-      return { scale: scaleCoder(d).code, offset: offsetCoder(low).code, encode };
+      return { scale: scaleCoder(d).code, offset: offsetCoder(low).code };
     };
+    return { choose, state: [inverse, least], encode };
   },
 
   "half-away"(frame, block) {
@@ -365,10 +391,11 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       return v128.and(i32x4.add(i32x4.sub(v128.xor(q, sign), sign), shift), byte);
     };
     const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
-    return () => {
+    const choose = () => {
       f.set(d, f32.div(f32.reinterpret_i32(amax()), f32.const(steps)));
       f.set(inverse, f32x4.splat(inverseOf(f, d)));
-      return { scale: coder(d).code, encode };
+      return { scale: coder(d).code };
     };
+    return { choose, state: [inverse], encode };
   },
 };

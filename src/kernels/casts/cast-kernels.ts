@@ -19,7 +19,7 @@ import { createModule, type ModuleBuilder } from "../wasm/emitter.js";
 import { Heap } from "../wasm/heap.js";
 import { defineAmax, defineDecode, defineEncode, definePacking, refused, run } from "./array-kernels.js";
 import { defineBlockDecode } from "./block-decode.js";
-import { defineBlockEncode } from "./block-encode.js";
+import { defineBlockEncode, stateBytes } from "./block-encode.js";
 import { codeBytes, needsTable } from "./decode-lanes.js";
 import { type LaneDecode, planDecode } from "./decode-plan.js";
 import { type EncodePlan, planEncode } from "./encode-plan.js";
@@ -183,7 +183,8 @@ export class CastKernels {
     const { encodeBlocks } = this.#of(plan.block, `encodeBlocks ${shift} ${divides}`, (m) =>
       defineBlockEncode(m, { ...plan.block, shift, divides }),
     );
-    return encodeBlocks(from, at.codes, at.scales, at.offsets, groups, size, steps, factors) === 0;
+    const states = this.scratch("states of groups", groups * stateBytes);
+    return encodeBlocks(from, at.codes, at.scales, at.offsets, groups, size, steps, factors, states) === 0;
   }
 
   /** The planes of a scheme to f32, under the same conditions as `quantize`. */
