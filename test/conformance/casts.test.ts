@@ -216,6 +216,17 @@ test("planes of every scheme equal those of its own rule on wide ranges, zero bl
   }
 });
 
+test("rows longer than a piece of memory give the same planes and values", () => {
+  for (const name of ["mxfp4", "nvfp4", "q4_1", "int4-g64-asym", "int8-row", "int4-g24", "q8_0"]) {
+    for (const columns of [98_304, 40_000, 32 * 1031]) {
+      const values = tensor(1, columns);
+      const wanted = quantize(scheme(name), values, [columns]);
+      sameTensor(name, caster.quantize(scheme(name), values, [columns]), wanted);
+      assert.deepEqual(caster.dequantize(wanted), dequantize(wanted), name);
+    }
+  }
+});
+
 test("dequantized values of every scheme equal those of the reference, bit for bit", () => {
   for (const s of everyScheme) {
     for (const shape of [[30, 256], [20, 37], [7]]) {

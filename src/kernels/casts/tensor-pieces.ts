@@ -1,0 +1,263 @@
+/**
+ * Tensors to planes and back, copied through the kernels' memory as many rows at a time as fit a piece. Kernels see groups
+ * of whole runs: where a scheme's groups are not, or a row ends within one, groups are padded.
+ */
+import { encodeArray } from "../../formats/casts.js";
+import { decode } from "../../formats/codec.js";
+import { codeArray, packCodes, unpackCodes } from "../../formats/packing.js";
+import { groupSize, groupsPerRow, type PlaneLayout, planeLayouts } from "../../formats/planes.js";
+import type { PlaneName, Scheme } from "../../formats/scheme.js";
+import type { PackedTensor } from "../../tensor/packed.js";
+import { allocatePlanes } from "../../tensor/planes.js";
+import { checkShape, columnsOf, elementCount, rowsOf } from "../../tensor/shape.js";
+import { run } from "./array-kernels.js";
+import { amaxOf, bytesOf, checkRoom, codesIn, decodePieces, encodePieces, pieceElements } from "./array-pieces.js";
+import { type CastKernels, dequantizePlan, type PreparedBlocks, quantizePlan, sharedValues } from "./cast-kernels.js";
+import { codeBytes } from "./decode-lanes.js";
+
+/** A tensor as rows of groups. */
+interface Geometry {
+  readonly rows: number;
+  readonly columns: number;
+  /** Groups of a row, elements of a group, and its elements as kernels see it. */
+  readonly groups: number;
+  readonly size: number;
+  readonly stride: number;
+  /** Nothing is padded. */
+  readonly aligned: boolean;
+  /** Rows of a piece. */
+  readonly step: number;
+}
+
+function geometryOf(scheme: Scheme, rows: number, columns: number): Geometry {
+  const per = scheme.scale?.per ?? run;
+  const size = groupSize(per, columns);
+  const groups = groupsPerRow(per, columns);
+  const stride = Math.ceil(size / run) * run;
+  const aligned = stride === size && columns % size === 0;
+  const step = Math.min(rows, Math.max(1, Math.floor(pieceElements / (groups * stride))));
+  return { rows, columns, groups, size, stride, aligned, step };
+}
+
+/** Long rows of whole groups cut into shorter ones that have the same bytes, so that a piece stays small. */
+function cutRows(scheme: Scheme, geometry: Geometry): Geometry {
+  const { rows, columns, groups, size, aligned } = geometry;
+  if (!aligned || columns <= pieceElements) return geometry;
+  const wholeBytes = (count: number) => (count * (scheme.offset?.format.bits ?? 8)) % 8 === 0;
+  for (let count = Math.floor(pieceElements / size); count > 0; count--) {
+    if (groups % count !== 0 || !wholeBytes(count)) continue;
+    return geometryOf(scheme, (rows * groups) / count, count * size);
+  }
+  return geometry;
+}
+
+/** Where a piece lies in the kernels' memory. */
+interface Piece {
+  readonly values: number;
+  readonly codes: number;
+  readonly packed: number;
+  readonly scales: number;
+  readonly offsets: number;
+}
+
+function pieceOf(kernels: CastKernels, { step, groups, stride }: Geometry): Piece {
+  const room = step * groups * stride;
+  return {
+    values: kernels.scratch("values", 4 * room),
+    codes: kernels.scratch("codes", room),
+    packed: kernels.scratch("packed codes", room + 8),
+    scales: kernels.scratch("scales", 4 * step * groups),
+    offsets: kernels.scratch("offset codes", 4 * step * groups),
+  };
+}
+
+/** The planes of a tensor under its scheme's rule; undefined where the reference must make or refuse them. */
+export function quantizePieces(
+  kernels: CastKernels,
+  scheme: Scheme,
+  values: Float32Array,
+  shape: readonly number[],
+): PackedTensor | undefined {
+  checkShape(shape, values.length);
+  const plan = quantizePlan(scheme);
+  if (plan.kind === "reference" || values.length === 0) return undefined;
+  const [rows, columns] = [rowsOf(shape), columnsOf(shape)];
+  const packed = { scheme, shape, planes: allocatePlanes(scheme, rows, columns) };
+  if (plan.kind === "cast") return quantizeCast(kernels, packed, values) ? packed : undefined;
+  const prepared = kernels.prepare(scheme, () => amaxOf(kernels, values));
+  if (!prepared) return undefined;
+  const { tensorScale } = prepared;
+  if (tensorScale !== undefined) packed.planes.superScales!.set(bytesOf(Float32Array.of(tensorScale)));
+  const geometry = cutRows(scheme, geometryOf(scheme, rows, columns));
+  return quantizeRows(kernels, packed, values, geometry, prepared) ? packed : undefined;
+}
+
+function quantizeCast(kernels: CastKernels, { scheme, planes }: PackedTensor, values: Float32Array): boolean {
+  const { element } = scheme;
+  const amax = amaxOf(kernels, values);
+  if (!Number.isFinite(amax)) return false;
+  const probe = codeArray(element.bits, 1);
+  encodeArray(element, Float32Array.of(amax), probe);
+  if (!Number.isFinite(decode(element, probe[0]))) return false;
+  encodePieces(kernels, element, values, codesIn(planes.codes, codeBytes(element.bits)), {});
+  return true;
+}
+
+function quantizeRows(
+  kernels: CastKernels,
+  { scheme, planes }: PackedTensor,
+  values: Float32Array,
+  geometry: Geometry,
+  prepared: PreparedBlocks,
+): boolean {
+  const { rows, columns, groups, stride, step } = geometry;
+  const layouts = planeLayouts(scheme, rows, columns);
+  const piece = pieceOf(kernels, geometry);
+  for (let first = 0; first < rows; first += step) {
+    const count = Math.min(step, rows - first);
+    const part = values.subarray(first * columns, (first + count) * columns);
+    const room = new Float32Array(kernels.memory.buffer, piece.values, count * groups * stride);
+    if (geometry.aligned) room.set(part);
+    else padGroups(part, room, count, geometry);
+    if (!kernels.encodeGroups(prepared, piece.values, piece, count * groups, stride)) return false;
+    const target = (plane: "codes" | "scales" | "offsets") =>
+      planes[plane]!.subarray(first * layouts[plane]!.bytesPerRow, (first + count) * layouts[plane]!.bytesPerRow);
+    storeCodes(kernels, target("codes"), layouts.codes!, piece, geometry);
+    storeShared(kernels, target("scales"), layouts.scales!, piece.scales);
+    if (layouts.offsets) storeShared(kernels, target("offsets"), layouts.offsets, piece.offsets);
+  }
+  return true;
+}
+
+/** Groups in whole runs; the room left holds the group's first element, which changes no extreme and no rule. */
+function padGroups(values: Float32Array, out: Float32Array, rows: number, geometry: Geometry): void {
+  const { columns, size, groups, stride } = geometry;
+  for (let row = 0; row < rows; row++) {
+    for (let g = 0; g < groups; g++) {
+      const start = row * columns + g * size;
+      const count = Math.min(size, columns - g * size);
+      const at = (row * groups + g) * stride;
+      out.set(values.subarray(start, start + count), at);
+      out.fill(values[start], at + count, at + stride);
+    }
+  }
+}
+
+/** The codes of a piece to rows of their plane. */
+function storeCodes(
+  kernels: CastKernels,
+  out: Uint8Array,
+  layout: PlaneLayout,
+  piece: Piece,
+  geometry: Geometry,
+): void {
+  const { columns, groups, size, stride, aligned } = geometry;
+  const { format, bytesPerRow } = layout;
+  const rows = out.length / bytesPerRow;
+  if (aligned) {
+    const from = format.bits < 8 ? kernels.pack(format.bits, piece.codes, rows * columns) : piece.codes;
+    out.set(new Uint8Array(kernels.memory.buffer, from, out.length));
+    return;
+  }
+  const row = codeArray(format.bits, columns);
+  const codes = new Uint8Array(kernels.memory.buffer, piece.codes, rows * groups * stride);
+  for (let r = 0; r < rows; r++) {
+    for (let g = 0; g < groups; g++) {
+      const start = (r * groups + g) * stride;
+      row.set(codes.subarray(start, start + Math.min(size, columns - g * size)), g * size);
+    }
+    packCodes(row, columns, format.bits, out, r * bytesPerRow);
+  }
+}
+
+/** Unpacked scales or offsets at `address` to rows of their plane. */
+function storeShared(kernels: CastKernels, out: Uint8Array, layout: PlaneLayout, address: number): void {
+  const { format, codesPerRow, bytesPerRow } = layout;
+  const size = codeBytes(format.bits);
+  const rows = out.length / bytesPerRow;
+  const bytes = new Uint8Array(kernels.memory.buffer, address, rows * codesPerRow * size);
+  if (format.bits % 8 === 0) {
+    out.set(bytes);
+    return;
+  }
+  for (let r = 0; r < rows; r++) {
+    const row = codesIn(bytes.subarray(r * codesPerRow * size, (r + 1) * codesPerRow * size), size);
+    packCodes(row, codesPerRow, format.bits, out, r * bytesPerRow);
+  }
+}
+
+/** Writes the values of `packed`; false where the reference must. */
+export function dequantizePieces(
+  kernels: CastKernels,
+  { scheme, shape, planes }: PackedTensor,
+  out: Float32Array,
+): boolean {
+  const plan = dequantizePlan(scheme);
+  checkRoom(out.length, elementCount(shape));
+  if (plan.kind === "reference" || elementCount(shape) === 0) return false;
+  const [rows, columns] = [rowsOf(shape), columnsOf(shape)];
+  if (plan.kind === "cast") {
+    const size = codeBytes(scheme.element.bits);
+    const isAligned = planes.codes.byteOffset % size === 0;
+    decodePieces(kernels, scheme.element, codesIn(isAligned ? planes.codes : planes.codes.slice(), size), out);
+    return true;
+  }
+  const plane = (name: PlaneName) => planes[name]!;
+  const scales = sharedValues(scheme, "scale", plane, rows, columns);
+  const offsets = scheme.offset && sharedValues(scheme, "offset", plane, rows, columns);
+  const geometry = cutRows(scheme, geometryOf(scheme, rows, columns));
+  const { groups, stride, step } = geometry;
+  const { bytesPerRow } = planeLayouts(scheme, geometry.rows, geometry.columns).codes!;
+  const piece = pieceOf(kernels, geometry);
+  for (let first = 0; first < geometry.rows; first += step) {
+    const count = Math.min(step, geometry.rows - first);
+    const [from, to] = [first * groups, (first + count) * groups];
+    loadCodes(kernels, planes.codes.subarray(first * bytesPerRow), scheme.element.bits, count, piece, geometry);
+    const memory = new Float32Array(kernels.memory.buffer);
+    memory.set(scales.subarray(from, to), piece.scales / 4);
+    if (offsets) memory.set(offsets.subarray(from, to), piece.offsets / 4);
+    kernels.decodeGroups(scheme, piece.codes, piece.scales, piece.offsets, piece.values, count * groups, stride);
+    const decoded = new Float32Array(kernels.memory.buffer, piece.values, count * groups * stride);
+    storeValues(decoded, out.subarray(first * geometry.columns), count, geometry);
+  }
+  return true;
+}
+
+/** Rows of packed codes to the unpacked codes of a piece. */
+function loadCodes(
+  kernels: CastKernels,
+  packed: Uint8Array,
+  bits: number,
+  rows: number,
+  piece: Piece,
+  geometry: Geometry,
+): void {
+  const { columns, groups, size, stride, aligned } = geometry;
+  const bytes = new Uint8Array(kernels.memory.buffer);
+  if (aligned) {
+    bytes.set(packed.subarray(0, (rows * columns * bits) / 8), bits < 8 ? piece.packed : piece.codes);
+    if (bits < 8) kernels.unpack(bits, piece.packed, piece.codes, rows * columns);
+    return;
+  }
+  const row = codeArray(bits, columns);
+  for (let r = 0; r < rows; r++) {
+    unpackCodes(packed, r * Math.ceil((columns * bits) / 8), bits, row, columns);
+    for (let g = 0; g < groups; g++) {
+      bytes.set(row.subarray(g * size, Math.min(columns, (g + 1) * size)), piece.codes + (r * groups + g) * stride);
+    }
+  }
+}
+
+function storeValues(decoded: Float32Array, out: Float32Array, rows: number, geometry: Geometry): void {
+  const { columns, groups, size, stride, aligned } = geometry;
+  if (aligned) {
+    out.set(decoded);
+    return;
+  }
+  for (let r = 0; r < rows; r++) {
+    for (let g = 0; g < groups; g++) {
+      const start = (r * groups + g) * stride;
+      out.set(decoded.subarray(start, start + Math.min(size, columns - g * size)), r * columns + g * size);
+    }
+  }
+}
