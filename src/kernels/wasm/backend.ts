@@ -9,7 +9,7 @@ import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
 import { detectFeatures } from "./features.js";
 import { floatBits } from "./kernel.js";
-import { type ByteDot, fillLayout, type Layout, panelOutputs, planLayout, roundUp } from "./layout.js";
+import { type ByteDot, fillLayout, type Layout, planLayout, roundUp } from "./layout.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import * as rows from "./rows.js";
@@ -174,8 +174,8 @@ export class WasmBackend implements Backend {
   /** Lets `compute` write rows of whole vectors, in place where the outputs fill them and through scratch otherwise. */
   #intoRows(out: number, layout: Layout, batch: number, compute: (out: number, outBytes: number) => void): void {
     const { rows: outputs } = layout;
-    const stride = roundUp(outputs, panelOutputs);
-    if (outputs % (batch < gemmFrom ? 4 : panelOutputs) === 0) {
+    const stride = 4 * layout.storedQuads;
+    if (outputs % (batch < gemmFrom ? 4 : 4 * layout.tile.quads) === 0) {
       compute(out, 4 * outputs);
       return;
     }
@@ -194,19 +194,19 @@ export class WasmBackend implements Backend {
 
   #gemm(out: number, outBytes: number, x: number, matrix: WasmMatrix, batch: number): void {
     const { layout, module, address, table } = matrix;
-    const { storedQuads, quadBytes, blocks, blockCells: cells, paddedColumns } = layout;
-    const panels = (4 * storedQuads) / panelOutputs;
+    const { quads, quadBytes, blocks, blockCells: cells, paddedColumns, tile } = layout;
+    const panels = Math.ceil(quads / tile.quads);
     const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
     const args = {
       ...{ out, outBytes, x, xBytes: 4 * paddedColumns, batch, weights: address, quadBytes, panels, panelsPerItem },
       ...{ blocks, cells, table, ...this.#panels(layout) },
     };
-    this.engine.run(module, f32.gemm, args, items, batch * panels * panelOutputs * paddedColumns);
+    this.engine.run(module, f32.gemm, args, items, batch * 4 * quads * paddedColumns);
   }
 
   #matmulInt8(out: number, x: number, matrix: WasmMatrix, layout: Layout & { dot: ByteDot }, batch: number): void {
     const { module, address: weights } = matrix;
-    const { columns, blocks, blockColumns, paddedBlock, quadBytes, quads, storedQuads, paddedColumns, dot } = layout;
+    const { columns, blocks, blockColumns, paddedBlock, quadBytes, quads, paddedColumns, dot } = layout;
     const qBytes = paddedColumns * int8.activationBytes(dot);
     const q = this.engine.scratch("rounded activations", batch * qBytes);
     const scales = this.engine.scratch("activation scales", 4 * batch * blocks);
@@ -224,7 +224,7 @@ export class WasmBackend implements Backend {
         }
         return;
       }
-      const panels = (4 * storedQuads) / panelOutputs;
+      const panels = Math.ceil(quads / layout.tile.quads);
       const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
       const scratchBytes = roundUp(int8.panelBytes(layout), 64);
       const scratch = this.engine.scratch("panels", scratchBytes * this.engine.threads);
@@ -232,7 +232,7 @@ export class WasmBackend implements Backend {
         const count = Math.min(rowsPerPass, batch - m);
         const place = { out: target + m * outBytes, outBytes, qBytes, batch: count, scratch, scratchBytes };
         const args = { ...common, ...rowAt(m), ...place, panels, panelsPerItem };
-        this.engine.run(module, int8.gemmInt8, args, items, count * panels * panelOutputs * columns);
+        this.engine.run(module, int8.gemmInt8, args, items, count * 4 * quads * columns);
       }
     });
   }

@@ -17,9 +17,10 @@ import { codeValue, type WeightRows } from "../weight-rows.js";
 import { cellBytes, cellColumns, packCells, type StoredBits, storedBits } from "./cells.js";
 import type { Decode, Order } from "./decode.js";
 import type { RelaxedDot } from "./features.js";
+import { type Tile, tileOf } from "./tile.js";
 
-/** Output columns that a matmul of many rows works on at a time. */
-export const panelOutputs = 16;
+/** Quads are stored in multiples of this, so that every tile finds whole ones. */
+const quadMultiple = 4;
 
 /** How int8 kernels read stored codes: byte = lookup[code] or the code, value = (byte - bias) * unit. */
 export interface ByteDot {
@@ -43,6 +44,7 @@ export interface Layout {
   readonly dot?: ByteDot;
   /** Whether multiply-adds in f32 may round as the host likes. */
   readonly fused: boolean;
+  readonly tile: Tile;
   /** Why it is decoded so, in words. */
   readonly why: string;
   /** What multiplies a raw decoded value where there are no scales (scales contain it otherwise). */
@@ -88,7 +90,7 @@ export function planLayout(
   const blockBytes = headerBytes + blockCells * cellBytes(plan.decode.bits);
   const quadBytes = blocks * blockBytes;
   const quads = Math.ceil(rows / 4);
-  const storedQuads = roundUp(quads, panelOutputs / 4);
+  const storedQuads = roundUp(quads, quadMultiple);
   return {
     ...{
       rows,
@@ -105,6 +107,7 @@ export function planLayout(
     },
     ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
     fused: fused && !int8,
+    tile: tileOf({ fused, dot: plan.dot }),
     order: int8 ? "column major" : "k major",
     scales: scheme.scale !== undefined || int8,
   };

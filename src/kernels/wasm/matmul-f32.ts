@@ -1,6 +1,6 @@
 /**
  * The kernels that multiply f32 activations with weights of one layout: `gemv` decodes weights on the fly for a single
- * row of activations, `gemm` decodes a panel of 16 columns once and multiplies it with many rows, `embed` decodes
+ * row of activations, `gemm` decodes a panel of columns once and multiplies it with many rows, `embed` decodes
  * one row of a table. All of them sum over k in order with a rounded product and a rounded sum, so one row of a batch
  * and the same row alone give the same bits.
  */
@@ -10,8 +10,9 @@ import { decoder } from "./decode.js";
 import { createModule, type Expression, type FunctionBuilder, type Local, type MemoryLimits } from "./emitter.js";
 import { f32x4, i32, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
-import { type Layout, panelOutputs } from "./layout.js";
+import type { Layout } from "./layout.js";
 import { defineInt8 } from "./matmul-int8.js";
+import { overTiles } from "./tile.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
 export const gemv: KernelSignature<
@@ -54,19 +55,12 @@ export const embed: KernelSignature<
   ],
 };
 
-/**
- * Rows of activations in a tile: 2 x 16 sums, four weights and one activation are 13 vectors. Engines need a temporary
- * for each product that is added, and spill on wider tiles: with 6 x 8, Node 24 runs at half the speed of this.
- */
-const tileRows = 2;
-const panelQuads = panelOutputs / 4;
-
 /** k of a panel that are decoded at a time: 16 KiB of f32, so that panel and activations stay in the L1 cache. */
 export const panelColumns = 256;
 
 /** Bytes of scratch memory that one thread needs for a layout. */
-export function scratchBytes({ paddedBlock, blocks, paddedColumns }: Layout): number {
-  const panel = Math.max(panelColumns, blocks > 1 ? paddedBlock : 0) * panelOutputs * 4;
+export function scratchBytes({ paddedBlock, blocks, paddedColumns, tile }: Layout): number {
+  const panel = Math.max(panelColumns, blocks > 1 ? paddedBlock : 0) * tile.quads * 16;
   return Math.max(panel, paddedColumns * 16);
 }
 
@@ -261,7 +255,7 @@ interface PanelSource {
 
 function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.fields)[number]>, range: Range): void {
   const { weights, quadBytes, panels, panelsPerItem, blocks, cells, table, scratch, scratchBytes } = args;
-  const { headerBytes, blockBytes, paddedBlock } = layout;
+  const { headerBytes, blockBytes, paddedBlock, tile } = layout;
   const { bits } = layout.decode;
   const [first, end, panel, columnsDone, left, count, chunkCells, chunkColumns] = f.locals("i32", 8);
   const [header, codes, to, start] = f.locals("i32", 4);
@@ -285,8 +279,8 @@ function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.
         f.set(chunkColumns, i32.mul(count, paddedBlock));
       }
       f.for(panel, first, end, 1, () => {
-        for (let quad = 0; quad < panelQuads; quad++) {
-          f.set(start, i32.add(weights, i32.mul(i32.add(i32.mul(panel, panelQuads), quad), quadBytes)));
+        for (let quad = 0; quad < tile.quads; quad++) {
+          f.set(start, i32.add(weights, i32.mul(i32.add(i32.mul(panel, tile.quads), quad), quadBytes)));
           if (whole) {
             f.set(header, start);
             const cellsDone = i32.div_u(columnsDone, cellColumns(bits));
@@ -296,10 +290,11 @@ function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.
             f.set(codes, i32.add(header, headerBytes));
           }
           f.set(to, i32.add(mine, quad * 16));
-          const stride = panelOutputs * 4;
+          const stride = tile.quads * 16;
           emitPanel(f, layout, { header, codes, count, cells: chunkCells, table, to, stride });
         }
-        emitTiles(f, args, { panel, columnsDone, chunkColumns, panelAt: mine, fused: layout.fused });
+        const place = { panel, columnsDone, chunkColumns, panelAt: mine };
+        overTiles(f, tile, args.batch, (row, height) => emitTile(f, layout, args, place, row, height));
       });
       f.advance(columnsDone, chunkColumns);
       f.set(left, i32.sub(left, whole ? chunkCells : count));
@@ -313,38 +308,31 @@ function minimum(f: FunctionBuilder, out: Local<"i32">, a: Local<"i32">, b: numb
   f.if(i32.lt_u(a, b), () => f.set(out, a));
 }
 
-interface Tiles {
+interface TilePlace {
   readonly panel: Local<"i32">;
   readonly columnsDone: Local<"i32">;
   readonly chunkColumns: Local<"i32">;
   readonly panelAt: Local<"i32">;
-  readonly fused: boolean;
 }
 
-/** All rows of activations times one decoded panel, in tiles, then the rows left. */
-function emitTiles(f: FunctionBuilder, args: Fields<(typeof gemm.fields)[number]>, tiles: Tiles): void {
-  const row = f.local("i32");
-  const tiled = f.let(i32.mul(i32.div_u(args.batch, tileRows), tileRows));
-  f.for(row, 0, tiled, tileRows, () => emitTile(f, args, tiles, row, tileRows));
-  f.for(row, tiled, args.batch, 1, () => emitTile(f, args, tiles, row, 1));
-}
-
+/** Rows of activations times one decoded panel. */
 function emitTile(
   f: FunctionBuilder,
+  { fused, tile }: Layout,
   { out, outBytes, x, xBytes }: Fields<(typeof gemm.fields)[number]>,
-  { panel, columnsDone, chunkColumns, panelAt, fused }: Tiles,
+  { panel, columnsDone, chunkColumns, panelAt }: TilePlace,
   row: Local<"i32">,
   height: number,
 ): void {
   const activation = f.local("v128");
-  const weights = f.locals("v128", panelQuads);
+  const weights = f.locals("v128", tile.quads);
   const at = f.let(panelAt);
   const rows = Array.from({ length: height }, (_, i) => {
     const m = i32.add(row, i);
     return {
       from: f.let(i32.add(i32.add(x, i32.mul(m, xBytes)), i32.shl(columnsDone, 2))),
-      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.mul(panel, panelOutputs * 4))),
-      sums: f.locals("v128", panelQuads),
+      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.mul(panel, tile.quads * 16))),
+      sums: f.locals("v128", tile.quads),
     };
   });
   const every = (each: (to: Local<"i32">, sum: Local<"v128">, offset: number) => void) => {
@@ -371,7 +359,7 @@ function emitTile(
       });
       f.advance(from, 4);
     }
-    f.advance(at, panelOutputs * 4);
+    f.advance(at, tile.quads * 16);
   });
   every((to, sum, offset) => f.emit(v128.store(to, sum, offset)));
 }

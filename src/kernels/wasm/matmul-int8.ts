@@ -13,7 +13,8 @@ import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitte
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, memory, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { overLanes, zeroVector } from "./lanes.js";
-import { type ByteDot, type Layout, panelOutputs } from "./layout.js";
+import type { ByteDot, Layout } from "./layout.js";
+import { overTiles } from "./tile.js";
 
 /** Items: blocks of rows. q: rounded activations; scales and sums: d and X of each block, in order. */
 export const roundRows: KernelSignature<
@@ -49,18 +50,14 @@ export function activationBytes({ arithmetic }: ByteDot): number {
   return arithmetic === "relaxed" ? 1 : 2;
 }
 
-/** Rows of activations in a tile: with the panel's quads, 2 x 16 integer sums, as for f32 (matmul-f32.ts). */
-const tileRows = 2;
-const panelQuads = panelOutputs / 4;
-
 /** Blocks of a panel that are unpacked at a time: about 32 KiB, which stay in the L1 cache. */
-function chunkBlocks({ paddedBlock, dot }: Int8Layout): number {
-  return Math.max(1, Math.floor(32768 / (paddedBlock * panelOutputs * activationBytes(dot))));
+function chunkBlocks({ paddedBlock, dot, tile }: Int8Layout): number {
+  return Math.max(1, Math.floor(32768 / (paddedBlock * 4 * tile.quads * activationBytes(dot))));
 }
 
 /** Bytes of scratch memory that one thread needs: a chunk of a panel. */
 export function panelBytes(layout: Int8Layout): number {
-  return chunkBlocks(layout) * layout.paddedBlock * panelOutputs * activationBytes(layout.dot);
+  return chunkBlocks(layout) * layout.paddedBlock * 4 * layout.tile.quads * activationBytes(layout.dot);
 }
 
 export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
@@ -284,22 +281,20 @@ function emitGemm(
   range: Range,
 ) {
   const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, batch, blocks } = args;
-  const [panel, end, row, block, count, quad] = f.locals("i32", 6);
+  const [panel, end, block, count, quad] = f.locals("i32", 5);
   f.set(end, i32.mul(range.to, panelsPerItem));
   f.if(i32.gt_u(end, panels), () => f.set(end, panels));
   const mine = f.let(i32.add(scratch, i32.mul(range.thread, scratchBytes)));
-  const tiled = f.let(i32.mul(i32.div_u(batch, tileRows), tileRows));
   const chunk = chunkBlocks(layout);
   f.for(block, 0, blocks, chunk, () => {
     f.set(count, i32.sub(blocks, block));
     f.if(i32.gt_u(count, chunk), () => f.set(count, chunk));
     f.for(panel, i32.mul(range.from, panelsPerItem), end, 1, () => {
-      const first = i32.mul(i32.mul(panel, panelQuads), quadBytes);
+      const first = i32.mul(i32.mul(panel, layout.tile.quads), quadBytes);
       f.set(quad, i32.add(i32.add(weights, first), i32.mul(block, layout.blockBytes)));
       emitUnpack(f, layout, quadBytes, { quad, count, panel: mine });
-      const place = { panel, quad, block, count, mine, row };
-      f.for(row, 0, tiled, tileRows, () => emitTile(f, layout, args, place, tileRows));
-      f.for(row, tiled, batch, 1, () => emitTile(f, layout, args, place, 1));
+      const place = { panel, quad, block, count, mine };
+      overTiles(f, layout.tile, batch, (row, height) => emitTile(f, layout, args, place, row, height));
     });
   });
 }
@@ -311,13 +306,13 @@ function emitUnpack(
   quadBytes: Local<"i32">,
   { quad, count, panel }: { quad: Local<"i32">; count: Local<"i32">; panel: Local<"i32"> },
 ): void {
-  const { dot, blockCells, headerBytes } = layout;
+  const { dot, blockCells, headerBytes, tile } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const { parts, bytes, halves } = weightReader(f, dot);
   const to = f.local("i32");
   const source = f.local("i32");
-  const stride = panelOutputs * 4 * activationBytes(dot);
-  for (let i = 0; i < panelQuads; i++) {
+  const stride = tile.quads * 16 * activationBytes(dot);
+  for (let i = 0; i < tile.quads; i++) {
     f.set(to, i32.add(panel, 16 * i));
     f.set(source, i32.add(quad, i32.mul(quadBytes, i)));
     f.repeat(f.local("i32"), count, () => {
@@ -326,7 +321,7 @@ function emitUnpack(
         for (let part = 0; part < parts; part++) {
           if (relaxed) f.emit(v128.store(to, bytes(source, 0, part), part * stride));
           halves(source, 0, part).forEach((half, odd) => {
-            f.emit(v128.store(to, half, part * stride + 16 * panelQuads * odd));
+            f.emit(v128.store(to, half, part * stride + 16 * tile.quads * odd));
           });
         }
         f.advance(source, cellBytes(dot.bits));
@@ -343,7 +338,6 @@ interface TilePlace {
   readonly block: Local<"i32">;
   readonly count: Local<"i32">;
   readonly mine: Local<"i32">;
-  readonly row: Local<"i32">;
 }
 
 /** `height` rows times a panel. Sums of finished blocks wait in `out`: registers are needed for integers. */
@@ -351,37 +345,38 @@ function emitTile(
   f: FunctionBuilder,
   layout: Int8Layout,
   { out, outBytes, q, qBytes, scales, sums, quadBytes, blocks }: Fields<(typeof gemmInt8.fields)[number]>,
-  { panel, quad, block, count, mine, row }: TilePlace,
+  { panel, quad, block, count, mine }: TilePlace,
+  row: Local<"i32">,
   height: number,
 ): void {
-  const { dot, blockBytes, paddedBlock } = layout;
+  const { dot, blockBytes, paddedBlock, tile } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const width = activationBytes(dot);
   const steps = (paddedBlock / 4) * width;
   const group = divisor(steps, relaxed ? 4 : 1);
   const { prepare, start, scaledSum, finish } = blockArithmetic(layout);
-  const weights = f.locals("v128", panelQuads);
+  const weights = f.locals("v128", tile.quads);
   const [x, sum] = f.locals("v128", 2);
   const b = f.let(mine);
-  const headers = Array.from({ length: panelQuads }, (_, i) => f.let(i32.add(quad, i32.mul(quadBytes, i))));
+  const headers = Array.from({ length: tile.quads }, (_, i) => f.let(i32.add(quad, i32.mul(quadBytes, i))));
   const rows = Array.from({ length: height }, (_, i) => {
     const m = i32.add(row, i);
     return {
       from: f.let(i32.add(i32.add(q, i32.mul(m, qBytes)), i32.mul(block, paddedBlock * width))),
-      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.mul(panel, panelOutputs * 4))),
+      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.mul(panel, tile.quads * 16))),
       index: f.let(i32.shl(i32.add(i32.mul(m, blocks), block), 2)),
-      integers: f.locals("v128", panelQuads),
+      integers: f.locals("v128", tile.quads),
     };
   });
   f.if(i32.eqz(block), () => {
     for (const { to } of rows) {
-      for (let i = 0; i < panelQuads; i++) f.emit(v128.store(to, zeroVector, 16 * i));
+      for (let i = 0; i < tile.quads; i++) f.emit(v128.store(to, zeroVector, 16 * i));
     }
   });
   // One 32-bit word of activations: four bytes, or two i16.
   const step = (g: number) => {
     weights.forEach((weight, i) => {
-      f.set(weight, v128.load(b, 16 * (panelQuads * g + i)));
+      f.set(weight, v128.load(b, 16 * (tile.quads * g + i)));
     });
     for (const { from, integers } of rows) {
       f.set(x, v128.load32_splat(from, 4 * g));
@@ -401,7 +396,7 @@ function emitTile(
     f.repeat(f.local("i32"), steps / group, () => {
       for (let g = 0; g < group; g++) step(g);
       for (const { from } of rows) f.advance(from, 4 * group);
-      f.advance(b, 16 * panelQuads * group);
+      f.advance(b, 16 * tile.quads * group);
     });
     for (const { to, integers, index } of rows) {
       f.set(x, v128.load32_splat(i32.add(scales, index)));
