@@ -13,7 +13,8 @@ export type F32Encoder = (x: number) => number;
 
 const encodeTables = new WeakMap<NumberFormat, Map<string, EncodeTable | undefined>>();
 
-function encodeTable(format: NumberFormat, options: EncodeOptions): EncodeTable | undefined {
+/** The encode table of a format under these options (table.ts), built once; undefined where there can be none. */
+export function encodeTable(format: NumberFormat, options: EncodeOptions): EncodeTable | undefined {
   let ofFormat = encodeTables.get(format);
   if (!ofFormat) {
     ofFormat = new Map();

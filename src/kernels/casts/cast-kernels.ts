@@ -7,13 +7,14 @@
  */
 
 import { bitsOfF32, f32OfBits } from "../../formats/binary64.js";
+import { encodeTable } from "../../formats/casts.js";
 import { decode as decodeExact, type EncodeOptions, encode as encodeExact } from "../../formats/codec.js";
 import type { NumberFormat } from "../../formats/format.js";
 import { codeArray, packCodes, unpackCodes } from "../../formats/packing.js";
 import { groupsPerRow, type PlaneLayout, planeLayouts } from "../../formats/planes.js";
 import type { TwoLevelNumbers } from "../../formats/rule-steps.js";
 import type { PlaneName, Scheme } from "../../formats/scheme.js";
-import { buildEncodeTable, decodeTableF32 } from "../../formats/table.js";
+import { decodeTableF32 } from "../../formats/table.js";
 import { instantiate } from "../wasm/code.js";
 import { createModule, type ModuleBuilder } from "../wasm/emitter.js";
 import { Heap } from "../wasm/heap.js";
@@ -452,7 +453,7 @@ function readPlane(
 
 /** The table kernel's words for every upper half of an f32; undefined where a cell would need two changes. */
 function encodeTableWords(format: NumberFormat, options: EncodeOptions): Int32Array | undefined {
-  const table = buildEncodeTable(format, options);
+  const table = encodeTable(format, options);
   if (!table) return undefined;
   const words = Int32Array.from(
     { length: 65536 },
