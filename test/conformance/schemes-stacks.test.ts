@@ -3,13 +3,14 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { PRESETS, presetNames, scheme, unpackCodes } from "../../src/formats/index.js";
+import { PRESETS, planeLayouts, presetNames, scheme, unpackCodes } from "../../src/formats/index.js";
 import { dequantize, type PackedTensor, quantize } from "../../src/tensor/index.js";
 
-const golden: {
-  readonly codes: Readonly<Record<string, readonly [string, string]>>;
-  readonly values: Readonly<Record<string, readonly [string, string]>>;
-} = JSON.parse(readFileSync(new URL("../../../test/conformance/golden/stacks.json", import.meta.url), "utf8"));
+type Digests = Readonly<Record<string, readonly [string, string]>>;
+const read = (name: string): { readonly codes: Digests; readonly values?: Digests } =>
+  JSON.parse(readFileSync(new URL(`../../../test/conformance/golden/${name}.json`, import.meta.url), "utf8"));
+const [stacks, onnx] = [read("stacks"), read("onnx")];
+const golden = { codes: { ...stacks.codes, ...onnx.codes }, values: stacks.values ?? {} };
 
 function scattered(count: number, seed: number, power: number): Float32Array {
   return Float32Array.from({ length: count }, (_, i) => {
@@ -52,11 +53,15 @@ const sha256 = (...parts: readonly (Uint8Array | Float32Array)[]) => {
   return hash.digest("hex");
 };
 
-/** One byte for each element; `drop` is a code that the golden data does not tell from 0. */
-function codes({ scheme: s, shape, planes }: PackedTensor, drop?: number): Uint8Array {
-  const count = shape[0] * shape[1];
-  const out = new Uint8Array(count);
-  unpackCodes(planes.codes, 0, s.element.bits, out, count);
+/** One byte for each code of a plane, padding left out; `drop` is a code that the golden data does not tell from 0. */
+function codes({ scheme: s, shape, planes }: PackedTensor, plane: "codes" | "offsets", drop?: number): Uint8Array {
+  const [layout, bytes] = [planeLayouts(s, shape[0], shape[1])[plane], planes[plane]];
+  if (!layout || !bytes) return new Uint8Array();
+  const { format, rows, codesPerRow, bytesPerRow } = layout;
+  const out = new Uint8Array(rows * codesPerRow);
+  for (let r = 0; r < rows; r++) {
+    unpackCodes(bytes, r * bytesPerRow, format.bits, out.subarray(r * codesPerRow), codesPerRow);
+  }
   return drop === undefined ? out : out.map((code) => (code === drop ? 0 : code));
 }
 
@@ -67,7 +72,7 @@ for (const [name, digests] of Object.entries(golden.codes)) {
     for (const [i, { values, shape }] of inputs.entries()) {
       const packed = quantize(scheme(name), values, shape);
       assert.equal(
-        sha256(packed.planes.scales!, codes(packed, drop)),
+        sha256(packed.planes.scales!, codes(packed, "codes", drop), codes(packed, "offsets")),
         digests[i],
         i === 0 ? "special rows" : "large tensor",
       );

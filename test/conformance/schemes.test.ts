@@ -33,6 +33,8 @@ const FAMILIES = [
   "e2m1-g16-ue5m3",
   "nf4-g64",
   "posit6-g32",
+  "int4-g32@onnx",
+  "int8-g32-asym@onnx",
 ];
 const all = [...schemes.entries, ...FAMILIES.map(scheme)];
 

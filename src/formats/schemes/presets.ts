@@ -11,6 +11,7 @@ import type { NumberFormat } from "../format.js";
 import type { Scheme } from "../scheme.js";
 import { type MxRule, mxScheme } from "./mx.js";
 import { type NvRule, nvScheme } from "./nv.js";
+import { onnxScheme } from "./onnx.js";
 
 interface Preset {
   readonly stack: string;
@@ -20,6 +21,8 @@ interface Preset {
   readonly verified: boolean;
   readonly mx?: { readonly names: readonly MxName[]; readonly rule: MxRule };
   readonly nv?: NvRule;
+  /** A few names, without the stack, of a family of integer blocks; others are made from their name. */
+  readonly integers?: readonly string[];
 }
 
 const MX_ELEMENTS = {
@@ -31,6 +34,8 @@ const MX_ELEMENTS = {
 } as const satisfies Record<string, NumberFormat>;
 type MxName = keyof typeof MX_ELEMENTS;
 const ALL = Object.keys(MX_ELEMENTS) as MxName[];
+
+const ONNX = "ONNX Runtime 1.31, matmul_nbits_quantizer (DefaultWeightOnlyQuantizer, MatMulNBits)";
 
 export const PRESETS: readonly Preset[] = [
   {
@@ -109,6 +114,12 @@ export const PRESETS: readonly Preset[] = [
     mx: { names: ["mxfp4", "mxfp8"], rule: { scale: "log-nearest" } },
   },
   {
+    stack: "onnx",
+    source: ONNX,
+    verified: true,
+    integers: ["int4-g32", "int4-g32-asym", "int4-g128-asym", "int8-g32", "int8-g64-asym"],
+  },
+  {
     stack: "mse",
     source: "least squared error of four neighbouring powers of two",
     verified: false,
@@ -141,11 +152,19 @@ function nvPresets({ stack, source, nv }: Preset): Scheme[] {
   ];
 }
 
+function integerPresets({ source, integers = [] }: Preset): Scheme[] {
+  return integers.flatMap((base) => onnxScheme(base, source) ?? []);
+}
+
 const byName = new Map(
-  PRESETS.flatMap((preset) => [...mxPresets(preset), ...nvPresets(preset)]).map((s) => [s.name, s]),
+  PRESETS.flatMap((preset) => [...mxPresets(preset), ...nvPresets(preset), ...integerPresets(preset)]).map((s) => [
+    s.name,
+    s,
+  ]),
 );
 
-/** Every NAME@STACK. */
+/** Every NAME@STACK; of families of integer blocks a few. */
 export const presetNames: readonly string[] = [...byName.keys()];
 
-export const derivePreset = (name: string): Scheme | undefined => byName.get(name);
+export const derivePreset = (name: string): Scheme | undefined =>
+  byName.get(name) ?? (name.endsWith("@onnx") ? onnxScheme(name.slice(0, -"@onnx".length), ONNX) : undefined);
