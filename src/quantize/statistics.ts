@@ -50,8 +50,11 @@ export function scaledStatistics(statistics: InputStatistics, s: Float64Array): 
   };
 }
 
-/** The part of a method's knowledge that it must be given: each includes the one before. */
-export const NEEDS = ["nothing", "moments", "hessian"] as const;
+/**
+ * What a method must be told of its inputs, each including the one before: "squares" is E[x^2] alone, which an importance
+ * matrix in a file holds; "moments" all but the Hessian.
+ */
+export const NEEDS = ["nothing", "squares", "moments", "hessian"] as const;
 export type Needs = (typeof NEEDS)[number];
 
 export const needsAtLeast = (needs: Needs, wanted: Needs): boolean => NEEDS.indexOf(needs) >= NEEDS.indexOf(wanted);

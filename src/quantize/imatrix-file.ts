@@ -1,0 +1,138 @@
+/**
+ * Importance matrices on disk, in llama.cpp's GGUF form (tools/imatrix): for the weight NAME of a GGUF model the f32 tensors
+ * NAME.in_sum2, the sum of x^2 over the tokens seen for every input channel, and NAME.counts, how many tokens that were. So a
+ * matrix collected here serves llama-quantize, and one collected there serves `--method imatrix`.
+ */
+import { containers, gguf, openCheckpoint, openTokenizer } from "../checkpoints/index.js";
+import { FileError } from "../errors.js";
+import { schemes } from "../formats/index.js";
+import { createBackend } from "../kernels/index.js";
+import { architectureOf, createLayerRunner, nameIn, readVector, readWeight, withStoredRope } from "../models/index.js";
+import { columnsOf, dequantize, type PackedTensor, quantize } from "../tensor/index.js";
+import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
+import { type CalibrationSettings, DEFAULT_CALIBRATION } from "./recipe.js";
+import type { InputStatistics } from "./statistics.js";
+
+/** What is known of the inputs of weights, by the weight's name in GGUF. Of a file only the mean squares. */
+export type Importance = ReadonlyMap<string, InputStatistics>;
+
+export interface CollectOptions {
+  /** A model; see openCheckpoint. */
+  readonly input: string;
+  readonly text: string;
+  readonly calibration?: Partial<Pick<CalibrationSettings, "windows" | "window">>;
+  readonly backend?: string;
+  readonly threads?: number;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Runs the model on windows of the text, layer by layer, and adds up the squares of every linear map's inputs. */
+export async function collectImportance(options: CollectOptions): Promise<Importance> {
+  const checkpoint = await openCheckpoint(options.input);
+  const backend = await createBackend(options.backend ?? "wasm", { threads: options.threads });
+  try {
+    const architecture = architectureOf(checkpoint);
+    const parsed = architecture.parse(checkpoint);
+    const specs = architecture.weights(parsed);
+    const config = await withStoredRope(checkpoint, parsed, specs);
+    const settings = { ...DEFAULT_CALIBRATION, ...options.calibration };
+    const window = Math.min(settings.window, config.context);
+    const ids = (await openTokenizer(checkpoint)).encode(options.text);
+    const windows = calibrationWindows(ids, { ...settings, window });
+    const specOf = (role: string) => specs.find((spec) => spec.role === role);
+    const load = async (prefix: string) => {
+      const weights = new Map<string, PackedTensor | Float32Array>();
+      for (const spec of specs.filter(({ role }) => role.startsWith(prefix))) {
+        const read = spec.shape.length > 1 ? readWeight : readVector;
+        const found = await read(checkpoint, spec);
+        if (found) weights.set(spec.role, found);
+      }
+      return weights;
+    };
+    const runner = createLayerRunner({ backend, architecture, config, window });
+    const result = new Map<string, InputStatistics>();
+    const add = (role: string, statistics: InputStatistics | undefined) => {
+      const spec = specOf(role);
+      const name = spec && nameIn("gguf", spec);
+      if (name && statistics) result.set(name, statistics);
+    };
+    const table = (await load("embedding")).get("embedding") as PackedTensor;
+    let hidden = runner.embed(table, windows);
+    for (let layer = 0; layer < config.layers; layer++) {
+      options.onProgress?.(layer, config.layers);
+      const loaded = runner.load(layer, await load(`layers.${layer}.`));
+      const groups = architecture.parts.linears(config);
+      const { outputs, statistics } = observeLayer(runner, loaded, hidden, groups, "moments");
+      loaded.dispose();
+      hidden = outputs;
+      for (const { roles } of groups)
+        for (const role of roles) add(`layers.${layer}.${role}`, statistics.get(roles[0]));
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    const gain = (await load("norm")).get("norm") as Float32Array;
+    add(config.tied ? "embedding" : "head", observeHead(runner, gain, hidden, "moments"));
+    options.onProgress?.(config.layers, config.layers);
+    runner.dispose();
+    return result;
+  } finally {
+    await backend.dispose();
+    await checkpoint.close();
+  }
+}
+
+/** Writes an importance matrix; `dataset` says what text it came from. */
+export async function writeImatrix(path: string, importance: Importance, dataset: string, window = 512): Promise<void> {
+  const f32 = schemes.get("f32");
+  const tensors = [...importance].flatMap(([name, { columns, tokens, meanSquare }]) => [
+    {
+      name: `${name}.in_sum2`,
+      scheme: f32,
+      shape: [1, columns],
+      values: Float32Array.from(meanSquare, (x) => x * tokens),
+    },
+    { name: `${name}.counts`, scheme: f32, shape: [1, 1], values: Float32Array.of(tokens) },
+  ]);
+  const tokens = Math.max(0, ...[...importance.values()].map((one) => one.tokens));
+  const metadata = {
+    "general.type": gguf.string("imatrix"),
+    "imatrix.datasets": gguf.array("string", [dataset]),
+    "imatrix.chunk_count": gguf.u32(Math.ceil(tokens / window)),
+    "imatrix.chunk_size": gguf.u32(window),
+  };
+  const produce = async (_: unknown, index: number) => quantize(f32, tensors[index].values, tensors[index].shape);
+  await containers.get("gguf").write(path, { metadata, tensors, produce });
+}
+
+/** Reads an importance matrix. FileError for a file of another kind or with sums that cannot be. */
+export async function readImatrix(path: string): Promise<Importance> {
+  const file = await openCheckpoint(path);
+  try {
+    if (file.metadata["general.type"] !== "imatrix") {
+      throw new FileError("this is no importance matrix", {
+        where: path,
+        why: `"general.type" is ${JSON.stringify(file.metadata["general.type"] ?? null)}, wanted "imatrix"`,
+        try: "bitloom imatrix, or llama-imatrix with --output-format gguf",
+      });
+    }
+    const result = new Map<string, InputStatistics>();
+    for (const { name, shape } of file.tensors) {
+      if (!name.endsWith(".in_sum2")) continue;
+      const weight = name.slice(0, -".in_sum2".length);
+      const sums = dequantize(await file.read(name));
+      const [tokens] = dequantize(await file.read(`${weight}.counts`));
+      const columns = columnsOf(shape);
+      const bad = sums.findIndex((x) => !(x >= 0 && Number.isFinite(x)));
+      if (sums.length !== columns || bad >= 0 || !(tokens > 0)) {
+        const why =
+          bad >= 0 ? `sum ${bad} is ${sums[bad]}` : `${sums.length} sums for ${columns} channels, ${tokens} tokens`;
+        throw new FileError(`the importance of "${weight}" cannot be used`, { where: path, why });
+      }
+      const meanSquare = Float64Array.from(sums, (x) => x / tokens);
+      const none = new Float64Array(0);
+      result.set(weight, { columns, tokens, meanSquare, meanAbsolute: none, maxAbsolute: none });
+    }
+    return result;
+  } finally {
+    await file.close();
+  }
+}
