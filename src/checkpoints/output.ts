@@ -101,6 +101,7 @@ async function checkedFolder(
       kind: "output-refused",
       where: path,
       why: `it is a ${found}`,
+      try: "name another output",
     });
   }
   const answer = (await readdir(target)).length === 0 || (await replaceable(target));
@@ -154,7 +155,7 @@ async function checkSpace(folder: string, shown: string, bytes: number): Promise
 /** The place that is replaced: behind symbolic links, in a folder that exists; no input and no folder of one. */
 async function targetOf(path: string, inputs: readonly string[]): Promise<string> {
   const folder = dirname(resolve(path));
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const target = await realpath(path).catch(async (error) => {
     if (isSystemError(error) && error.code === "ENOENT") return join(await realpath(folder), basename(resolve(path)));
     throw error;
@@ -170,6 +171,24 @@ async function targetOf(path: string, inputs: readonly string[]): Promise<string
     });
   }
   return target;
+}
+
+/** `mkdir -p`. Node's own never ends where an existing folder cannot hold another, as /proc. */
+async function makeFolder(path: string): Promise<void> {
+  // Where nothing can be seen, mkdir says what is wrong.
+  const isFolder = () =>
+    stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+  if (dirname(path) === path || (await isFolder())) return;
+  await makeFolder(dirname(path));
+  try {
+    await mkdir(path);
+  } catch (error) {
+    // Another process may have been faster.
+    if (!(await isFolder())) throw error;
+  }
 }
 
 let written = 0;

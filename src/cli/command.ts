@@ -21,12 +21,22 @@ export interface Argument {
 export interface Context {
   readonly style: Style;
   readonly progress: Progress;
-  /** True if the result will be printed as JSON: nothing else may go to standard output then. */
+  /** True if the result will be printed as JSON (--json or --stream): nothing else may go to standard output then. */
   readonly json: boolean;
   /** Part of a result that appears while it is made (generated text). Waits while the reader is slow. */
   write(text: string): Promise<void>;
+  /** With --stream: prints a line for a part of the result that is ready. Nothing otherwise. */
+  emit(part: object): Promise<void>;
   /** Text for a person who watches: on standard error, and only if that is a terminal. */
   note(text: string): void;
+}
+
+/** What `--stream` prints while a command works: a line of JSON for each part of the result. */
+export interface Parts {
+  /** What a part is: "token". Its schema is called bitloom.COMMAND.token/1. */
+  readonly name: string;
+  readonly description: string;
+  readonly output: JsonSchema;
 }
 
 /** One text for each argument; any number where the last may be given any number of times. */
@@ -43,6 +53,8 @@ export interface CommandRecord<A extends readonly Argument[], O extends Options,
   readonly examples: readonly string[];
   /** What `--json` prints, without the `schema` field. */
   readonly output: JsonSchema;
+  /** For a command that has `--stream`. */
+  readonly parts?: Parts;
   run(context: Context, args: ArgumentTexts<A>, options: Values<O>): Promise<R>;
   /** The result as text; "" where `run` has written it already. */
   render(result: R, style: Style, options: Values<O>): string;

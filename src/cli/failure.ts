@@ -3,7 +3,6 @@ import { fileError, isSystemError } from "../checkpoints/file.js";
 import { BitloomError, type ErrorId } from "../errors.js";
 import { EXIT } from "./exit-codes.js";
 import { INTERNAL_ID } from "./explanations/index.js";
-import { schemaName } from "./schema.js";
 import { printable, type Style } from "./terminal.js";
 
 /** Thrown by whatever was running when a signal came. */
@@ -64,7 +63,3 @@ export function failureText(failure: Failure, style: Style): string {
     .map(([head, value]) => style.dim(head) + printable(value ?? "").replaceAll("\n", `\n${" ".repeat(head.length)}`));
   return `${[`${style.error(`error[${id}]:`)} ${printable(message)}`, ...lines].join("\n")}\n`;
 }
-
-/** The one JSON document of a failed command. */
-export const failureJson = (failure: Failure, indent?: number): string =>
-  `${JSON.stringify({ schema: schemaName("error"), ...failure }, null, indent)}\n`;

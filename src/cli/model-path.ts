@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fileError } from "../checkpoints/file.js";
 import { InputError } from "../errors.js";
 import type { Argument } from "./command.js";
 
@@ -18,7 +19,7 @@ export const modelPath = (argument: string): string => (argument === "demo" ? DE
 
 /** The bytes of a text FILE, "-" meaning standard input; an InputError unless they are UTF-8. */
 export async function readText(path: string): Promise<string> {
-  const bytes = path === "-" ? await readStandardInput() : await readFile(path);
+  const bytes = path === "-" ? await readStandardInput() : await readWholeFile(path);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
@@ -28,6 +29,14 @@ export async function readText(path: string): Promise<string> {
       try: `iconv -t utf-8 ${path}`,
       cause,
     });
+  }
+}
+
+async function readWholeFile(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw fileError(error, `cannot read ${path}`, { where: path });
   }
 }
 

@@ -4,11 +4,16 @@ import { type BitloomError, InputError, type InputKind } from "../errors.js";
 import { suggestion } from "../registry.js";
 import type { Command, Context } from "./command.js";
 import { EXIT, EXIT_CODES } from "./exit-codes.js";
-import { failureJson, failureOf, failureText } from "./failure.js";
+import { failureOf, failureText } from "./failure.js";
 import type { Option } from "./option.js";
 import { progress } from "./progress.js";
 import { schemaName } from "./schema.js";
 import { progressKind, type Settings, styleFor, writeTo } from "./terminal.js";
+
+const STREAM: Option<boolean> = {
+  flags: "--stream",
+  description: "print a line of JSON for each part that is ready, and the document as the last line",
+};
 
 export const GLOBAL_OPTIONS: readonly Option<boolean>[] = [
   { flags: "--json", description: "print one JSON document to standard output" },
@@ -103,6 +108,7 @@ export function parserFor(commands: readonly Command[], version: string, { choos
       sub.argument(count === "any" ? `[${name}...]` : `<${name}>`, description);
     }
     for (const option of Object.values(record.options)) sub.addOption(parserOption(option));
+    if (record.parts) sub.addOption(parserOption(STREAM));
     sub.addHelpText("after", helpTail(record));
     sub.action(() => choose({ command: record, args: sub.args, options: optionValues(record, sub.opts()) }));
   }
@@ -119,6 +125,9 @@ const PARSER_KINDS: Readonly<Record<string, InputKind>> = {
 function usageError(error: CommanderError, argv: readonly string[], commands: readonly Command[]): InputError {
   const names = commands.map(({ name }) => name);
   const words = argv.filter((word) => !word.startsWith("-"));
+  if (error.code === "commander.help" && words.length === 0) {
+    return new InputError("no command is given", { kind: "missing-argument", try: "bitloom --help" });
+  }
   // "help nope" is the one case in which the parser prints help as an error.
   const unknown = { "commander.unknownCommand": words[0], "commander.help": words[1] }[error.code];
   if (unknown !== undefined) {
@@ -151,7 +160,8 @@ function parse(argv: readonly string[], commands: readonly Command[], version: s
 function settingsOf(argv: readonly string[]): Settings {
   const flags = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
   const given = (...names: string[]) => names.some((name) => flags.includes(name));
-  return { json: given("--json"), quiet: given("-q", "--quiet"), progress: !given("--no-progress") };
+  const stream = given("--stream");
+  return { json: stream || given("--json"), stream, quiet: given("-q", "--quiet"), progress: !given("--no-progress") };
 }
 
 /** Where a command writes: the process's own streams, or a test's. */
@@ -160,7 +170,7 @@ export interface Streams {
   readonly stderr: NodeJS.WriteStream;
 }
 
-function contextOf(settings: Settings, { stdout, stderr }: Streams): Context {
+function contextOf(settings: Settings, { stdout, stderr }: Streams): Omit<Context, "emit"> {
   const style = styleFor(stderr);
   return {
     style: styleFor(stdout),
@@ -173,12 +183,24 @@ function contextOf(settings: Settings, { stdout, stderr }: Streams): Context {
   };
 }
 
+/** One document as text: on one line where others come before it. */
+const jsonText = (schema: string, content: object, { stream }: Settings) =>
+  `${JSON.stringify({ schema, ...content }, null, stream ? undefined : 2)}\n`;
+
 /** Runs a command and prints its result; returns the error to end with although there is a result. */
-async function runCommand({ command, args, options }: Chosen, context: Context): Promise<BitloomError | undefined> {
-  const result = await command.run(context, args, options);
+async function runCommand(
+  { command, args, options }: Chosen,
+  context: Omit<Context, "emit">,
+  settings: Settings,
+): Promise<BitloomError | undefined> {
+  const { name, parts } = command;
+  async function emit(part: object): Promise<void> {
+    if (settings.stream && parts) await context.write(jsonText(schemaName(`${name}.${parts.name}`), part, settings));
+  }
+  const result = await command.run({ ...context, emit }, args, options);
   context.progress.stop();
-  const text = context.json
-    ? `${JSON.stringify({ schema: schemaName(command.name), ...result }, null, 2)}\n`
+  const text = settings.json
+    ? jsonText(schemaName(name), result, settings)
     : command.render(result, context.style, options);
   if (text !== "") await context.write(text);
   return command.verdict?.(result, options);
@@ -202,13 +224,13 @@ export async function runCli(
   try {
     const parsed = parse(argv, commands, version);
     if (typeof parsed === "string") await context.write(parsed);
-    const verdict = typeof parsed === "string" ? undefined : await runCommand(parsed, context);
+    const verdict = typeof parsed === "string" ? undefined : await runCommand(parsed, context, settings);
     return verdict ? complain(verdict).exitCode : EXIT.ok;
   } catch (error) {
     context.progress.stop();
     const failure = complain(error);
     // If standard output itself is what failed, standard error has said so.
-    if (settings.json && streams.stdout.writable) await context.write(failureJson(failure));
+    if (settings.json && streams.stdout.writable) await context.write(jsonText(schemaName("error"), failure, settings));
     return failure.exitCode;
   }
 }

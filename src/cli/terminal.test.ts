@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { coloured, printable, progressKind } from "./terminal.js";
 
 const terminal = { isTTY: true };
-const settings = { json: false, quiet: false, progress: true };
+const settings = { json: false, stream: false, quiet: false, progress: true };
 
 test("colour appears on a terminal only, and not against NO_COLOR or TERM=dumb", () => {
   assert.equal(coloured(terminal, {}), true);

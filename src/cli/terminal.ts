@@ -12,6 +12,8 @@ export interface Style {
 
 export interface Settings {
   readonly json: boolean;
+  /** NDJSON: one line for each part of the result as it is ready, the last line the whole. */
+  readonly stream: boolean;
   readonly quiet: boolean;
   readonly progress: boolean;
 }

@@ -17,7 +17,8 @@ export interface EvaluateOptions {
   /** Predict at most this many tokens. */
   readonly tokens?: number;
   readonly against?: Reference;
-  readonly onProgress?: (done: number, total: number) => void;
+  /** `nll` is the mean of the tokens done. */
+  readonly onProgress?: (done: number, total: number, nll: number) => void;
 }
 
 /** Likelihoods are in nats per token. */
@@ -66,13 +67,15 @@ export function evaluate(model: Decoder, options: EvaluateOptions): Evaluation {
       milliseconds += performance.now() - begin;
       scoreRows(scores, done, ids.slice(done + 1, done + 1 + count), logits, against?.logits(done, offset, chunk));
       done += count;
-      onProgress?.(done, total);
+      onProgress?.(done, total, mean(scores.losses.subarray(0, done)));
     }
   } finally {
     session.dispose();
   }
   return { ...summary(scores, total), seconds: milliseconds / 1000, tokensPerSecond: total / (milliseconds / 1000) };
 }
+
+const mean = (values: Float64Array) => values.reduce((sum, one) => sum + one, 0) / values.length;
 
 /** One number a token: its loss, and against a base the difference of losses, the divergence, the agreement. */
 interface Scores {

@@ -16,6 +16,12 @@ const WRONG_USAGE: readonly (readonly [string, readonly string[], RegExp])[] = [
   ["an unknown option", ["inspect", "demo", "--jsn"], /unknown option "--jsn"\n +try: did you mean --json\?/],
   ["a missing argument", ["inspect"], /missing required argument "FILE_OR_DIR"\n +try: bitloom inspect --help/],
   ["an argument too many", ["doctor", "x"], /too many arguments/],
+  ["no command at all", ["--quiet"], /no command is given/],
+  [
+    "an unknown error id",
+    ["explain", "BL-XX-999"],
+    /unknown error id "BL-XX-999"\n +try: bitloom explain lists them all/,
+  ],
   ["a missing option", ["quantize", "demo", "--to", "q4_0"], /-o, --output <path> must be given/],
   ["neither a scheme nor a recipe", ["quantize", "demo", "-o", "x"], /either --to or --recipe must be given/],
   [
@@ -100,8 +106,15 @@ test("an output that cannot be written ends with 6", { skip: withoutDemo }, asyn
   assert.equal(code, 6, stderr);
 });
 
+test("an output in a place that holds no folders ends with 6, and soon", {
+  skip: withoutDemo || (existsSync("/proc/self") ? false : "skipped, because there is no /proc"),
+}, async () => {
+  const { code, stderr } = await bitloom(["quantize", "demo", "--to", "q4_0", "-o", "/proc/bitloom/x.gguf"]);
+  assert.equal(code, 6, stderr);
+});
+
 test("standard output on a full device ends with 6", {
-  skip: existsSync("/dev/full") ? false : "no /dev/full",
+  skip: existsSync("/dev/full") ? false : "skipped, because there is no /dev/full",
 }, async () => {
   const { status, stderr } = spawnSync("sh", ["-c", `"$0" "$1" schemes > /dev/full`, process.execPath, MAIN], {
     encoding: "utf8",

@@ -101,6 +101,85 @@ test("a dry run tells the exact sizes and writes nothing", { skip: withoutDemo }
   assert.equal(planned.bitsPerWeight, written.bitsPerWeight);
 });
 
+test("a dry run estimates time and memory by the tensors' sizes, and says when it cannot", {
+  skip: withoutDemo,
+}, async () => {
+  interface Forecast extends Sized {
+    readonly scratchBytes: number;
+    readonly estimatedSeconds: number | null;
+    readonly estimatedPeakBytes: number | null;
+  }
+  const args = ["quantize", "demo", "--to", "q4_0", "-o", join(folder, "forecast.gguf"), "--dry-run"];
+  const plain = await document<Forecast>(args);
+  assert.ok(plain.estimatedSeconds !== null && plain.estimatedSeconds > 0);
+  // The embedding, 2048 x 256, as f32 twice.
+  assert.ok(plain.estimatedPeakBytes !== null && plain.estimatedPeakBytes > 8 * 2048 * 256);
+  assert.equal(plain.scratchBytes, 0);
+  const { estimatedSeconds, estimatedPeakBytes, ...rest } = await document<Forecast>([...args, "--method", "gptq"]);
+  assert.deepEqual([estimatedSeconds, estimatedPeakBytes, rest.scratchBytes], [null, null, rest.bytes]);
+});
+
+/** Runs with --stream: every line but the last follows the schema of the command's parts, the last its document's. */
+async function lines<P, T>(part: string, args: readonly string[]): Promise<{ parts: readonly P[]; result: T }> {
+  const { code, stdout, stderr } = await bitloom([...args, "--stream", "--quiet"]);
+  assert.equal(code, 0, stderr);
+  const parsed = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const result = parsed.pop();
+  const check = (name: string, documents: readonly unknown[]) => {
+    const schema = JSON.parse(readFileSync(join(ROOT, "docs", "schemas", `${name}.json`), "utf8"));
+    const validate = ajv.compile(schema);
+    for (const one of documents) assert.ok(validate(one), JSON.stringify(validate.errors?.slice(0, 3)));
+  };
+  check(part, parsed);
+  check(args[0], [result]);
+  return { parts: parsed.map(({ schema: _, ...rest }) => rest), result };
+}
+
+test("with --stream every token, tensor and step is a line of its own, and the last line the whole document", {
+  skip: withoutDemo,
+}, async () => {
+  type Piece = { readonly id: number | null; readonly text: string };
+  const run = await lines<Piece, Generated>("run.token", ["run", "demo", "--prompt", "Call me", "--tokens", "8"]);
+  assert.equal(run.parts.map(({ text }) => text).join(""), run.result.text);
+  assert.deepEqual(
+    run.parts.map(({ id }) => id).filter((id) => id !== null),
+    run.result.tokenIds,
+  );
+  const output = join(folder, "stream.gguf");
+  const quantized = await lines<object, Sized>("quantize.tensor", ["quantize", "demo", "--to", "q4_0", "-o", output]);
+  assert.deepEqual(quantized.parts, quantized.result.tensors);
+  type Step = { readonly tokens: number; readonly total: number; readonly nll: number };
+  const args = ["eval", "demo", "--text", text, "--tokens", "200"];
+  const evaluated = await lines<Step, Evaluated>("eval.progress", args);
+  const last = evaluated.parts[evaluated.parts.length - 1];
+  assert.deepEqual([last.tokens, last.total], [200, 200]);
+  // Sums of 200 numbers in two orders.
+  assert.ok(Math.abs(last.nll - evaluated.result.nll) < 1e-12 * evaluated.result.nll);
+});
+
+test("with --stream an error is one line too, and a command without parts has no --stream", async () => {
+  const { code, stdout } = await bitloom(["run", "nope", "--prompt", "x", "--stream"]);
+  assert.equal(code, 3);
+  assert.equal(stdout.indexOf("\n"), stdout.length - 1);
+  assert.equal(JSON.parse(stdout).id, "BL-IN-001");
+  assert.equal((await bitloom(["inspect", "demo", "--stream"])).code, 2);
+});
+
+test("explain takes ids in any case and kinds in words, and lists all", async () => {
+  type Explained = { readonly errors: readonly { readonly id: string; readonly kind: string }[] };
+  const { errors } = await document<Explained>(["explain", "bl-in-003", "missing-tensor"]);
+  assert.deepEqual(
+    errors.map(({ id }) => id),
+    ["BL-IN-003", "BL-IN-007"],
+  );
+  const all = await document<Explained>(["explain"]);
+  assert.ok(all.errors.length > 40);
+  assert.match((await bitloom(["explain", "BL-IN-003"])).stdout, /^BL-IN-003: a file that ends too early \(exit 3\)\n/);
+});
+
 test("the same seed gives the same text, and the text of --json is the text that is printed", {
   skip: withoutDemo,
 }, async () => {

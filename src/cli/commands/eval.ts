@@ -72,13 +72,26 @@ interface Job {
 }
 
 /** Evaluates `model` on a text in windows of `context`, against `base` if there is one, with progress. */
-function evaluateText({ progress }: Context, model: Model, base: Model | undefined, job: Job, context: number) {
+async function evaluateText(
+  { progress, emit }: Context,
+  model: Model,
+  base: Model | undefined,
+  job: Job,
+  context: number,
+): Promise<Evaluation> {
   if (base) assertSameVocabulary(model, base);
   const against = base && liveReference(base, context);
   const ids = model.tokenizer.encode(job.content);
   progress.start("evaluating", Math.min(job.tokens ?? Number.POSITIVE_INFINITY, ids.length - 1));
+  const lines: Promise<void>[] = [];
+  const onProgress = (tokens: number, total: number, nll: number) => {
+    progress.update(tokens);
+    lines.push(emit({ tokens, total, nll, perplexity: Math.exp(nll) }));
+  };
   try {
-    return evaluate(model, { ids, context, tokens: job.tokens, against, onProgress: (done) => progress.update(done) });
+    const result = evaluate(model, { ids, context, tokens: job.tokens, against, onProgress });
+    await Promise.all(lines);
+    return result;
   } finally {
     against?.dispose();
   }
@@ -88,7 +101,7 @@ async function run(context: Context, name: string, job: Job, backend: Backend): 
   const measure = (base?: Model) =>
     withModel(backend, name, async (model) => {
       const window = job.context ?? Math.min(DEFAULT_CONTEXT, model.config.context);
-      const { comparison, ...evaluation } = evaluateText(context, model, base, job, window);
+      const { comparison, ...evaluation } = await evaluateText(context, model, base, job, window);
       const { bytes, bitsPerWeight } = model.size;
       const against = job.against === undefined ? {} : { against: job.against, ...comparison };
       const engine = engineOf(backend.info);
@@ -140,6 +153,16 @@ export const evalCommand = command({
     "bitloom eval small.gguf --text wiki.txt --against big.gguf --max-kl 0.05",
   ],
   output,
+  parts: {
+    name: "progress",
+    description: "a part of a window was predicted",
+    output: closed({
+      tokens: count("predicted so far"),
+      total: count("to be predicted"),
+      nll: number("mean negative log-likelihood of those so far, nats per token"),
+      perplexity: number("exp(nll)"),
+    }),
+  },
   async run(context, [model], { text: file, threads, backend, ...job }): Promise<Result> {
     if (job.maxKl !== undefined && job.against === undefined) {
       throw new InputError("--max-kl needs --against", {

@@ -12,18 +12,19 @@ import {
 } from "../../quantize/index.js";
 import { type Context, command } from "../command.js";
 import { ENGINE_OPTIONS } from "../engine.js";
+import { type Forecast, forecast } from "../forecast.js";
 import { interruptible } from "../interrupt.js";
 import { DEMO_CALIBRATION, MODEL, modelPath, readText } from "../model-path.js";
 import { byteSize, dimensions, duration, grouped, significant } from "../numbers.js";
 import { flag, named, optionalName, readSetting, repeated, requiredText, text, type Values } from "../option.js";
-import { boolean, closed, count, list, number, string, tensorSchema } from "../schema.js";
+import { boolean, closed, count, list, nullable, number, string, tensorSchema } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { tensorBytes } from "../tensor-bytes.js";
 import { printable, type Style } from "../terminal.js";
 
 type Quantized = QuantizeResult & { readonly peakRssBytes: number };
-/** What `--dry-run` finds: sizes are exact, errors are not known without doing the work. */
-interface Plan {
+/** What `--dry-run` finds: sizes are exact, time and memory are estimates, errors are not known without the work. */
+interface Plan extends Forecast {
   readonly dryRun: true;
   readonly output: string;
   readonly bytesRead: number;
@@ -44,6 +45,11 @@ const output = closed(
     peakRssBytes: count("most memory that the process held; not with --dry-run"),
     dryRun: boolean("true: nothing was written"),
     bytesRead: count("tensor data of the input; only with --dry-run"),
+    scratchBytes: count("kept beside the output until it is complete, besides the output itself; only with --dry-run"),
+    estimatedSeconds: nullable(
+      number("arithmetic of the method alone, from its speed on random numbers here; null with calibration"),
+    ),
+    estimatedPeakBytes: nullable(count("memory, this process and the largest tensor's arrays; null with calibration")),
   },
 );
 
@@ -60,6 +66,7 @@ const options = {
   ),
   recipe: text("--recipe <file>", "all of this as JSON, in place of --to, --method, --set, --transform, --tensor-type"),
   calibrate: text("--calibrate <file>", "text for methods that look at activations (demo brings its own)"),
+  imatrix: text("--imatrix <file>", "importance matrix in place of a text, for --method imatrix"),
   dryRun: flag("--dry-run", "print what would be written, and write nothing"),
   ...ENGINE_OPTIONS,
 };
@@ -76,7 +83,7 @@ async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {
   }
   const { calibrate = model === "demo" ? DEMO_CALIBRATION : undefined, threads, backend } = chosen;
   const calibrationText = calibrate === undefined ? undefined : () => readText(calibrate);
-  const common = { input: modelPath(model), output: path, calibrationText, threads, backend };
+  const common = { input: modelPath(model), output: path, calibrationText, threads, backend, imatrix: chosen.imatrix };
   if (file !== undefined) return { ...common, recipe: await readRecipeFile(file) };
   return { ...common, scheme, method, methodOptions: Object.fromEntries(set), transforms: transform, overrides };
 }
@@ -100,16 +107,18 @@ async function planOf(settings: Settings): Promise<Plan> {
   const bytes = tensors.reduce((sum, one) => sum + one.bytes, 0);
   const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const bytesRead = planned.checkpoint.tensors.reduce((sum, one) => sum + one.bytes, 0);
-  return { dryRun: true, output: settings.output, bytesRead, bytes, bitsPerWeight: (8 * bytes) / weights, tensors };
+  const sizes = { bytesRead, bytes, bitsPerWeight: (8 * bytes) / weights };
+  return { dryRun: true, output: settings.output, ...sizes, ...forecast(planned), tensors };
 }
 
 /** Quantizes with progress; interrupted, it leaves nothing behind. */
-function quantizeWithProgress({ progress }: Context, settings: Settings): Promise<QuantizeResult> {
+function quantizeWithProgress({ progress, emit }: Context, settings: Settings): Promise<QuantizeResult> {
   let started = false;
   return interruptible((signal) =>
     quantizeModel({
       ...settings,
       signal,
+      onTensor: emit,
       onProgress({ name, doneWeights, totalWeights }) {
         if (!started) progress.start(`quantizing to ${settings.scheme ?? "recipe"}`, totalWeights);
         started = true;
@@ -118,6 +127,9 @@ function quantizeWithProgress({ progress }: Context, settings: Settings): Promis
     }),
   );
 }
+
+const estimateText = (value: number | null, text: (value: number) => string) =>
+  value === null ? "not estimated for methods that look at activations" : text(value);
 
 function render(result: Quantized | Plan, style: Style): string {
   const dry = "dryRun" in result;
@@ -136,6 +148,9 @@ function render(result: Quantized | Plan, style: Style): string {
     ? pairs([
         ["would write", printable(result.output)],
         ["tensor data", `${size}, ${bits}, from ${grouped(result.bytesRead)} bytes`],
+        ["scratch", `${grouped(result.scratchBytes)} bytes on disk until it is written`],
+        ["time", estimateText(result.estimatedSeconds, (seconds) => `about ${duration(seconds)} of arithmetic`)],
+        ["peak memory", estimateText(result.estimatedPeakBytes, (peak) => `about ${byteSize(peak)}`)],
       ])
     : pairs([
         ["written", printable(result.output)],
@@ -161,6 +176,7 @@ export const quantize = command({
     "bitloom quantize demo --to int3-g32 -o out/int3 --dry-run",
   ],
   output,
+  parts: { name: "tensor", description: "a tensor is finished", output: tensorSchema },
   async run(context, [model], chosen): Promise<Quantized | Plan> {
     const settings = await settingsOf(model, chosen);
     if (chosen.dryRun) return planOf(settings);

@@ -56,6 +56,7 @@ async function stream(context: Context, model: Model, { prompt, threads, backend
       if (id !== undefined) tokenIds.push(id);
       pieces.push(text);
       if (!context.json && text !== "") await context.write(text);
+      await context.emit({ id: id ?? null, text });
       // Lets a reader that went away be noticed.
       await setImmediate();
     }
@@ -91,6 +92,14 @@ export const run = command({
     'bitloom run demo -p "The whale" --seed 7 --json',
   ],
   output,
+  parts: {
+    name: "token",
+    description: "a token was made",
+    output: closed({
+      id: nullable(count("null for text that was held back until the end")),
+      text: string("what it adds to the text; empty while a character is not complete"),
+    }),
+  },
   async run(context, [path], chosen): Promise<Generated> {
     const result = await withBackend(chosen, (backend) =>
       withModel(backend, path, (model) => stream(context, model, chosen)),
