@@ -7,12 +7,14 @@
  *     w = S * v                      rounded once
  *     w = (S * v) + M                rounded twice, as llama.cpp and its Python twin do
  *     w = S * (v - Z)                rounded twice
+ *
+ * Codes whose meaning depends on tags come widened, and `scheme.element` is what they are then.
  */
 import { InputError } from "../errors.js";
 import { decode } from "../formats/codec.js";
 import type { NumberFormat } from "../formats/format.js";
 import { type Codes, codeArray, unpackCodes } from "../formats/packing.js";
-import { groupSize, type PlaneLayout, planeLayouts } from "../formats/planes.js";
+import { groupSize, type PlaneLayout, planeLayouts, widenCodes } from "../formats/planes.js";
 import type { OffsetCodec, Scheme, SharedCodec } from "../formats/scheme.js";
 import { decodeTableF32 } from "../formats/table.js";
 import type { PackedTensor } from "../tensor/packed.js";
@@ -52,7 +54,10 @@ export function weightRows({ scheme, shape, planes }: PackedTensor): WeightRows 
   }
   const blockColumns = commonBlock(scheme, columns);
   const blocks = Math.ceil(columns / blockColumns);
-  const codes = codeArray(scheme.element.bits, columns);
+  const { tags } = scheme;
+  const element = tags?.element ?? scheme.element;
+  const codes = codeArray(element.bits, columns);
+  const tagRow = codeArray(tags?.format.bits ?? 1, layouts.tags?.codesPerRow ?? 0);
   const { codes: codeLayout } = layouts as { codes: PlaneLayout };
   const shared = (codec: SharedCodec | undefined, name: "scale" | "offset") => {
     const [plane, superPlane] =
@@ -67,10 +72,15 @@ export function weightRows({ scheme, shape, planes }: PackedTensor): WeightRows 
   const offsets = shared(scheme.offset, "offset");
   const read = (row: number) => {
     unpackCodes(planes.codes, row * codeLayout.bytesPerRow, codeLayout.format.bits, codes, columns);
+    if (tags && layouts.tags && planes.tags) {
+      const { bytesPerRow, codesPerRow, format } = layouts.tags;
+      unpackCodes(planes.tags, row * bytesPerRow, format.bits, tagRow, codesPerRow);
+      widenCodes(tags, codes, tagRow, columns);
+    }
     scales?.read(row);
     offsets?.read(row);
   };
-  return { scheme, rows, columns, blockColumns, blocks, codes, scales: scales?.values, offsets: offsets?.values, read };
+  return { scheme: tags ? { ...scheme, element } : scheme, rows, columns, blockColumns, blocks, codes, scales: scales?.values, offsets: offsets?.values, read };
 }
 
 /** The largest block within which neither scale nor offset changes. */

@@ -59,7 +59,11 @@ export interface Decoder {
 type EachVector = (k: number, value: Expression<"v128">) => void;
 
 /** A decoder for use inside the function `f`; constants that stay in registers are set here. */
-export function decoder(f: FunctionBuilder, decode: Decode, order: Order, table: Local<"i32">): Decoder {
+export function decoder(
+  f: FunctionBuilder,
+  { decode, order, relaxed }: { readonly decode: Decode; readonly order: Order; readonly relaxed: boolean },
+  table: Local<"i32">,
+): Decoder {
   if (decode.kind === "table") return tableDecoder(f, order, table);
   if (decode.kind === "binary32") {
     return { width: 1, parts: 1, decode: (address, offset, _, each) => each(0, v128.load(address, offset)) };
@@ -75,7 +79,7 @@ export function decoder(f: FunctionBuilder, decode: Decode, order: Order, table:
   }
   const read = codeReader(f, decode.bits, decode.kind === "minifloat" ? "left" : "right");
   const bias = decode.kind === "integer" && decode.bias !== 0 ? f.let(i8x16.splat(decode.bias)) : undefined;
-  const widen = byteWidener(f, decode);
+  const widen = byteWidener(f, decode, relaxed);
   return {
     width: 4,
     parts: cellColumns(decode.bits) / 4,
@@ -92,8 +96,8 @@ type Widen = (codes: Local<"v128">, each: EachVector) => void;
 
 type Widened = Exclude<Decode, { kind: "table" | "binary32" }>;
 
-function byteWidener(f: FunctionBuilder, decode: Widened): Widen {
-  if (decode.kind === "lookup") return lookup(f, decode.values);
+function byteWidener(f: FunctionBuilder, decode: Widened, relaxed: boolean): Widen {
+  if (decode.kind === "lookup") return lookup(f, decode.values, relaxed);
   if (decode.kind === "bfloat") return wordWidener(f, decode);
   const [a, b] = f.locals("v128", 2);
   if (decode.kind === "integer") {
@@ -148,8 +152,12 @@ function wordWidener(f: FunctionBuilder, decode: Widened): Widen {
   };
 }
 
+/** Shuffles bytes by codes of 0..15, for which the relaxed instruction is the same and needs no clamp before it. */
+export const pickBytes = (relaxed: boolean) => (relaxed ? i8x16.relaxed_swizzle : i8x16.swizzle);
+
 /** Sixteen f32 values as four byte tables; codes are 0..15. */
-function lookup(f: FunctionBuilder, values: readonly number[]): Widen {
+function lookup(f: FunctionBuilder, values: readonly number[], relaxed: boolean): Widen {
+  const pick = pickBytes(relaxed);
   const padded = Float32Array.from({ length: 16 }, (_, i) => values[i] ?? 0);
   const bytes = new Uint8Array(padded.buffer);
   const planes = [0, 1, 2, 3].map((plane) => {
@@ -158,7 +166,7 @@ function lookup(f: FunctionBuilder, values: readonly number[]): Widen {
   });
   const picked = (plane: number, codes: Expression<"v128">) => {
     const table = planes[plane];
-    return table ? i8x16.swizzle(table, codes) : zero;
+    return table ? pick(table, codes) : zero;
   };
   const hasLowHalf = planes[0] !== undefined || planes[1] !== undefined;
   const [a, b, c, d, low, rest] = f.locals("v128", 6);

@@ -44,6 +44,8 @@ export interface Layout {
   readonly dot?: ByteDot;
   /** Whether multiply-adds in f32 may round as the host likes. */
   readonly fused: boolean;
+  /** Whether relaxed instructions may be used where they are exact. */
+  readonly relaxed: boolean;
   readonly tile: Tile;
   /** Why it is decoded so, in words. */
   readonly why: string;
@@ -107,6 +109,7 @@ export function planLayout(
     },
     ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
     fused: fused && !int8,
+    relaxed: relaxedDot !== "none",
     tile: tileOf({ fused, dot: plan.dot }),
     order: int8 ? "column major" : "k major",
     scales: scheme.scale !== undefined || int8,

@@ -79,10 +79,10 @@ export function matmulModule(layout: Layout, memory: MemoryLimits): Uint8Array<A
 
 /** Layouts with the same key run the same code. */
 export function layoutKey(layout: Layout): string {
-  const { decode, order, factor, scales, offset, blocks, blockCells, blockColumns, dot, fused } = layout;
+  const { decode, order, factor, scales, offset, blocks, blockCells, blockColumns, dot, fused, relaxed } = layout;
   // A single block's length is an argument; several blocks' is part of the code.
   const block = blocks > 1 || dot ? [blockCells, blockColumns, blocks > 1] : "row";
-  return JSON.stringify([decode, order, factor, scales, offset, block, dot, fused]);
+  return JSON.stringify([decode, order, factor, scales, offset, block, dot, fused, relaxed]);
 }
 
 /** The weights of a block: raw values times scale, with the offset. */
@@ -181,7 +181,7 @@ function emitQuads(
   // Unless every product's rounding is fixed, a block's sum can be scaled once instead of every weight.
   const { fused } = layout;
   const factored = fused && layout.offset === "none" && streams[0].block.scale !== undefined;
-  const decode = decoder(f, layout.decode, layout.order, table);
+  const decode = decoder(f, layout, table);
   const { width, parts } = decode;
   const bytes = cellBytes(layout.decode.bits);
   const activations = f.locals("v128", width);
@@ -223,7 +223,7 @@ function emitPanel(
   { header, codes, count, cells, table, to, stride }: PanelSource,
 ): void {
   const block = blockOf(f, layout);
-  const decode = decoder(f, layout.decode, layout.order, table);
+  const decode = decoder(f, layout, table);
   const { width, parts } = decode;
   const bytes = cellBytes(layout.decode.bits);
   f.repeat(f.local("i32"), count, () => {

@@ -9,6 +9,7 @@
  */
 import { smallestAmax } from "../int8.js";
 import { type CodeReader, cellBytes, cellColumns, codeReader, planesOf } from "./cells.js";
+import { pickBytes } from "./decode.js";
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitter.js";
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, memory, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
@@ -160,7 +161,7 @@ function weightReader(f: FunctionBuilder, { bits, lookup, arithmetic }: ByteDot)
   const table = lookup && f.let(v128.const(Uint8Array.from({ length: 16 }, (_, i) => lookup[i] ?? 0)));
   const bytes: CodeReader = (address, offset, part) => {
     const codes = read(address, offset, part);
-    return table ? i8x16.swizzle(table, codes) : codes;
+    return table ? pickBytes(arithmetic === "relaxed")(table, codes) : codes;
   };
   const split = f.local("v128");
   const simple = !table && planesOf(bits).length === 1;
