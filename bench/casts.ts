@@ -6,8 +6,9 @@
  * `memory`: the data lies in the kernels' memory and is larger than the caches. `cache`: the same with 64 Ki elements,
  * which stay in the second-level cache. `array`: JavaScript arrays through `createCaster`, copies included. The share is
  * bytes read and written per second over those of a copy: the faster of `memory.copy` and a loop of vector loads and
- * stores, of as many f32, timed in turns with the cast; both rates are medians over the rounds. BITLOOM_PYTHON names the
- * Python with ml_dtypes and gfloat (default python3).
+ * stores, of as many f32, timed in turns with the cast; both rates are medians over the rounds. All times are processor
+ * time, Python's too, because the machines at hand are shared. BITLOOM_PYTHON names the Python with ml_dtypes and gfloat
+ * (default python3).
  */
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg } from "node:os";
@@ -89,11 +90,12 @@ function fillNormal(out: Float32Array): void {
   for (let i = 0; i < out.length; i++) out[i] = 1.7 * (uniform() + uniform() + uniform() + uniform());
 }
 
-/** Seconds of one round of `run`, repeated so that it takes some milliseconds. */
+/** Seconds of processor time that a call takes: of one core, however many others want it. */
 function seconds(run: () => void, repeats: number): number {
-  const start = performance.now();
+  const start = process.cpuUsage();
   for (let i = 0; i < repeats; i++) run();
-  return (performance.now() - start) / 1000 / repeats;
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1e6 / repeats;
 }
 
 /** The middle of a list, or another quantile. */
@@ -104,7 +106,7 @@ function median(list: readonly number[], share = 0.5): number {
 /** Times a cast in turns with the copies. */
 function bench(cast: string, where: "memory" | "cache", count: number, bytesPerElement: number, run: () => void): void {
   if (!`${cast} ${where}`.includes(options.only)) return;
-  const repeats = where === "cache" ? 100 : 1;
+  const repeats = where === "cache" ? 300 : 1;
   const times: number[] = [];
   const bulk: number[] = [];
   const vectors: number[] = [];

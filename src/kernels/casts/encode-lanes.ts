@@ -87,8 +87,8 @@ function minifloatLanes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
 }
 
 /**
- * The same with signs and NaN handled in bytes. In the sum, taken down by constants, the upper half of a lane counts
- * exponents in units of 2^7 and the lower half steps; one dot product adds them up to code * 2^(7 - M).
+ * The same with signs and NaN handled in bytes. In the sum the upper half of a lane counts exponents in units of 2^7 and
+ * the lower half steps; one dot product adds them up to code * 2^(7 - M) and a constant.
  */
 function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: LaneContext) {
   const { bits, significandBits, minExponent, clamp, nan } = plan;
@@ -97,7 +97,7 @@ function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
   const exponentMask = word(f, infinityBits);
   const least = word(f, powerBits(minExponent));
   const toStep = word(f, (23 - significandBits) << 23);
-  const origin = word(f, powerBits(minExponent) + ((23 - significandBits) << 23));
+  const origin = f.let(i16x8.splat((powerBits(minExponent) + ((23 - significandBits) << 23)) >>> 16));
   const units = word(f, (2 ** (7 - significandBits)) | (1 << 16));
   const signBit = f.let(i8x16.splat(2 ** (bits - 1)));
   const negativeZero = plan.negativeZero && !context.positiveZero;
@@ -109,16 +109,16 @@ function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
     f.set(cut, i32x4.min_s(a, limit));
     f.set(base, i32x4.max_s(v128.and(cut, exponentMask), least));
     const sum = f32x4.add(cut, i32x4.add(base, toStep));
-    return i32x4.dot_i16x8_s(i32x4.sub(sum, origin), units);
+    return i32x4.dot_i16x8_s(sum, units);
   };
   const pair = (x: VectorLocal, y: VectorLocal, isFirst: boolean): Vector => {
     f.set(first, scaledCode(x, isFirst));
-    return i16x8.shr_u(i16x8.narrow_i32x4_s(first, scaledCode(y, false)), 7 - significandBits);
+    return i16x8.shr_u(i16x8.sub(i16x8.narrow_i32x4_s(first, scaledCode(y, false)), origin), 7 - significandBits);
   };
   return (x: readonly VectorLocal[]): Vector => {
     f.set(upper, pair(x[0], x[1], true));
     f.set(result, i8x16.narrow_i16x8_u(upper, pair(x[2], x[3], false)));
-    f.set(signs, v128.and(i16x8.shr_u(upperBytes(x), 8 - bits), signBit));
+    f.set(signs, v128.and(bits === 8 ? signBytes(x) : i16x8.shr_u(signBytes(x), 8 - bits), signBit));
     const sign = negativeZero ? signs : v128.andnot(signs, i8x16.eq(result, i8x16.splat(0)));
     f.set(result, v128.or(result, sign));
     guard.settle(result, x);
@@ -126,12 +126,9 @@ function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
   };
 }
 
-/** The upper byte of every lane, in order. */
-function upperBytes([a, b, c, d]: readonly VectorLocal[]): Vector {
-  const tops = [3, 7, 11, 15, 19, 23, 27, 31];
-  const halves = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23];
-  const pair = (x: Vector, y: Vector) => i8x16.shuffle(x, y, [...tops, ...tops]);
-  return i8x16.shuffle(pair(a, b), pair(c, d), halves);
+/** The sign of every value in the top bit of its byte: saturation keeps it where a free shuffle of bytes is slow. */
+function signBytes([a, b, c, d]: readonly VectorLocal[]): Vector {
+  return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
 }
 
 /** As nanGuard, for sixteen codes; NaN is rare, so one test serves all. */

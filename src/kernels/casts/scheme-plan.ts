@@ -75,7 +75,8 @@ export type DequantizePlan =
   | { readonly kind: "blocks"; readonly element: LaneDecode }
   | { readonly kind: "reference"; readonly why: string };
 
-export function planDequantize({ element, scale, offset }: Scheme): DequantizePlan {
+export function planDequantize({ element, scale, offset, tags }: Scheme): DequantizePlan {
+  if (tags) return { kind: "reference", why: "the meaning of codes depends on tags" };
   const plan = planDecode(element);
   if (plan.kind === "reference") return { kind: "reference", why: plan.why };
   if (!scale)
