@@ -21,31 +21,32 @@ export function encodeRun(
 ) {
   if (sixteen) {
     const values = f.locals("v128", 4);
-    return (from: Local<"i32">, to: Local<"i32">): void => {
+    return (from: Local<"i32">, to: Local<"i32">, ahead = 0): void => {
       values.forEach((value, i) => {
-        f.set(value, v128.load(from, 16 * i));
+        f.set(value, v128.load(from, 4 * run * ahead + 16 * i));
         before(value);
       });
-      f.emit(v128.store(to, sixteen(values)));
+      f.emit(v128.store(to, sixteen(values), run * ahead));
     };
   }
   const x = f.local("v128");
   const codes = f.locals("v128", 4);
-  return (from: Local<"i32">, to: Local<"i32">): void => {
+  return (from: Local<"i32">, to: Local<"i32">, ahead = 0): void => {
+    const at = run * codeBytes(bits) * ahead;
     codes.forEach((code, i) => {
-      f.set(x, v128.load(from, 16 * i));
+      f.set(x, v128.load(from, 4 * run * ahead + 16 * i));
       before(x);
       f.set(code, lanes(x));
     });
     const [a, b, c, d] = codes;
     if (codeBytes(bits) === 1) {
       const bytes = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
-      f.emit(v128.store(to, finish(bytes)));
+      f.emit(v128.store(to, finish(bytes), at));
     } else if (codeBytes(bits) === 2) {
-      f.emit(v128.store(to, i8x16.shuffle(a, b, lowWords)), v128.store(to, i8x16.shuffle(c, d, lowWords), 16));
+      f.emit(v128.store(to, i8x16.shuffle(a, b, lowWords), at), v128.store(to, i8x16.shuffle(c, d, lowWords), at + 16));
     } else {
       codes.forEach((code, i) => {
-        f.emit(v128.store(to, code, 16 * i));
+        f.emit(v128.store(to, code, at + 16 * i));
       });
     }
   };
@@ -68,11 +69,13 @@ export function defineEncode(m: ModuleBuilder, plan: Exclude<EncodePlan, { kind:
     }
     const worst = f.local("v128");
     const encode = encodeRun(f, plan.bits, laneEncoder(f, plan, { worst }));
-    f.repeat(left, i32.div_u(count, run), () => {
+    f.for(left, 0, i32.div_u(count, 2 * run), 1, () => {
       encode(from, to);
-      f.advance(from, 4 * run);
-      f.advance(to, run * codeBytes(plan.bits));
+      encode(from, to, 1);
+      f.advance(from, 8 * run);
+      f.advance(to, 2 * run * codeBytes(plan.bits));
     });
+    f.if(i32.and(count, run), () => encode(from, to));
     return i32.gt_s(largestLane(f, worst), infinityBits);
   });
 }
