@@ -58,6 +58,18 @@ ${EXIT_CODES.map(({ code, meaning }) => `| ${code} | ${meaning} |`).join("\n")}
 
 A signal ends work that holds no files at once, so a parent process may see the signal itself in place of 130 or 143.
 
+## Not adopted
+
+What comparable tools have and this one has not, and why:
+
+- Resuming: only quantizing with calibration keeps finished layers, beside the output, and the same command takes them up
+  again; whatever changes their numbers (model, text, recipe) makes them worthless and they are made anew. Without
+  calibration the work is done in seconds to minutes and starts over. So there is no \`--force\`.
+- \`--yes\`: nothing is ever asked. An output replaces a model of its own kind and refuses to replace anything else.
+- Exit code 7: every result is whole or not there.
+- Padding a tensor whose rows a scheme does not divide: \`--tensor-type 'PATTERN=f16'\` leaves it out instead.
+- Time and memory of \`--dry-run\` for methods with calibration: they depend on the text as much as on the tensors.
+
 ## bitloom
 
 \`\`\`

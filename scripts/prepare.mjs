@@ -12,8 +12,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
 const at = (...parts) => join(root, ...parts);
 const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 
@@ -44,11 +45,15 @@ function newest(folder) {
 function linkCommand() {
   const main = at("dist", "src", "cli", "main.js");
   const link = at("node_modules", ".bin", "bitloom");
-  if (process.platform === "win32") return;
+  mkdirSync(at("node_modules", ".bin"), { recursive: true });
+  if (process.platform === "win32") {
+    // Links need rights there; npm too writes a batch file that calls node.
+    writeFileSync(`${link}.cmd`, '@node "%~dp0..\\..\\dist\\src\\cli\\main.js" %*\r\n');
+    return;
+  }
   chmodSync(main, 0o755);
   if (existsSync(link)) return;
   rmSync(link, { force: true });
-  mkdirSync(at("node_modules", ".bin"), { recursive: true });
   symlinkSync(join("..", "..", "dist", "src", "cli", "main.js"), link);
 }
 

@@ -113,7 +113,7 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
 
 function checkedShape(value: unknown, where: string): Recipe {
   const wrong = (why: string) =>
-    new InputError("this is no recipe", { kind: "wrong-recipe", where, why, try: "docs/recipes.md" });
+    new InputError("this is no recipe", { kind: "wrong-recipe", where, why, try: "docs/schemas/recipe.json" });
   if (!isRecord(value)) throw wrong("wanted a JSON object");
   const extra = Object.keys(value).find((key) => !["$schema", "recipe", "seed", "calibration", "steps"].includes(key));
   if (extra !== undefined) throw wrong(`it has a key "${extra}"`);

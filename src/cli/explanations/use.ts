@@ -49,7 +49,7 @@ export const USE: Readonly<Record<InputKind, Explanation>> = {
     title: "not a recipe",
     meaning: "The file given with --recipe is not JSON, or not of the form that recipes have.",
     causes: ["a comma too many", "a misspelt field: unknown fields are refused", "a step of a later version"],
-    remedies: ["docs/recipes.md describes the form", "the line after why: names the field"],
+    remedies: ["docs/schemas/recipe.json is the form", "the line after why: names the field"],
   },
   "text-not-utf8": {
     title: "text that is not UTF-8",
