@@ -86,7 +86,9 @@ function improveGroup(grid: Grid, k: number, x: Float32Array, { norm, beta, kapp
     else if (square > 0 && cross !== 0) s = cross / square;
     const codes = codesOf();
     const now = costOf(codes);
-    if (now < best.cost) best = { codes, cost: now };
+    // As in the paper, the first iteration that does not help is the last.
+    if (now >= best.cost) break;
+    best = { codes, cost: now };
   }
   setCode(scales, k, best.codes.scale);
   if (offsets) setCode(offsets, k, best.codes.offset);
