@@ -42,14 +42,14 @@ export const iq4Nl = codebook({
   source: "ggml, kvalues_iq4nl",
 });
 
-const bitmod3 = (special: number) =>
+export const bitmod3 = (special: number) =>
   codebook({
     name: `bitmod3${special > 0 ? "+" : ""}${special}`,
     values: [0, 1, 2, 4, special, -1, -2, -4],
     summary: `BitMoD FP3 with the special value ${special} in place of negative zero`,
     source: "BitMoD (HPCA 2025), auto_dtype.py",
   });
-const bitmod4 = (special: number) =>
+export const bitmod4 = (special: number) =>
   codebook({
     name: `bitmod4${special > 0 ? "+" : ""}${special}`,
     values: [0, 1, 2, 3, 4, 6, 8, 12, special, -1, -2, -3, -4, -6, -8, -12],

@@ -97,7 +97,11 @@ For any format ELEMENT of at most 8 bits with values of both signs:
 
 - \`ELEMENT-gG\`: one f16 scale for G elements, \`ELEMENT-row\`: for a row; \`ELEMENT-gG-SCALE\`: another scale format;
 - \`ELEMENT-mxG\`: a power-of-two scale (E8M0) for G elements;
-- \`intB-gG-asym\`: f16 scale and zero point; \`bfpB-gG\`: block floating point.
+- \`intB-gG-asym\`: f16 scale and zero point; \`bfpB-gG\`: block floating point;
+- \`bitmod3-gG\`, \`bitmod4-gG\`: BitMoD, whose groups choose one of four special values each and store which in 2 bits; with \`-er\` or
+  \`-ea\` after the digit one of two, in 1 bit;
+- \`mxfp4+\`, \`mxfp6-e2m3+\`, \`mxfp6-e3m2+\`, \`mxfp8+\`, \`mxfp8-e5m2+\`: MX+, whose largest element of a block has more bits of significand; a
+  byte for each block says which it is.
 
 ## As other stacks compute them
 

@@ -1,8 +1,8 @@
 /** How many codes stand in each plane of a scheme, and where its rows begin. */
 
 import type { NumberFormat } from "./format.js";
-import { codeArray, packCodes, rowBytes } from "./packing.js";
-import type { PlaneName, Scheme, SharedCodec } from "./scheme.js";
+import { type Codes, codeArray, packCodes, rowBytes } from "./packing.js";
+import type { PlaneName, Scheme, SharedCodec, TagCodec } from "./scheme.js";
 
 export interface PlaneLayout {
   readonly format: NumberFormat;
@@ -16,13 +16,14 @@ export type PlaneLayouts = { readonly [P in PlaneName]?: PlaneLayout };
 
 /** The planes that a tensor of `rows` x `columns` has in this scheme. */
 export function planeLayouts(scheme: Scheme, rows: number, columns: number): PlaneLayouts {
-  const { element, scale, offset } = scheme;
+  const { element, scale, offset, tags } = scheme;
   return {
     codes: plane(element, rows, columns),
     ...(scale && { scales: plane(scale.format, rows, groupsPerRow(scale.per, columns)) }),
     ...(scale?.super && { superScales: superPlane(scale.super, rows, columns) }),
     ...(offset && { offsets: plane(offset.format, rows, groupsPerRow(offset.per, columns)) }),
     ...(offset?.super && { superOffsets: superPlane(offset.super, rows, columns) }),
+    ...(tags && { tags: plane(tags.format, rows, groupsPerRow(tags.per, columns)) }),
   };
 }
 
@@ -44,6 +45,14 @@ export function groupsPerRow(per: number | "row", columns: number): number {
 /** Elements of a full group. */
 export function groupSize(per: number | "row", columns: number): number {
   return per === "row" ? Math.max(1, columns) : per;
+}
+
+/** Replaces the stored codes of a row by what they mean under the tags of its groups. */
+export function widenCodes({ per, widen }: TagCodec, codes: Codes, tags: Codes, columns: number): void {
+  for (let g = 0, start = 0; start < columns; g++, start += per) {
+    const end = Math.min(start + per, columns);
+    for (let i = start; i < end; i++) codes[i] = widen(codes[i], tags[g], i - start);
+  }
 }
 
 /** Writes rows of unpacked codes to a plane, one after another. */

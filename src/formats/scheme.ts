@@ -25,10 +25,26 @@ export interface OffsetCodec extends SharedCodec {
   readonly kind: "min" | "zeroPoint";
 }
 
+/**
+ * A number held with each group that says, together with an element's place in the group, what the element's code means:
+ * v = value of `widen(code, tag, place)` in `element`, a list of all that a code can mean. Mixtures choose one of several
+ * codebooks for each group; MX+ marks a group's largest element, which is coded in its own way.
+ */
+export interface TagCodec {
+  /** Of the tags. */
+  readonly format: NumberFormat;
+  readonly per: number;
+  /** What codes are once widened. */
+  readonly element: NumberFormat;
+  widen(code: number, tag: number, place: number): number;
+}
+
 export interface Scheme extends Named {
   readonly summary: string;
   readonly source: string;
+  /** What the codes are, as stored. */
   readonly element: NumberFormat;
+  readonly tags?: TagCodec;
   readonly scale?: SharedCodec;
   readonly offset?: OffsetCodec;
   /** Chooses scales, offsets and codes for a tensor by rounding to nearest under this scheme's own rule. */
@@ -56,5 +72,6 @@ export interface Planes {
   readonly superScales?: Uint8Array;
   readonly offsets?: Uint8Array;
   readonly superOffsets?: Uint8Array;
+  readonly tags?: Uint8Array;
 }
 export type PlaneName = keyof Planes;

@@ -80,7 +80,17 @@ export function weightRows({ scheme, shape, planes }: PackedTensor): WeightRows 
     scales?.read(row);
     offsets?.read(row);
   };
-  return { scheme: tags ? { ...scheme, element } : scheme, rows, columns, blockColumns, blocks, codes, scales: scales?.values, offsets: offsets?.values, read };
+  return {
+    scheme: tags ? { ...scheme, element } : scheme,
+    rows,
+    columns,
+    blockColumns,
+    blocks,
+    codes,
+    scales: scales?.values,
+    offsets: offsets?.values,
+    read,
+  };
 }
 
 /** The largest block within which neither scale nor offset changes. */

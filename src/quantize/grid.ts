@@ -68,6 +68,11 @@ export function gridOf(packed: PackedTensor): Grid {
   const { scheme, shape, planes } = packed;
   const [rows, columns] = [rowsOf(shape), columnsOf(shape)];
   const { scale, offset } = scheme;
+  if (scheme.tags) {
+    throw new UnsupportedError(`${scheme.name} gives its groups different levels, which grids do not hold`, {
+      try: "the method rtn, or a scheme without tags",
+    });
+  }
   if (!scale || (offset && offset.per !== scale.per)) {
     throw new UnsupportedError(`${scheme.name} has no groups whose scales could be chosen`);
   }

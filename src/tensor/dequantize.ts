@@ -7,12 +7,13 @@
  *     w = f32(S * v)                    no offset
  *     w = v                             no scale
  *
- * which is also what ggml does with its blocks.
+ * which is also what ggml does with its blocks. Where a scheme has tags, v is that of the widened code.
  */
 import { decodeArray } from "../formats/casts.js";
 import type { NumberFormat } from "../formats/format.js";
 import { codeArray, unpackCodes } from "../formats/packing.js";
-import { groupSize, type PlaneLayout, planeLayouts } from "../formats/planes.js";
+import { groupSize, type PlaneLayout, planeLayouts, widenCodes } from "../formats/planes.js";
+import type { TagCodec } from "../formats/scheme.js";
 import type { PackedTensor } from "./packed.js";
 import { columnsOf, elementCount, rowsOf } from "./shape.js";
 
@@ -23,7 +24,9 @@ export function dequantize(packed: PackedTensor, out = new Float32Array(elementC
   const columns = columnsOf(shape);
   if (rows * columns === 0) return out;
   const layouts = planeLayouts(scheme, rows, columns);
-  const elements = rowDecoder(layouts.codes!, planes.codes);
+  const elements = scheme.tags
+    ? taggedDecoder(scheme.tags, layouts.codes!, planes.codes, layouts.tags!, planes.tags!)
+    : rowDecoder(layouts.codes!, planes.codes);
   const scales = layouts.scales && shared(layouts.scales, planes.scales!, layouts.superScales, planes.superScales);
   const offsets =
     layouts.offsets && shared(layouts.offsets, planes.offsets!, layouts.superOffsets, planes.superOffsets);
@@ -50,6 +53,25 @@ function rowDecoder({ format, codesPerRow, bytesPerRow }: PlaneLayout, bytes: Ui
   return (row: number, out: Float32Array) => {
     unpackCodes(bytes, row * bytesPerRow, format.bits, codes, codesPerRow);
     decodeArray(format, codes, out, 0, codesPerRow);
+  };
+}
+
+/** Decodes one row of codes whose meaning depends on tags. */
+function taggedDecoder(
+  codec: TagCodec,
+  codes: PlaneLayout,
+  codeBytes: Uint8Array,
+  tags: PlaneLayout,
+  tagBytes: Uint8Array,
+) {
+  const { element, format } = codec;
+  const row = codeArray(element.bits, codes.codesPerRow);
+  const tagRow = codeArray(format.bits, tags.codesPerRow);
+  return (index: number, out: Float32Array) => {
+    unpackCodes(codeBytes, index * codes.bytesPerRow, codes.format.bits, row, codes.codesPerRow);
+    unpackCodes(tagBytes, index * tags.bytesPerRow, format.bits, tagRow, tags.codesPerRow);
+    widenCodes(codec, row, tagRow, codes.codesPerRow);
+    decodeArray(element, row, out, 0, codes.codesPerRow);
   };
 }
 

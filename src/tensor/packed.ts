@@ -11,4 +11,4 @@ export interface PackedTensor {
   readonly planes: Planes;
 }
 
-export const PLANE_NAMES: readonly PlaneName[] = ["codes", "scales", "superScales", "offsets", "superOffsets"];
+export const PLANE_NAMES: readonly PlaneName[] = ["codes", "scales", "superScales", "offsets", "superOffsets", "tags"];

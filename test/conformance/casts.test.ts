@@ -163,7 +163,7 @@ const more = [
   "nf4-g64",
   "bfp5-g16",
 ];
-const odd = ["int4-g24", "e2m3-mx20", "posit8-g32", "nf4-mx32"];
+const odd = ["int4-g24", "e2m3-mx20", "posit8-g32", "nf4-mx32", "bitmod3-g32", "mxfp4+"];
 const everyScheme: readonly Scheme[] = [
   ...schemes.entries,
   ...[...presetNames, ...families, ...more, ...odd].map((name) => scheme(name)),

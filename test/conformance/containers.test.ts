@@ -33,6 +33,8 @@ const FAMILIES = [
   "e2m1-g32",
   "e3m2-g16",
   "e4m3fn-g128",
+  "bitmod3-g64",
+  "mxfp4+",
 ];
 const SHAPES = [[2, 512], [3, 50], [77], [], [2, 2, 256], [0, 32], [1, 1]];
 

@@ -22,6 +22,7 @@ const families = [
   "int8-g128-asym",
   "int5-g32",
   "int6-g64",
+  "bitmod3-g32",
 ];
 const all: readonly Scheme[] = [
   ...schemes.entries,

@@ -35,6 +35,10 @@ const FAMILIES = [
   "posit6-g32",
   "int4-g32@onnx",
   "int8-g32-asym@onnx",
+  "bitmod3-g32",
+  "bitmod4-ea-g64",
+  "mxfp4+",
+  "mxfp8+",
 ];
 const all = [...schemes.entries, ...FAMILIES.map(scheme)];
 

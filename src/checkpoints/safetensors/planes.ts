@@ -31,6 +31,7 @@ const SUFFIX: Readonly<Record<PlaneName, string>> = {
   superScales: "super_scales",
   offsets: "offsets",
   superOffsets: "super_offsets",
+  tags: "tags",
 };
 
 /** One plane as a stored tensor. */
@@ -80,7 +81,7 @@ export function describe(plans: readonly TensorPlan[]): Metadata | undefined {
   };
 }
 
-function definition({ element, scale, offset }: Scheme): Metadata {
+function definition({ element, scale, offset, tags }: Scheme): Metadata {
   const shared = ({ format, per, super: above }: SharedCodec) => ({
     format: format.name,
     per,
@@ -90,6 +91,7 @@ function definition({ element, scale, offset }: Scheme): Metadata {
     element: element.name,
     ...(scale && { scale: shared(scale) }),
     ...(offset && { offset: { kind: offset.kind, ...shared(offset) } }),
+    ...(tags && { tags: { format: tags.format.name, per: tags.per, element: tags.element.name } }),
   };
 }
 

@@ -1,7 +1,8 @@
 /**
  * Schemes made from a name, for any number format of at most 8 bits: ELEMENT-gG has one f16 scale for G elements of a row
  * (`row` in place of gG: for a whole row), ELEMENT-gG-SCALE another scale format, ELEMENT-mxG power-of-two scales;
- * intB-gG-asym has a zero point; bfpB-gG is block floating point; NAME@STACK is NAME as another stack computes it.
+ * intB-gG-asym has a zero point; bfpB-gG is block floating point; bitmodB-gG and mxfp4+ are in files of their own; NAME@STACK is
+ * NAME as another stack computes it.
  */
 
 import { exponentOf } from "../binary64.js";
@@ -15,7 +16,9 @@ import { withSteps } from "../rule-steps.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
+import { deriveMixture } from "./mixtures.js";
 import { mxScheme } from "./mx.js";
+import { deriveMxPlus } from "./mx-plus.js";
 import { mxintElement } from "./mxint.js";
 import { derivePreset } from "./presets.js";
 
@@ -122,7 +125,10 @@ type FindFormat = (name: string) => NumberFormat | undefined;
 
 /** The scheme a family name means; the same record for the same name. */
 export function deriveScheme(name: string, findFormat: FindFormat): Scheme | undefined {
-  if (!derived.has(name)) derived.set(name, derivePreset(name) ?? sharedExponent(name) ?? grouped(name, findFormat));
+  if (!derived.has(name)) {
+    const own = derivePreset(name) ?? sharedExponent(name) ?? deriveMixture(name) ?? deriveMxPlus(name);
+    derived.set(name, own ?? grouped(name, findFormat));
+  }
   return derived.get(name);
 }
 

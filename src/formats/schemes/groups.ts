@@ -21,6 +21,8 @@ export interface Group {
   /** Set by the rule: the code of the group's scale, and of its offset where the scheme has one. */
   scale: number;
   offset: number;
+  /** The group's tag, where the scheme has tags. */
+  tag: number;
 }
 
 export type GroupRule = (group: Group) => void;
@@ -34,9 +36,10 @@ export function byGroup(
     const codes = planeWriter(layouts.codes!, planes.codes);
     const scales = planeWriter(layouts.scales!, planes.scales!);
     const offsets = layouts.offsets && planeWriter(layouts.offsets, planes.offsets!);
+    const tags = layouts.tags && planeWriter(layouts.tags, planes.tags!);
     const per = scheme.scale!.per;
     const shape = { rows, columns, size: groupSize(per, columns), groups: groupsPerRow(per, columns) };
-    walk(prepare(scheme, values, rows, columns), values, shape, codes, scales, offsets);
+    walk(prepare(scheme, values, rows, columns), values, shape, { codes, scales, offsets, tags });
   };
 }
 
@@ -51,11 +54,14 @@ function walk(
   rule: GroupRule,
   values: Float32Array,
   { rows, columns, size, groups }: GroupShape,
-  codes: PlaneWriter,
-  scales: PlaneWriter,
-  offsets?: PlaneWriter,
+  {
+    codes,
+    scales,
+    offsets,
+    tags,
+  }: Readonly<Record<"codes" | "scales", PlaneWriter>> & Readonly<Record<"offsets" | "tags", PlaneWriter | undefined>>,
 ): void {
-  const group: Group = { values, codes: codes.row, start: 0, end: 0, at: 0, scale: 0, offset: 0 };
+  const group: Group = { values, codes: codes.row, start: 0, end: 0, at: 0, scale: 0, offset: 0, tag: 0 };
   for (let row = 0; row < rows; row++) {
     for (let g = 0; g < groups; g++) {
       group.at = g * size;
@@ -64,10 +70,12 @@ function walk(
       rule(group);
       scales.row[g] = group.scale;
       if (offsets) offsets.row[g] = group.offset;
+      if (tags) tags.row[g] = group.tag;
     }
     codes.next();
     scales.next();
     offsets?.next();
+    tags?.next();
   }
 }
 

@@ -25,7 +25,7 @@ interface Preset {
   readonly integers?: readonly string[];
 }
 
-const MX_ELEMENTS = {
+export const MX_ELEMENTS = {
   mxfp4: e2m1,
   "mxfp6-e2m3": e2m3,
   "mxfp6-e3m2": e3m2,
