@@ -5,11 +5,13 @@ import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix 
 import { check } from "../shapes.js";
 import { weightRows } from "../weight-rows.js";
 import { attention, defineAttention } from "./attention.js";
+import { WasmBuffer } from "./buffer.js";
 import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
 import { detectFeatures } from "./features.js";
+import { fillLayout } from "./fill.js";
 import { floatBits } from "./kernel.js";
-import { type ByteDot, fillLayout, type Layout, planLayout, roundUp } from "./layout.js";
+import { type ByteDot, describe, type Layout, planLayout, roundUp } from "./layout.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import * as rows from "./rows.js";
@@ -22,30 +24,6 @@ const rowsPerPass = 252;
 
 /** Items for each thread, so that a thread that is held up can be helped. */
 const itemsPerThread = 4;
-
-export class WasmBuffer implements Buffer {
-  readonly address: number;
-  readonly length: number;
-  readonly owner: WasmBackend;
-  /** The allocation this is a part of. */
-  readonly root: { freed: boolean; readonly address: number };
-
-  constructor(owner: WasmBackend, address: number, length: number, root?: WasmBuffer["root"]) {
-    this.owner = owner;
-    this.address = address;
-    this.length = length;
-    this.root = root ?? { freed: false, address };
-  }
-
-  data(): Float32Array {
-    return new Float32Array(this.owner.engine.memory.buffer, this.address, this.length);
-  }
-
-  view(start: number, length: number): Buffer {
-    check.view(this.length, start, length);
-    return new WasmBuffer(this.owner, this.address + 4 * start, length, this.root);
-  }
-}
 
 export interface WasmMatrix extends Matrix {
   readonly owner: WasmBackend;
@@ -78,14 +56,18 @@ export class WasmBackend implements Backend {
     check.allocate(length);
     this.#alive();
     const address = this.engine.heap.allocate(4 * length, "numbers");
-    const buffer = new WasmBuffer(this, address, length);
+    const buffer = new WasmBuffer(this.engine.memory, address, length);
     buffer.data().fill(0);
     return buffer;
   }
 
   upload(values: Float32Array): Buffer {
     this.#alive();
-    const buffer = new WasmBuffer(this, this.engine.heap.allocate(4 * values.length, "numbers"), values.length);
+    const buffer = new WasmBuffer(
+      this.engine.memory,
+      this.engine.heap.allocate(4 * values.length, "numbers"),
+      values.length,
+    );
     buffer.data().set(values);
     return buffer;
   }
@@ -325,7 +307,7 @@ export class WasmBackend implements Backend {
 
   #own(buffer: Buffer): WasmBuffer {
     this.#alive();
-    if (!(buffer instanceof WasmBuffer) || buffer.owner !== this) {
+    if (!(buffer instanceof WasmBuffer) || buffer.memory !== this.engine.memory) {
       throw new InputError("a buffer belongs to another backend", { where: "wasm" });
     }
     if (buffer.root.freed) throw new InputError("a buffer was used after it was freed", { where: "wasm" });
@@ -339,13 +321,4 @@ export class WasmBackend implements Backend {
     if (own.freed) throw new InputError("a matrix was used after it was freed", { where: "wasm" });
     return own;
   }
-}
-
-/** A layout in one line, with its reason. */
-function describe({ why, blocks, blockColumns, decode, bytes, rows, columns, scales, offset, fused }: Layout): string {
-  const shared = [scales ? "scale" : "", offset === "none" ? "" : offset].filter((part) => part !== "").join(" and ");
-  const block = shared === "" ? "" : `, ${shared} for ${blocks > 1 ? `${blockColumns} columns` : "a row"}`;
-  const held = rows * columns === 0 ? "" : `; ${((8 * bytes) / rows / columns).toFixed(2)} bits a weight in memory`;
-  const table = decode.kind === "table" ? " (slow)" : "";
-  return `${why}${table}${block}${held}${fused ? "; fused multiply-adds" : ""}`;
 }
