@@ -19,7 +19,7 @@ export const EXIT_CODES: readonly { readonly code: number; readonly meaning: str
   { code: EXIT.file, meaning: "a bad input file: missing, truncated, inconsistent, not a model" },
   { code: EXIT.unsupported, meaning: "well-formed input that this version cannot handle" },
   { code: EXIT.quality, meaning: "a quality limit was missed (--max-kl), or numbers that are not finite" },
-  { code: EXIT.io, meaning: "a file cannot be read or written: no permission, disk full, something in the way" },
+  { code: EXIT.io, meaning: "a file cannot be read or written: permission, full disk, name taken" },
   { code: EXIT.partial, meaning: "reserved: only a part of the result could be made" },
   { code: EXIT.interrupted, meaning: "interrupted (Ctrl-C); no output was left behind" },
   { code: EXIT.terminated, meaning: "terminated (SIGTERM); no output was left behind" },

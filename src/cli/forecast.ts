@@ -1,6 +1,6 @@
 /**
  * What quantizing will take, before it is done. Sizes are exact. Memory and time are estimates: the first counts the arrays
- * that are alive at once for the largest tensor, the second measures each method on a slice of random numbers.
+ * that are alive at once for the largest tensor (garbage comes on top), the second measures each method on a slice of random numbers.
  */
 import type { PlannedTensor, QuantizePlan } from "../quantize/index.js";
 import { randomUniform } from "../random.js";

@@ -18,7 +18,7 @@ interface Result {
 
 export const imatrix = command({
   name: "imatrix",
-  summary: "collect how strong every input channel is, as llama.cpp's importance matrix",
+  summary: "measure input channels, as llama.cpp's importance matrix",
   description:
     "Runs the model on windows of a text and writes the sums of squares of every linear map's inputs, for " +
     "quantize --method imatrix --imatrix FILE and for llama-quantize --imatrix FILE.",
@@ -32,7 +32,7 @@ export const imatrix = command({
   },
   examples: [
     "bitloom imatrix demo -o demo.imatrix.gguf",
-    "bitloom quantize demo --to q4_0 --method imatrix --imatrix demo.imatrix.gguf -o demo-q4_0.gguf",
+    "bitloom imatrix model.gguf --text wiki.txt -o model.imatrix.gguf",
   ],
   output: closed({
     output: string("where it was written"),
@@ -42,7 +42,8 @@ export const imatrix = command({
   }),
   async run({ progress }, [model], { output, text: file, windows, window, threads, backend }): Promise<Result> {
     const source = file ?? (model === "demo" ? DEMO_CALIBRATION : undefined);
-    if (source === undefined) throw new InputError("--text must be given", { why: "only demo brings its own text" });
+    if (source === undefined)
+      throw new InputError("--text must be given", { kind: "missing-argument", why: "only demo brings its own text" });
     const begin = performance.now();
     let started = false;
     const importance = await collectImportance({

@@ -49,7 +49,9 @@ const output = closed(
     estimatedSeconds: nullable(
       number("arithmetic of the method alone, from its speed on random numbers here; null with calibration"),
     ),
-    estimatedPeakBytes: nullable(count("memory, this process and the largest tensor's arrays; null with calibration")),
+    estimatedPeakBytes: nullable(
+      count("at least: this process and the largest tensor's arrays, garbage not counted; null with calibration"),
+    ),
   },
 );
 
@@ -150,7 +152,7 @@ function render(result: Quantized | Plan, style: Style): string {
         ["tensor data", `${size}, ${bits}, from ${grouped(result.bytesRead)} bytes`],
         ["scratch", `${grouped(result.scratchBytes)} bytes on disk until it is written`],
         ["time", estimateText(result.estimatedSeconds, (seconds) => `about ${duration(seconds)} of arithmetic`)],
-        ["peak memory", estimateText(result.estimatedPeakBytes, (peak) => `about ${byteSize(peak)}`)],
+        ["peak memory", estimateText(result.estimatedPeakBytes, (peak) => `at least ${byteSize(peak)}`)],
       ])
     : pairs([
         ["written", printable(result.output)],
