@@ -43,6 +43,9 @@ interface Settings {
   readonly iterations: number;
 }
 
+/** Iterations without gain that end the work on a group. (The paper stops at the first, over a whole tensor.) */
+const PATIENCE = 3;
+
 /** Scale and offset of one group, kept only if the p-norm of its error becomes smaller. */
 function improveGroup(grid: Grid, k: number, x: Float32Array, { norm, beta, kappa, iterations }: Settings): void {
   const { scales, offsets, offsetKind, levels } = grid;
@@ -70,6 +73,7 @@ function improveGroup(grid: Grid, k: number, x: Float32Array, { norm, beta, kapp
     return cost(scale, isMin ? offset : -scale * offset);
   };
   let best = { codes: { scale: scales.codes[k], offset: offsets?.codes[k] ?? 0 }, cost: cost(s, m) };
+  let idle = 0;
   for (let iteration = 0, b = beta; iteration < iterations && best.cost > 0; iteration++, b *= kappa) {
     let [rest, cross, square] = [0, 0, 0];
     for (const value of x) {
@@ -86,9 +90,8 @@ function improveGroup(grid: Grid, k: number, x: Float32Array, { norm, beta, kapp
     else if (square > 0 && cross !== 0) s = cross / square;
     const codes = codesOf();
     const now = costOf(codes);
-    // As in the paper, the first iteration that does not help is the last.
-    if (now >= best.cost) break;
-    best = { codes, cost: now };
+    if (now < best.cost) best = { codes, cost: now };
+    else if (++idle === PATIENCE) break;
   }
   setCode(scales, k, best.codes.scale);
   if (offsets) setCode(offsets, k, best.codes.offset);
