@@ -218,6 +218,33 @@ test("planes of every scheme equal those of its own rule on wide ranges, zero bl
   }
 });
 
+test("kernels over addresses give the same planes and values where groups are whole", () => {
+  const { kernels } = caster;
+  const [rows, columns] = [30, 512];
+  const values = tensor(rows, columns);
+  const room = (bytes: number) => kernels.heap.allocate(bytes, "test");
+  const bytesAt = (address: number, count: number) => new Uint8Array(kernels.memory.buffer, address, count);
+  const [from, to] = [room(values.byteLength), room(values.byteLength)];
+  for (const s of everyScheme.filter(({ scale }) => !scale || (scale.per !== "row" && 512 % scale.per === 0))) {
+    if (caster.plan(s).decode.path === "reference") continue;
+    const wanted = quantize(s, values, [rows, columns]);
+    const planes = Object.entries(wanted.planes) as [keyof PackedTensor["planes"], Uint8Array][];
+    const at = Object.fromEntries(planes.map(([plane, bytes]) => [plane, room(bytes.length)]));
+    bytesAt(from, values.byteLength).set(new Uint8Array(values.buffer));
+    if (caster.plan(s).encode.path === "reference") {
+      assert.equal(kernels.quantize(s, from, rows, columns, at), false, s.name);
+      for (const [plane, bytes] of planes) bytesAt(at[plane], bytes.length).set(bytes);
+    } else assert.equal(kernels.quantize(s, from, rows, columns, at), true, s.name);
+    for (const [plane, bytes] of planes) {
+      assert.ok(Buffer.compare(bytesAt(at[plane], bytes.length), bytes) === 0, `${s.name}: ${plane}`);
+    }
+    assert.equal(kernels.dequantize(s, at, rows, columns, to), true);
+    const expected = new Uint8Array(dequantize(wanted).buffer);
+    assert.ok(Buffer.compare(bytesAt(to, expected.length), expected) === 0, `${s.name}: values`);
+    for (const address of Object.values(at)) kernels.heap.free(address);
+  }
+});
+
 test("rows longer than a piece of memory give the same planes and values", () => {
   for (const name of ["mxfp4", "nvfp4", "q4_1", "int4-g64-asym", "int8-row", "int4-g24", "q8_0"]) {
     for (const columns of [98_304, 40_000, 32 * 1031]) {

@@ -61,6 +61,7 @@ export class CastKernels {
   readonly #instances = new Map<string, Record<string, Kernel>>();
   readonly #byPlan = new WeakMap<object, Map<string, Record<string, Kernel>>>();
   readonly #scratch = new Map<string, { address: number; bytes: number }>();
+  readonly #tables: number[] = [];
   readonly #decodeTable = cache<NumberFormat, number>((format) => this.#store(decodeTableF32(format), "decode table"));
   readonly #encodeTable = cache<NumberFormat, number | undefined>((format, options) => {
     const table = encodeTableWords(format, options);
@@ -239,9 +240,14 @@ export class CastKernels {
     this.#packing(bits).unpack(from, to, count);
   }
 
+  /** Gives its room back to the heap. Not to be used afterwards. */
   dispose(): void {
-    this.#instances.clear();
+    for (const address of [...this.#tables, ...[...this.#scratch.values()].map((held) => held.address)]) {
+      this.heap.free(address);
+    }
+    this.#tables.length = 0;
     this.#scratch.clear();
+    this.#instances.clear();
   }
 
   /** The kernels of a plan for some purpose; plans with the same parameters share them. */
@@ -276,6 +282,7 @@ export class CastKernels {
 
   #store(data: Float32Array | Int32Array, purpose: string): number {
     const address = this.heap.allocate(data.byteLength, purpose);
+    this.#tables.push(address);
     new Uint8Array(this.memory.buffer).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
     return address;
   }
