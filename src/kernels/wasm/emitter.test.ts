@@ -29,7 +29,6 @@ function bothWays(prefix: string, name: string, make: (...args: never[]) => Expr
     lane: () => [operands[0], 1, ...operands.slice(1)],
     "offset lane": () => [...operands, 1, 200],
     lanes: () => [...operands, lanes],
-    bytes: () => operands,
   }[signature.immediate ?? "none"]();
   // Vector accesses declare alignment 1 in our code, scalar ones their natural alignment.
   const align = prefix === "v128" ? " align=1" : "";
@@ -39,7 +38,6 @@ function bothWays(prefix: string, name: string, make: (...args: never[]) => Expr
     lane: " 1",
     "offset lane": ` offset=200${align} 1`,
     lanes: ` ${lanes.join(" ")}`,
-    bytes: "",
   }[signature.immediate ?? "none"];
   const textName = name.startsWith("atomic_") ? name.replace("atomic_", "atomic.").replace("rmw_", "rmw.") : name;
   const text = `(${prefix}.${textName}${written} ${signature.operands.map((type) => sample[type].text).join(" ")})`;

@@ -19,7 +19,7 @@ import {
 export interface Signature {
   readonly operands: readonly ValueType[];
   readonly result: ValueType | "void";
-  readonly immediate?: "offset" | "lane" | "offset lane" | "lanes" | "bytes";
+  readonly immediate?: "offset" | "lane" | "offset lane" | "lanes";
 }
 
 function described<F extends object>(make: F, signature: Signature): F & { readonly signature: Signature } {
