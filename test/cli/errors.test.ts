@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { ERROR_IDS, type ErrorKind } from "../../src/errors.js";
 import { bitloom, MAIN, ROOT, spawnBitloom, temporaryFolder, withoutDemo } from "./bitloom.js";
 
 const folder = temporaryFolder();
@@ -90,6 +91,39 @@ test("a file that is no model ends with 3 and names the file", async () => {
     const { code, stderr } = await bitloom(["inspect", path]);
     assert.equal(code, 3, stderr);
     assert.ok(stderr.includes(name), stderr);
+  }
+});
+
+test("every sort of bad file and text is told from the others by its id", async () => {
+  const header = (json: string) => {
+    const length = new Uint8Array(8);
+    new DataView(length.buffer).setBigUint64(0, BigInt(json.length), true);
+    return Buffer.concat([length, Buffer.from(json)]);
+  };
+  const tensor = (begin: number, end: number) => ({ dtype: "F32", shape: [1], data_offsets: [begin, end] });
+  const two = (a: object, b: object) => header(JSON.stringify({ a, b }));
+  const files: readonly (readonly [name: string, content: Uint8Array, kind: ErrorKind])[] = [
+    ["empty.gguf", new Uint8Array(0), "not-a-model"],
+    ["picture.gguf", Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a), "not-a-model"],
+    ["archive.bin", Uint8Array.of(0x50, 0x4b, 0x03, 0x04, 0, 0, 0, 0), "foreign-file"],
+    ["cut.gguf", Buffer.concat([Buffer.from("GGUF"), Uint8Array.of(3, 0, 0, 0, 1, 0, 0)]), "truncated-file"],
+    [
+      "old.gguf",
+      Buffer.concat([Buffer.from("GGUF"), Uint8Array.of(1, 0, 0, 0), new Uint8Array(32)]),
+      "unsupported-version",
+    ],
+    ["cut.safetensors", two(tensor(0, 4), tensor(4, 8)), "tensor-outside-file"],
+    ["overlap.safetensors", Buffer.concat([two(tensor(0, 4), tensor(2, 6)), Buffer.alloc(6)]), "overlapping-tensors"],
+    ["damaged.safetensors", header('{"a": nonsense}'), "bad-header"],
+  ];
+  for (const [name, content, kind] of files) {
+    const path = join(folder, name);
+    writeFileSync(path, content);
+    const { code, stderr } = await bitloom(["inspect", path]);
+    assert.ok(stderr.startsWith(`error[${ERROR_IDS[kind]}]: `), `${name}: ${stderr}`);
+    assert.equal(code, kind === "foreign-file" || kind === "unsupported-version" ? 4 : 3);
+    assert.equal(stderr.match(/^error/gm)?.length, 1);
+    assert.doesNotMatch(stderr, /\n +at /);
   }
 });
 

@@ -141,6 +141,7 @@ export function finiteEncoder(format: NumberFormat, what: string, options: Encod
     const c = code(x);
     if (Number.isFinite(table ? table[c] : Math.fround(x))) return c;
     throw new NumericError(`a ${what} of ${x} is beyond the range of ${format.name}`, {
+      kind: "number-out-of-range",
       try: "a scheme with a wider scale format, or scale the tensor down",
     });
   };
