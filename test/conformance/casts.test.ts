@@ -5,6 +5,7 @@ import { NumericError } from "../../src/errors.js";
 import { bitsOfF32, f32OfBits } from "../../src/formats/binary64.js";
 import {
   codeArray,
+  codebook,
   decode,
   decodeTable,
   encode,
@@ -14,6 +15,7 @@ import {
   type NumberFormat,
   presetNames,
   type Scheme,
+  scaledScheme,
   scheme,
   schemes,
 } from "../../src/formats/index.js";
@@ -164,7 +166,14 @@ const more = [
   "bfp5-g16",
 ];
 const odd = ["int4-g24", "e2m3-mx20", "posit8-g32", "nf4-mx32", "bitmod3-g32", "mxfp4+"];
+const tenths = codebook({
+  name: "tenths",
+  values: [-0.3, -0.1, 0, 0.1],
+  summary: "no value is an f32",
+  source: "here",
+});
 const everyScheme: readonly Scheme[] = [
+  scaledScheme({ name: "tenths-g32", element: tenths, per: 32 }),
   ...schemes.entries,
   ...[...presetNames, ...families, ...more, ...odd].map((name) => scheme(name)),
 ];

@@ -41,6 +41,7 @@ export function planQuantize(scheme: Scheme): QuantizePlan {
   const [scaleEncode, scaleDecode] = [planEncode(scale.format), planDecode(scale.format)];
   if (computesScale(steps) && !readable(scaleEncode, scaleDecode.kind))
     return reference(`scales of ${scale.format.name}`);
+  if (steps.kind === "scaled" && Math.fround(steps.max) !== steps.max) return reference("a divisor beyond f32");
   if (steps.kind === "min-max" && offset?.format !== scale.format)
     return reference("formats of scale and offset differ");
   return {
