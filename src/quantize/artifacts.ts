@@ -5,7 +5,7 @@
  * Layout: u32 length of a JSON header, the header, the planes one after another.
  */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Checkpoint } from "../checkpoints/checkpoint.js";
@@ -145,4 +145,10 @@ export async function checkpointHash(checkpoint: Checkpoint): Promise<string> {
   for (const file of files) for await (const chunk of createReadStream(file)) hash.update(chunk as Uint8Array);
   hash.update(JSON.stringify(checkpoint.metadata, (_, value) => (typeof value === "bigint" ? `${value}n` : value)));
   return hash.digest("hex").slice(0, 40);
+}
+
+/** The version in package.json, for the record in outputs. */
+export function toolVersion(): string {
+  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
 }

@@ -2,9 +2,10 @@
 import type { Metadata, SideFile } from "../checkpoints/checkpoint.js";
 import { definitionFiles, gguf, ggufTokenizerMetadata, openDefinition } from "../checkpoints/index.js";
 import { UnsupportedError } from "../errors.js";
+import { toolVersion } from "./artifacts.js";
 import type { QuantizePlan } from "./quantize.js";
 
-/** How the output was made: the recipe with all defaults written out, and the hash of the calibration text's ids. */
+/** How the output was made: Bitloom's version, the recipe with all defaults written out, and the hash of the calibration text's ids. */
 export const RECIPE_KEY = "bitloom.recipe";
 
 export interface OutputFiles {
@@ -18,7 +19,7 @@ export interface OutputFiles {
  */
 export async function outputFiles(plan: QuantizePlan, calibrationText?: string): Promise<OutputFiles> {
   const { checkpoint, container } = plan;
-  const made = { recipe: plan.recipe.json, ...(calibrationText && { calibrationText }) };
+  const made = { version: toolVersion(), recipe: plan.recipe.json, ...(calibrationText && { calibrationText }) };
   if (container.name === "gguf") {
     const metadata = { ...(await ggufMetadata(plan)), [RECIPE_KEY]: gguf.string(JSON.stringify(made)) };
     return { metadata, sideFiles: [] };

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { InputError } from "../../src/errors.js";
 import { type Scheme, scheme, schemes } from "../../src/formats/index.js";
 import { readOptions } from "../../src/options.js";
-import { methods, type QuantizationMethod, readRecipe } from "../../src/quantize/index.js";
+import { methods, type QuantizationMethod, readRecipe, transforms } from "../../src/quantize/index.js";
 import { StatisticsSum } from "../../src/quantize/statistics.js";
 import { randomUniform } from "../../src/random.js";
 import { dequantize, quantize } from "../../src/tensor/index.js";
@@ -115,6 +115,33 @@ test("the default of every option is in its own range, and a wrong name or value
       assert.throws(() => readOptions(method.options, { [name]: wrong }, method.name), InputError);
     }
   }
+});
+
+test("every transform chooses positive finite scales, the same twice, and none at all where nothing is lost", () => {
+  for (const transform of transforms.entries) {
+    const options = readOptions(transform.options, {}, transform.name) as never;
+    const jobFor = (name: string) => {
+      const shape = [ROWS, COLUMNS];
+      const rounded = (values: Float32Array) => dequantize(quantize(scheme(name), values, shape));
+      const h = calibration.meanSquare;
+      const outputError = (e: Float32Array) => e.reduce((sum, x, i) => sum + h[i % COLUMNS] * x * x, 0);
+      return { consumers: [{ role: "x", values: weights, shape, rounded }], statistics: calibration, outputError };
+    };
+    const first = transform.choose(jobFor("int3-g64"), options);
+    assert.ok(
+      first?.scales.every((s) => s > 0 && Number.isFinite(s)),
+      transform.name,
+    );
+    assert.equal(first.scales.length, COLUMNS);
+    assert.deepEqual(transform.choose(jobFor("int3-g64"), options), first);
+    const ratio = first.notes?.errorRatio;
+    assert.ok(ratio === undefined || ratio < 1, `${transform.name}: ${ratio}`);
+  }
+  const awq = transforms.get("awq");
+  const exact = { ...readOptions(awq.options, {}, "awq") } as never;
+  const rounded = (values: Float32Array) => values.slice();
+  const consumers = [{ role: "x", values: weights, shape: [ROWS, COLUMNS], rounded }];
+  assert.equal(awq.choose({ consumers, statistics: calibration, outputError: () => 0 }, exact), undefined);
 });
 
 test("a recipe that names something unknown, or has a key too many, is one input error", () => {
