@@ -20,6 +20,8 @@ export interface LayerRunner {
   headInput(gain: Float32Array, hidden: Float32Array): Float32Array;
   /** X^T X of x [tokens, columns], in f32. */
   gram(x: Float32Array, tokens: number): Float32Array;
+  /** X A^T of x [rows, columns] and a [n, columns], in f32. */
+  product(x: Float32Array, a: Float32Array, columns: number): Float32Array;
   dispose(): void;
 }
 
@@ -80,6 +82,19 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
     return { state: stateWith(weights), dispose };
   }
 
+  function product(x: Float32Array, a: Float32Array, columns: number): Float32Array {
+    const [rows, n] = [x.length / columns, a.length / columns];
+    const input = backend.upload(x);
+    const out = backend.allocate(rows * n);
+    const matrix = backend.loadMatrix(quantize(schemes.get("f32"), a, [n, columns]), "f32");
+    backend.matmul(out, input, matrix, rows);
+    const result = out.data().slice(0, rows * n);
+    backend.freeMatrix(matrix);
+    backend.free(out);
+    backend.free(input);
+    return result;
+  }
+
   return {
     embed(table, texts) {
       const { state, dispose } = withWeights(new Map([["embedding", table]]));
@@ -122,16 +137,9 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
       for (let t = 0; t < tokens; t++) {
         for (let j = 0; j < columns; j++) transposed[j * tokens + t] = x[t * columns + j];
       }
-      const input = backend.upload(transposed);
-      const out = backend.allocate(columns * columns);
-      const matrix = backend.loadMatrix(quantize(schemes.get("f32"), transposed, [columns, tokens]), "f32");
-      backend.matmul(out, input, matrix, columns);
-      const result = out.data().slice(0, columns * columns);
-      backend.freeMatrix(matrix);
-      backend.free(out);
-      backend.free(input);
-      return result;
+      return product(transposed, transposed, tokens);
     },
+    product,
     dispose() {
       for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
     },
