@@ -85,6 +85,10 @@ Every value is rounded once, from binary64. Rounding: ${ROUNDINGS.map((name) => 
 ${OVERFLOWS.map((name) => `\`${name}\``).join(", ")}. The two are independent; both follow IEEE P3109 v4.0 where it
 defines them, for every format. Stochastic modes draw from the shared counter-based generator (\`randomBits(seed)\`).
 
+P3109's block operations are functions of \`bitloom/formats\`: \`convertToBlock\`, \`convertToBlockMaxAbsFinite\`,
+\`convertFromBlock\`, \`blockReduceAdd\`, \`blockReduceMultiply\`, \`blockDotProduct\`, \`blockOperation\` (negate, add, multiply, FMA, ...).
+\`kappa\` says how many values an approximate operation is away from the defined one.
+
 ## Schemes
 
 A value is scale x element (+ offset); bits per weight are counted from the bytes.
