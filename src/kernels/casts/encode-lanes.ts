@@ -101,27 +101,26 @@ function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
   const units = word(f, (2 ** (7 - significandBits)) | (1 << 16));
   const signBit = f.let(i8x16.splat(2 ** (bits - 1)));
   const negativeZero = plan.negativeZero && !context.positiveZero;
-  const [a, cut, base, first, upper, signs, result] = f.locals("v128", 7);
-  const guard = byteGuard(f, nan, context);
-  const scaledCode = (value: VectorLocal, isFirst: boolean): Vector => {
-    f.set(a, v128.and(value, magnitudeMask));
-    guard.see(a, isFirst);
-    f.set(cut, i32x4.min_s(a, limit));
+  const [cut, base, first, upper, signs, magnitude, result] = f.locals("v128", 7);
+  const cutCode = 2 ** significandBits + ((clamp - powerBits(minExponent)) >>> (23 - significandBits));
+  const guard = byteGuard(f, nan, cutCode, context);
+  const scaledCode = (value: VectorLocal): Vector => {
+    f.set(cut, i32x4.min_s(v128.and(value, magnitudeMask), limit));
     f.set(base, i32x4.max_s(v128.and(cut, exponentMask), least));
     const sum = f32x4.add(cut, i32x4.add(base, toStep));
     return i32x4.dot_i16x8_s(sum, units);
   };
-  const pair = (x: VectorLocal, y: VectorLocal, isFirst: boolean): Vector => {
-    f.set(first, scaledCode(x, isFirst));
-    return i16x8.shr_u(i16x8.sub(i16x8.narrow_i32x4_s(first, scaledCode(y, false)), origin), 7 - significandBits);
+  const pair = (x: VectorLocal, y: VectorLocal): Vector => {
+    f.set(first, scaledCode(x));
+    return i16x8.shr_u(i16x8.sub(i16x8.narrow_i32x4_s(first, scaledCode(y)), origin), 7 - significandBits);
   };
   return (x: readonly VectorLocal[]): Vector => {
-    f.set(upper, pair(x[0], x[1], true));
-    f.set(result, i8x16.narrow_i16x8_u(upper, pair(x[2], x[3], false)));
+    f.set(upper, pair(x[0], x[1]));
+    f.set(magnitude, i8x16.narrow_i16x8_u(upper, pair(x[2], x[3])));
     f.set(signs, v128.and(bits === 8 ? signBytes(x) : i16x8.shr_u(signBytes(x), 8 - bits), signBit));
-    const sign = negativeZero ? signs : v128.andnot(signs, i8x16.eq(result, i8x16.splat(0)));
-    f.set(result, v128.or(result, sign));
-    guard.settle(result, x);
+    const sign = negativeZero ? signs : v128.andnot(signs, i8x16.eq(magnitude, i8x16.splat(0)));
+    f.set(result, v128.or(magnitude, sign));
+    guard(magnitude, result, x);
     return result;
   };
 }
@@ -131,26 +130,22 @@ function signBytes([a, b, c, d]: readonly VectorLocal[]): Vector {
   return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
 }
 
-/** As nanGuard, for sixteen codes; NaN is rare, so one test serves all. */
-function byteGuard(f: FunctionBuilder, nan: number | undefined, { noNaN, worst }: LaneContext) {
-  const idle = () => {};
-  if (noNaN) return { see: idle, settle: idle };
-  if (nan === undefined) {
-    const see = (magnitude: VectorLocal) => worst && f.set(worst, i32x4.max_s(worst, magnitude));
-    return { see, settle: idle };
-  }
-  const most = f.local("v128");
-  const limit = word(f, infinityBits);
-  const code = f.let(i8x16.splat(nan));
-  const nanLanes = (x: VectorLocal) => i32x4.gt_s(v128.and(x, i32x4.splat(absMask)), limit);
-  return {
-    see: (magnitude: VectorLocal, isFirst: boolean) => f.set(most, isFirst ? magnitude : i32x4.max_s(most, magnitude)),
-    settle: (codes: VectorLocal, [a, b, c, d]: readonly VectorLocal[]) =>
-      f.if(v128.any_true(i32x4.gt_s(most, limit)), () => {
-        const words = (x: VectorLocal, y: VectorLocal) => i16x8.narrow_i32x4_s(nanLanes(x), nanLanes(y));
-        f.set(codes, v128.bitselect(code, codes, i8x16.narrow_i16x8_s(words(a, b), words(c, d))));
-      }),
-  };
+/** As nanGuard, for sixteen codes: NaN is cut like all that is large, so only where something was is there a closer look. */
+function byteGuard(f: FunctionBuilder, nan: number | undefined, cutCode: number, { noNaN, worst }: LaneContext) {
+  if (noNaN) return () => {};
+  const cut = f.let(i8x16.splat(cutCode));
+  const magnitudeOf = (x: VectorLocal) => v128.and(x, i32x4.splat(absMask));
+  const nanLanes = (x: VectorLocal) => i32x4.gt_s(magnitudeOf(x), i32x4.splat(infinityBits));
+  return (magnitude: VectorLocal, codes: VectorLocal, x: readonly VectorLocal[]) =>
+    f.if(v128.any_true(i8x16.eq(magnitude, cut)), () => {
+      if (nan === undefined) {
+        for (const value of x) if (worst) f.set(worst, i32x4.max_s(worst, magnitudeOf(value)));
+        return;
+      }
+      const words = (p: VectorLocal, q: VectorLocal) => i16x8.narrow_i32x4_s(nanLanes(p), nanLanes(q));
+      const bytes = i8x16.narrow_i16x8_s(words(x[0], x[1]), words(x[2], x[3]));
+      f.set(codes, v128.bitselect(i8x16.splat(nan), codes, bytes));
+    });
 }
 
 /** The code with the sign of x in its top bit. */
