@@ -1,4 +1,5 @@
 /** docs/formats.md, made from the registries, so that it cannot fall behind them. */
+import { complexFormats } from "./complex.js";
 import { describe } from "./describe.js";
 import { formatFamilies } from "./families.js";
 import { OVERFLOWS } from "./format.js";
@@ -77,6 +78,16 @@ ${markdownTable(
     summary,
     examples.map((name) => `\`${name}\``).join(" "),
   ]),
+)}
+
+## Complex codebooks
+
+A code means a pair (re, im), so they stand beside the number formats: \`decodeComplex\`, \`encodeComplex\`, \`quantizeComplex\`,
+\`dequantizeComplex\`.
+
+${markdownTable(
+  ["name", "bits", "values by code", "source"],
+  complexFormats.map(({ name, bits, summary, source }) => [`\`${name}\``, bits, summary, source]),
 )}
 
 ## Rounding and overflow

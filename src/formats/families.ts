@@ -1,4 +1,5 @@
 /** Families of formats whose members are made from a name, beyond the ones that stand in files of their own. */
+import { refuseComplex } from "./complex.js";
 import {
   type CodebookFormat,
   codebook,
@@ -192,8 +193,9 @@ export const formatFamilies: readonly FormatFamily[] = [
   { pattern: "dynamic8, udynamic8", summary: "dynamic tree", examples: ["dynamic8", "udynamic8"], derive: dynamic },
 ];
 
-/** The format that a family makes of the name. */
+/** The format that a family makes of the name. UnsupportedError for a complex one. */
 export function deriveFormat(name: string): NumberFormat | undefined {
+  refuseComplex(name);
   for (const { derive } of formatFamilies) {
     const format = derive(name);
     if (format) return format;

@@ -63,6 +63,17 @@ export * from "./arithmetic.js";
 export { type ArrayEncoder, arrayEncoder, decodeArray, encodeArray, f32Encoder } from "./casts.js";
 export { decode, type EncodeOptions, encode, roundTo } from "./codec.js";
 export * from "./compare.js";
+export {
+  type Complex,
+  type ComplexFormat,
+  complexFormats,
+  complexUnits,
+  decodeComplex,
+  dequantizeComplex,
+  encodeComplex,
+  type PackedComplex,
+  quantizeComplex,
+} from "./complex.js";
 export { type CodeValue, describe, type FormatDescription } from "./describe.js";
 export { E8M0_RULES, type E8m0Rule } from "./e8m0-rules.js";
 export { type Dyadic, decodeExact, dyadic } from "./exact.js";
