@@ -128,8 +128,9 @@ test("every transform chooses positive finite scales, the same twice, and none a
       return { consumers: [{ role: "x", values: weights, shape, rounded }], statistics: calibration, outputError };
     };
     const first = transform.choose(jobFor("int3-g64"), options);
+    assert.ok(first, transform.name);
     assert.ok(
-      first?.scales.every((s) => s > 0 && Number.isFinite(s)),
+      first.scales.every((s) => s > 0 && Number.isFinite(s)),
       transform.name,
     );
     assert.equal(first.scales.length, COLUMNS);
