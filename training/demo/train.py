@@ -5,8 +5,9 @@
 WORK is what prepare.py made. The learning-rate schedule is a function of the share of the time that is used up, so
 the run ends when it says, whatever else the machine does; the log keeps step, tokens and loss. Matrices are trained
 with Muon (Jordan et al. 2024: momentum orthogonalised by Newton-Schulz steps), embedding and norms with AdamW.
-Writes bf16 `model.safetensors`, `config.json`, `tokenizer.json` and `training-log.csv` every 100 steps. With --resume a
-run that was stopped goes on from them, by its own clock (momentum starts afresh).
+Writes bf16 `model.safetensors`, `config.json`, `tokenizer.json` and `training-log.csv` every 100 steps, and keeps each
+step's model in a folder of its own, for average.py. With --resume a run that was stopped goes on from the last, by its
+own clock (momentum starts afresh).
 """
 import argparse
 import json
@@ -172,6 +173,7 @@ def held_out_loss(model, ids):
 
 
 def save(model, work, out):
+    out.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": w.detach().bfloat16().contiguous() for name, w in model.named_parameters()}
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     (out / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
@@ -224,6 +226,7 @@ def main():
             print(*row, flush=True)
             (options.out / "training-log.csv").write_text("".join(",".join(map(str, r)) + "\n" for r in log))
             save(model, options.work, options.out)
+            save(model, options.work, options.out / f"step-{number}")
         if share >= 1:
             break
 
