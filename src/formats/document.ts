@@ -31,7 +31,7 @@ function formatRows(): (string | number)[][] {
 function levels(codec: Scheme["scale"]): string {
   if (!codec) return "";
   const of = (per: number | string) => (per === "row" ? "a row" : per === "tensor" ? "the tensor" : per);
-  const first = `${codec.format.name} for ${of(codec.per)}`;
+  const first = `${codec.format.name} for ${codec.rows === undefined ? "" : `${codec.rows} x `}${of(codec.per)}`;
   return codec.super ? `${first}, ${codec.super.format.name} for ${of(codec.super.per)}` : first;
 }
 
@@ -110,7 +110,7 @@ ${markdownTable(["scheme", "element (bits)", "scale", "offset", "source"], schem
 
 For any format ELEMENT of at most 8 bits with values of both signs:
 
-- \`ELEMENT-gG\`: one f16 scale for G elements, \`ELEMENT-row\`: for a row; \`ELEMENT-gG-SCALE\`: another scale format;
+- \`ELEMENT-gG\`: one f16 scale for G elements, \`ELEMENT-row\`: for a row, \`ELEMENT-RxG\`: for R rows x G columns, stored once; \`ELEMENT-gG-SCALE\`: another scale format;
 - \`ELEMENT-mxG\`: a power-of-two scale (E8M0) for G elements;
 - \`intB-gG-asym\`: f16 scale and zero point; \`bfpB-gG\`: block floating point;
 - \`bitmod3-gG\`, \`bitmod4-gG\`: BitMoD, whose groups choose one of four special values each and store which in 2 bits; with \`-er\` or

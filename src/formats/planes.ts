@@ -6,7 +6,7 @@ import type { PlaneName, Scheme, SharedCodec, TagCodec } from "./scheme.js";
 
 export interface PlaneLayout {
   readonly format: NumberFormat;
-  /** Rows of this plane: those of the tensor, or 1 for a number held once per tensor. */
+  /** Rows of this plane: those of the tensor, of its tiles of rows, or 1 for a number held once per tensor. */
   readonly rows: number;
   readonly codesPerRow: number;
   readonly bytesPerRow: number;
@@ -19,9 +19,9 @@ export function planeLayouts(scheme: Scheme, rows: number, columns: number): Pla
   const { element, scale, offset, tags } = scheme;
   return {
     codes: plane(element, rows, columns),
-    ...(scale && { scales: plane(scale.format, rows, groupsPerRow(scale.per, columns)) }),
+    ...(scale && { scales: groupPlane(scale, rows, columns) }),
     ...(scale?.super && { superScales: superPlane(scale.super, rows, columns) }),
-    ...(offset && { offsets: plane(offset.format, rows, groupsPerRow(offset.per, columns)) }),
+    ...(offset && { offsets: groupPlane(offset, rows, columns) }),
     ...(offset?.super && { superOffsets: superPlane(offset.super, rows, columns) }),
     ...(tags && { tags: plane(tags.format, rows, groupsPerRow(tags.per, columns)) }),
   };
@@ -33,6 +33,9 @@ const plane = (format: NumberFormat, rows: number, codesPerRow: number): PlaneLa
   codesPerRow,
   bytesPerRow: rowBytes(format.bits, codesPerRow),
 });
+
+const groupPlane = ({ format, per, rows: height = 1 }: SharedCodec, rows: number, columns: number) =>
+  plane(format, Math.ceil(rows / height), groupsPerRow(per, columns));
 
 const superPlane = ({ format, per }: NonNullable<SharedCodec["super"]>, rows: number, columns: number) =>
   per === "tensor" ? plane(format, 1, 1) : plane(format, rows, Math.ceil(columns / per));

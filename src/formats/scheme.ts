@@ -12,11 +12,13 @@ import type { Named } from "../registry.js";
 import type { NumberFormat } from "./format.js";
 import type { RuleSteps } from "./rule-steps.js";
 
-/** Numbers shared by groups of elements along the last axis. */
+/** Numbers shared by groups of elements along the last axis, or by tiles of rows and columns. */
 export interface SharedCodec {
   readonly format: NumberFormat;
   /** How many consecutive elements of a row share one; the last group of a row may be shorter. */
   readonly per: number | "row";
+  /** How many rows share them too (2-D blocks), from the first row of the tensor on; the last tile may be lower. Default 1. */
+  readonly rows?: number;
   /** A second level that multiplies this one: K-quants' super-block scale, NVFP4's tensor scale. */
   readonly super?: { readonly format: NumberFormat; readonly per: number | "tensor" };
 }

@@ -122,7 +122,7 @@ function sharedReader(
   const above = upper && planeReader(upper);
   const values = new Float32Array(blocks);
   const read = (row: number) => {
-    own.read(row);
+    own.read(Math.floor(row / (codec.rows ?? 1)));
     above?.read(upper?.layout.rows === 1 ? 0 : row);
     for (let block = 0; block < blocks; block++) {
       const column = block * blockColumns;

@@ -73,6 +73,11 @@ export function gridOf(packed: PackedTensor): Grid {
       try: "the method rtn, or a scheme without tags",
     });
   }
+  if (scale?.rows !== undefined) {
+    throw new UnsupportedError(`${scheme.name} shares scales among rows, which methods quantize one by one`, {
+      try: "the method rtn, or a scheme with scales for each row",
+    });
+  }
   if (!scale || (offset && offset.per !== scale.per)) {
     throw new UnsupportedError(`${scheme.name} has no groups whose scales could be chosen`);
   }

@@ -27,9 +27,12 @@ export function dequantize(packed: PackedTensor, out = new Float32Array(elementC
   const elements = scheme.tags
     ? taggedDecoder(scheme.tags, layouts.codes!, planes.codes, layouts.tags!, planes.tags!)
     : rowDecoder(layouts.codes!, planes.codes);
-  const scales = layouts.scales && shared(layouts.scales, planes.scales!, layouts.superScales, planes.superScales);
+  const height = scheme.scale?.rows ?? 1;
+  const scales =
+    layouts.scales && shared(layouts.scales, planes.scales!, layouts.superScales, planes.superScales, height);
   const offsets =
-    layouts.offsets && shared(layouts.offsets, planes.offsets!, layouts.superOffsets, planes.superOffsets);
+    layouts.offsets &&
+    shared(layouts.offsets, planes.offsets!, layouts.superOffsets, planes.superOffsets, scheme.offset?.rows ?? 1);
   for (let row = 0; row < rows; row++) {
     const target = out.subarray(row * columns, (row + 1) * columns);
     elements(row, target);
@@ -85,14 +88,23 @@ function wholeWordDecoder(format: NumberFormat, count: number, bytesPerRow: numb
   };
 }
 
-/** The scales (or offsets) of one row, already multiplied by their second level. The result is reused. */
-function shared(layout: PlaneLayout, bytes: Uint8Array, superLayout?: PlaneLayout, superBytes?: Uint8Array) {
+/**
+ * The scales (or offsets) of one row, already multiplied by their second level; `height` rows share them. The result is
+ * reused.
+ */
+function shared(
+  layout: PlaneLayout,
+  bytes: Uint8Array,
+  superLayout: PlaneLayout | undefined,
+  superBytes: Uint8Array | undefined,
+  height: number,
+) {
   const decodeRow = rowDecoder(layout, bytes);
   const values = new Float32Array(layout.codesPerRow);
   const decodeSuper = superLayout && superBytes && rowDecoder(superLayout, superBytes);
   const supers = new Float32Array(superLayout?.codesPerRow ?? 0);
   return (row: number, per: number | "row", superPer: number | "tensor" | undefined, columns: number) => {
-    decodeRow(row, values);
+    decodeRow(Math.floor(row / height), values);
     if (!decodeSuper || superPer === undefined) return values;
     decodeSuper(superPer === "tensor" ? 0 : row, supers);
     const size = groupSize(per, columns);

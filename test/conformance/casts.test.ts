@@ -165,7 +165,7 @@ const more = [
   "nf4-g64",
   "bfp5-g16",
 ];
-const odd = ["int4-g24", "e2m3-mx20", "posit8-g32", "nf4-mx32", "bitmod3-g32", "mxfp4+"];
+const odd = ["int4-g24", "e2m3-mx20", "posit8-g32", "nf4-mx32", "bitmod3-g32", "mxfp4+", "int4-4x32"];
 const tenths = codebook({
   name: "tenths",
   values: [-0.3, -0.1, 0, 0.1],

@@ -33,6 +33,7 @@ const FAMILIES = [
   "e2m1-g32",
   "e3m2-g16",
   "e4m3fn-g128",
+  "int4-4x32",
   "bitmod3-g64",
   "mxfp4+",
 ];

@@ -22,6 +22,7 @@ const families = [
   "int8-g128-asym",
   "int5-g32",
   "int6-g64",
+  "int4-4x32",
   "bitmod3-g32",
 ];
 const all: readonly Scheme[] = [

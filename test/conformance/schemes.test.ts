@@ -35,6 +35,7 @@ const FAMILIES = [
   "posit6-g32",
   "int4-g32@onnx",
   "int8-g32-asym@onnx",
+  "int4-4x32",
   "bitmod3-g32",
   "bitmod4-ea-g64",
   "mxfp4+",

@@ -14,7 +14,7 @@ import { FileError, UnsupportedError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
 import type { PlaneLayout } from "../../formats/planes.js";
 import type { PlaneName, Scheme, SharedCodec } from "../../formats/scheme.js";
-import { columnsOf } from "../../tensor/index.js";
+import { columnsOf, rowsOf } from "../../tensor/index.js";
 import type { Metadata, MetadataValue, TensorPlan } from "../checkpoint.js";
 import { isObject } from "../json.js";
 import { place, quote } from "../source.js";
@@ -61,10 +61,14 @@ export function storedPlanes({ name, shape, scheme }: Pick<TensorPlan, "name" | 
   });
 }
 
-/** A plane keeps the tensor's leading axes; codes that have no dtype of their own are bytes. */
+/**
+ * A plane keeps the tensor's leading axes, or has rows of its own where rows share a number; codes that have no dtype of their
+ * own are bytes.
+ */
 function stored(layout: PlaneLayout, plane: PlaneName, shape: readonly number[]) {
   const own = dtypeOfFormat(layout.format.name);
-  const leading = plane.startsWith("super") && layout.rows === 1 && layout.codesPerRow === 1 ? [] : shape.slice(0, -1);
+  const perTensor = plane.startsWith("super") && layout.rows === 1 && layout.codesPerRow === 1;
+  const leading = perTensor ? [] : layout.rows === rowsOf(shape) ? shape.slice(0, -1) : [layout.rows];
   const dtype = own ?? (dtypeNamed.get("U8") as Dtype);
   return { dtype, shape: [...leading, own ? layout.codesPerRow : layout.bytesPerRow] };
 }
@@ -82,9 +86,10 @@ export function describe(plans: readonly TensorPlan[]): Metadata | undefined {
 }
 
 function definition({ element, scale, offset, tags }: Scheme): Metadata {
-  const shared = ({ format, per, super: above }: SharedCodec) => ({
+  const shared = ({ format, per, rows, super: above }: SharedCodec) => ({
     format: format.name,
     per,
+    ...(rows !== undefined && { rows }),
     ...(above && { super: { format: above.format.name, per: above.per } }),
   });
   return {

@@ -1,6 +1,6 @@
 /**
  * Schemes made from a name, for any number format of at most 8 bits: ELEMENT-gG has one f16 scale for G elements of a row
- * (`row` in place of gG: for a whole row), ELEMENT-gG-SCALE another scale format, ELEMENT-mxG power-of-two scales;
+ * (`row` in place of gG: for a whole row, RxG: for R rows x G columns), ELEMENT-gG-SCALE another scale format, ELEMENT-mxG power-of-two scales;
  * intB-gG-asym has a zero point; bfpB-gG is block floating point; bitmodB-gG and mxfp4+ are in files of their own; NAME@STACK is
  * NAME as another stack computes it.
  */
@@ -12,10 +12,11 @@ import { f16 } from "../f16.js";
 import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
 import { maxFinite, minFinite, scaleTarget } from "../limits.js";
+import { groupSize } from "../planes.js";
 import { withSteps } from "../rule-steps.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
-import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
+import { amaxOf, byGroup, finiteEncoder, tileAmax } from "./groups.js";
 import { deriveMixture } from "./mixtures.js";
 import { mxScheme } from "./mx.js";
 import { deriveMxPlus } from "./mx-plus.js";
@@ -30,9 +31,11 @@ const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
  * scale = f16(amax / max) (max: see scaleTarget), code = element(x / scale) with nearest-even rounding and saturation; x / scale is one f32
  * division. Where the scale rounds to 0 every code is that of 0.
  */
-const scaled = byGroup((scheme) => {
+const scaled = byGroup((scheme, all, rows, columns) => {
   const { element, scale } = scheme;
   const largest = scaleTarget(element);
+  const { rows: height = 1, per } = scale!;
+  const tile = height > 1 && tileAmax(all, rows, columns, groupSize(per, columns), height);
   const scaleCode = finiteEncoder(scale!.format, "group scale");
   const scaleValue = scaleReader(scale!.format);
   const encodeAll = arrayEncoder(element, { overflow: "saturate" });
@@ -41,14 +44,16 @@ const scaled = byGroup((scheme) => {
     const { values, codes, start, end, at } = group;
     const count = end - start;
     if (scaled.length < count) scaled = new Float32Array(count);
-    group.scale = scaleCode(fround(amaxOf(values, start, end) / largest));
+    group.scale = scaleCode(fround((tile ? tile(start) : amaxOf(values, start, end)) / largest));
     const s = scaleValue(group.scale);
     for (let i = 0; i < count; i++) scaled[i] = s === 0 ? 0 : values[start + i] / s;
     encodeAll(scaled, 0, count, codes, at);
   };
 });
 
-const scaledRule = withSteps(scaled, ({ element }) => ({ kind: "scaled", max: scaleTarget(element) }));
+const scaledRule = withSteps(scaled, ({ element, scale }) =>
+  scale?.rows === undefined ? { kind: "scaled", max: scaleTarget(element) } : undefined,
+);
 
 /** The value of a scale's code. */
 function scaleReader(format: NumberFormat): (code: number) => number {
@@ -93,17 +98,20 @@ export function scaledScheme(parts: {
   name: string;
   element: NumberFormat;
   per: SharedCodec["per"];
+  /** Rows that share a scale, stored once for all of them. */
+  rows?: number;
   scale?: NumberFormat;
   summary?: string;
   source?: string;
 }): Scheme {
-  const { name, element, per, scale = f16 } = parts;
+  const { name, element, per, rows, scale = f16 } = parts;
+  const group = `${rows === undefined ? "" : `${rows} rows x `}${per === "row" ? "a row" : per}`;
   return {
     name,
-    summary: parts.summary ?? `${element.name}, ${scale.name} scale for ${per === "row" ? "a row" : per}`,
+    summary: parts.summary ?? `${element.name}, ${scale.name} scale for ${group}`,
     source: parts.source ?? element.source,
     element,
-    scale: { format: scale, per },
+    scale: { format: scale, per, ...(rows !== undefined && { rows }) },
     quantize: scaledRule,
   };
 }
@@ -146,22 +154,23 @@ function sharedExponent(name: string): Scheme | undefined {
   });
 }
 
-/** ELEMENT-gG, ELEMENT-gG-SCALE, ELEMENT-gG-asym and the same with `row`; ELEMENT-mxG with power-of-two scales. */
+/** ELEMENT-gG, ELEMENT-gG-SCALE, ELEMENT-RxG, ELEMENT-gG-asym and the same with `row`; ELEMENT-mxG with power-of-two scales. */
 function grouped(name: string, findFormat: FindFormat): Scheme | undefined {
-  const match = /^(.+?)-(?:(mx|g)([1-9]\d{0,6})|(row))(?:-([a-z][a-z0-9]*))?$/.exec(name);
+  const match = /^(.+?)-(?:(mx|g|([1-9]\d{0,3})x)([1-9]\d{0,6})|(row))(?:-([a-z][a-z0-9]*))?$/.exec(name);
   if (!match) return undefined;
   const element = findFormat(match[1]);
-  const per = match[4] ? "row" : Number(match[3]);
-  const suffix = match[5];
+  const rows = match[3] === undefined ? undefined : Number(match[3]);
+  const per = match[5] ? "row" : Number(match[4]);
+  const suffix = match[6];
   if (!element || element.bits > 8) return undefined;
   if (suffix === "asym") {
-    const affine = match[2] !== "mx" && element.kind === "integer" && element.bits >= 2;
+    const affine = match[2] !== "mx" && rows === undefined && element.kind === "integer" && element.bits >= 2;
     return affine ? asymmetricScheme(name, element.bits, per) : undefined;
   }
   if (!canScale(element)) return undefined;
   if (match[2] === "mx") return suffix || per === "row" ? undefined : mxScheme({ name, element, per });
   const scale = suffix === undefined ? f16 : SCALE_FORMATS.includes(suffix) ? findFormat(suffix) : undefined;
-  return scale && scaledScheme({ name, element, per, scale });
+  return scale && scaledScheme({ name, element, per, rows, scale });
 }
 
 /** Formats that a group's scale amax / max may be rounded to. */

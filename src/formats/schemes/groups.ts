@@ -18,7 +18,7 @@ export interface Group {
   start: number;
   end: number;
   at: number;
-  /** Set by the rule: the code of the group's scale, and of its offset where the scheme has one. */
+  /** Set by the rule: the code of the group's scale, and of its offset where the scheme has one; the same in all rows of a tile. */
   scale: number;
   offset: number;
   /** The group's tag, where the scheme has tags. */
@@ -38,7 +38,8 @@ export function byGroup(
     const offsets = layouts.offsets && planeWriter(layouts.offsets, planes.offsets!);
     const tags = layouts.tags && planeWriter(layouts.tags, planes.tags!);
     const per = scheme.scale!.per;
-    const shape = { rows, columns, size: groupSize(per, columns), groups: groupsPerRow(per, columns) };
+    const height = scheme.scale!.rows ?? 1;
+    const shape = { rows, columns, height, size: groupSize(per, columns), groups: groupsPerRow(per, columns) };
     walk(prepare(scheme, values, rows, columns), values, shape, { codes, scales, offsets, tags });
   };
 }
@@ -46,6 +47,8 @@ export function byGroup(
 interface GroupShape {
   readonly rows: number;
   readonly columns: number;
+  /** Rows that share scale and offset. */
+  readonly height: number;
   readonly size: number;
   readonly groups: number;
 }
@@ -53,7 +56,7 @@ interface GroupShape {
 function walk(
   rule: GroupRule,
   values: Float32Array,
-  { rows, columns, size, groups }: GroupShape,
+  { rows, columns, height, size, groups }: GroupShape,
   {
     codes,
     scales,
@@ -73,9 +76,10 @@ function walk(
       if (tags) tags.row[g] = group.tag;
     }
     codes.next();
+    tags?.next();
+    if ((row + 1) % height !== 0 && row + 1 < rows) continue;
     scales.next();
     offsets?.next();
-    tags?.next();
   }
 }
 
