@@ -1,9 +1,18 @@
 import { InputError, NumericError } from "../../errors.js";
 import { assertSameVocabulary, type Evaluation, evaluate, liveReference } from "../../evaluate/index.js";
-import type { Backend } from "../../kernels/index.js";
+import type { Activations, Backend } from "../../kernels/index.js";
 import type { Model } from "../../models/index.js";
 import { type Context, command } from "../command.js";
-import { ENGINE_OPTIONS, type Engine, engineOf, engineSchema, engineText, withBackend, withModel } from "../engine.js";
+import {
+  ACTIVATIONS,
+  ENGINE_OPTIONS,
+  type Engine,
+  engineOf,
+  engineSchema,
+  engineText,
+  withBackend,
+  withModel,
+} from "../engine.js";
 import { MODEL, readText } from "../model-path.js";
 import { byteSize, duration, grouped, percent, signed, significant } from "../numbers.js";
 import { decimal, integer, requiredText, text } from "../option.js";
@@ -16,6 +25,7 @@ interface Result extends Partial<NonNullable<Evaluation["comparison"]>> {
   readonly against?: string;
   readonly bytes: number;
   readonly bitsPerWeight: number;
+  readonly activations: Activations;
   readonly context: number;
   readonly tokens: number;
   readonly perplexity: number;
@@ -31,6 +41,7 @@ const output = closed(
     model: string(),
     bytes: count("of the files that hold tensors"),
     bitsPerWeight: number("bits of tensor data for each number, counted from the file"),
+    activations: string("how activations entered the products: f32 or int8"),
     context: count("length of a window in tokens"),
     tokens: count("predicted"),
     perplexity: number("exp(nll)"),
@@ -59,6 +70,7 @@ const options = {
   }),
   tokens: integer("--tokens <n>", "predict at most this many tokens", { min: 1, defaultText: "the whole text" }),
   maxKl: decimal("--max-kl <nats>", "exit with 5 if KL is larger; needs --against", { min: 0 }),
+  activations: ACTIVATIONS,
   ...ENGINE_OPTIONS,
 };
 
@@ -66,6 +78,7 @@ const DEFAULT_CONTEXT = 512;
 
 interface Job {
   readonly against?: string;
+  readonly activations: Activations;
   readonly content: string;
   readonly context?: number;
   readonly tokens?: number;
@@ -98,15 +111,16 @@ async function evaluateText(
 }
 
 async function run(context: Context, name: string, job: Job, backend: Backend): Promise<Result> {
-  const measure = (base?: Model) =>
-    withModel(backend, name, async (model) => {
-      const window = job.context ?? Math.min(DEFAULT_CONTEXT, model.config.context);
-      const { comparison, ...evaluation } = await evaluateText(context, model, base, job, window);
-      const { bytes, bitsPerWeight } = model.size;
-      const against = job.against === undefined ? {} : { against: job.against, ...comparison };
-      const engine = engineOf(backend.info);
-      return { model: name, bytes, bitsPerWeight, context: window, ...evaluation, ...against, engine };
-    });
+  const { activations } = job;
+  const measure = (base?: Model) => withModel(backend, name, (model) => measured(model, base), activations);
+  const measured = async (model: Model, base?: Model): Promise<Result> => {
+    const window = job.context ?? Math.min(DEFAULT_CONTEXT, model.config.context);
+    const { comparison, ...evaluation } = await evaluateText(context, model, base, job, window);
+    const { bytes, bitsPerWeight } = model.size;
+    const against = job.against === undefined ? {} : { against: job.against, ...comparison };
+    const engine = engineOf(backend.info);
+    return { model: name, bytes, bitsPerWeight, activations, context: window, ...evaluation, ...against, engine };
+  };
   return job.against === undefined ? measure() : withModel(backend, job.against, measure);
 }
 

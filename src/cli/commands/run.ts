@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { generate, type Model } from "../../models/index.js";
 import { type Context, command } from "../command.js";
-import { ENGINE_OPTIONS, withBackend, withModel } from "../engine.js";
+import { ACTIVATIONS, ENGINE_OPTIONS, withBackend, withModel } from "../engine.js";
 import { MODEL } from "../model-path.js";
 import { significant } from "../numbers.js";
 import { decimal, integer, requiredText, type Values } from "../option.js";
@@ -33,6 +33,7 @@ const options = {
     default: 1,
   }),
   seed: integer("--seed <n>", "the same seed gives the same text", { min: 0, max: 2 ** 32 - 1, default: 1 }),
+  activations: ACTIVATIONS,
   ...ENGINE_OPTIONS,
 };
 
@@ -102,7 +103,7 @@ export const run = command({
   },
   async run(context, [path], chosen): Promise<Generated> {
     const result = await withBackend(chosen, (backend) =>
-      withModel(backend, path, (model) => stream(context, model, chosen)),
+      withModel(backend, path, (model) => stream(context, model, chosen), chosen.activations),
     );
     const { promptTokensPerSecond, tokensPerSecond } = result;
     const speed = tokensPerSecond === null ? "" : `, ${significant(tokensPerSecond, 3)} tokens per second`;
