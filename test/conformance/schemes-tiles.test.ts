@@ -31,6 +31,18 @@ test("a tile has one scale, that of a group made of all its elements", () => {
   }
 });
 
+test("tiles of one column are blocks along the other axis", () => {
+  const [rows, columns] = [40, 6];
+  const x = numbers(rows * columns);
+  const transposed = x.map((_, i) => x[(i % rows) * columns + Math.floor(i / rows)]);
+  const y = dequantize(quantize(scheme("e2m1-16x1"), x, [rows, columns]));
+  const wanted = dequantize(quantize(scheme("e2m1-g16"), transposed, [columns, rows]));
+  assert.deepEqual(
+    y.map((_, i) => y[(i % rows) * columns + Math.floor(i / rows)]),
+    wanted,
+  );
+});
+
 test("scales are counted once: 8 bits and 1/512 for e4m3fn in tiles of 128 x 128 with f32 scales", () => {
   const packed = quantize(scheme("e4m3fn-128x128-f32"), numbers(256 * 384), [256, 384]);
   assert.equal(packedBytes(packed), 256 * 384 + 4 * 6);

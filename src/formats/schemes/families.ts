@@ -1,8 +1,8 @@
 /**
  * Schemes made from a name, for any number format of at most 8 bits: ELEMENT-gG has one f16 scale for G elements of a row
- * (`row` in place of gG: for a whole row, RxG: for R rows x G columns), ELEMENT-gG-SCALE another scale format, ELEMENT-mxG power-of-two scales;
- * intB-gG-asym has a zero point; bfpB-gG is block floating point; bitmodB-gG and mxfp4+ are in files of their own; NAME@STACK is
- * NAME as another stack computes it.
+ * (`row` in place of gG: for a whole row, RxG: for R rows x G columns, Rx1: along the other axis), ELEMENT-gG-SCALE another
+ * scale format, ELEMENT-mxG power-of-two scales; intB-gG-asym has a zero point; bfpB-gG is block floating point; bitmodB-gG and
+ * mxfp4+ are in files of their own; NAME@STACK is NAME as another stack computes it.
  */
 
 import { exponentOf } from "../binary64.js";
@@ -28,8 +28,8 @@ const { fround, max, min } = Math;
 const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
 
 /**
- * scale = f16(amax / max) (max: see scaleTarget), code = element(x / scale) with nearest-even rounding and saturation; x / scale is one f32
- * division. Where the scale rounds to 0 every code is that of 0.
+ * scale = f16(amax / max) (max: see scaleTarget), code = element(x / scale) with nearest-even rounding and saturation; x / scale
+ * is one f32 division. Where the scale rounds to 0 every code is that of 0.
  */
 const scaled = byGroup((scheme, all, rows, columns) => {
   const { element, scale } = scheme;

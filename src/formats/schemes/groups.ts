@@ -18,7 +18,10 @@ export interface Group {
   start: number;
   end: number;
   at: number;
-  /** Set by the rule: the code of the group's scale, and of its offset where the scheme has one; the same in all rows of a tile. */
+  /**
+   * Set by the rule: the code of the group's scale, and of its offset where the scheme has one. Where rows share a scale
+   * (`rows`), all rows of a tile must get the same.
+   */
   scale: number;
   offset: number;
   /** The group's tag, where the scheme has tags. */
