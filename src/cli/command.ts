@@ -51,7 +51,7 @@ export interface CommandRecord<A extends readonly Argument[], O extends Options,
   readonly arguments: A;
   readonly options: O;
   readonly examples: readonly string[];
-  /** What `--json` prints, without the `schema` field. */
+  /** What `--json` prints: an object without its `schema` field, or a list. */
   readonly output: JsonSchema;
   /** For a command that has `--stream`. */
   readonly parts?: Parts;

@@ -183,9 +183,11 @@ function contextOf(settings: Settings, { stdout, stderr }: Streams): Omit<Contex
   };
 }
 
-/** One document as text: on one line where others come before it. */
-const jsonText = (schema: string, content: object, { stream }: Settings) =>
-  `${JSON.stringify({ schema, ...content }, null, stream ? undefined : 2)}\n`;
+/** One document as text: on one line where others come before it. A list has no place for the name of its schema. */
+function jsonText(schema: string, content: object, { stream }: Settings): string {
+  const document = Array.isArray(content) ? content : { schema, ...content };
+  return `${JSON.stringify(document, null, stream ? undefined : 2)}\n`;
+}
 
 /** Runs a command and prints its result; returns the error to end with although there is a result. */
 async function runCommand(

@@ -60,8 +60,9 @@ export const tensorSchema = closed(
 /** The name in the `schema` field of what the command prints: `bitloom.quantize/1`. */
 export const schemaName = (command: string, version = 1): string => `bitloom.${command}/${version}`;
 
-/** The whole document that `command --json` prints: its schema's name and the fields of the result. */
+/** The whole document that `command --json` prints: its schema's name and the fields of the result, or a plain list. */
 export function documentSchema(command: string, title: string, result: JsonSchema): JsonSchema {
+  if (result.type === "array") return { $schema: "https://json-schema.org/draft/2020-12/schema", title, ...result };
   const { properties, required, ...rest } = result as { properties: Fields; required: readonly string[] };
   return {
     $schema: "https://json-schema.org/draft/2020-12/schema",

@@ -25,12 +25,6 @@ interface CastValue {
   readonly steps?: readonly { readonly step: string; readonly text: string }[];
 }
 
-interface Casts {
-  readonly format: string;
-  readonly bits: number;
-  readonly values: readonly CastValue[];
-}
-
 /** Numbers one a line; empty lines and what follows a # are left out. */
 const lines = (content: string): string[] =>
   content
@@ -80,34 +74,29 @@ export const cast = command({
     "echo 0.3 | bitloom cast --to e4m3fn --explain",
     "echo 0x7e | bitloom cast --from e4m3fn --to e2m1 --json",
   ],
-  output: closed({
-    format: string(),
-    bits: count(),
-    values: list(
-      closed(
-        {
-          input: string("as it was read"),
-          code: count(),
-          value: string("decimal that reads back, nan, inf, -inf or -0"),
-        },
-        { steps: list(closed({ step: string(), text: string() }), "only with --explain") },
-      ),
+  output: list(
+    closed(
+      {
+        input: string("as it was read"),
+        code: count(),
+        value: string("decimal that reads back, nan, inf, -inf or -0"),
+      },
+      { steps: list(closed({ step: string(), text: string() }), "only with --explain") },
     ),
-  }),
-  async run(_context, _args, options): Promise<Casts> {
+  ),
+  async run(_context, _args, options): Promise<CastValue[]> {
     const to = formats.get(options.to);
     const from = options.from === undefined ? undefined : formats.get(options.from);
     const { rounding, nan, seed } = options;
     const overflow = options.overflow === "format" ? undefined : options.overflow;
     const how: EncodeOptions = { rounding, overflow, nan, random: randomBits(seed) };
-    const values = lines(await readText(options.text)).map((line) => castOne(line, from, to, how, options.explain));
-    return { format: to.name, bits: to.bits, values };
+    return lines(await readText(options.text)).map((line) => castOne(line, from, to, how, options.explain));
   },
-  render: ({ bits, values }, style) =>
+  render: (values, style, { to }) =>
     values
       .map(({ code, value, steps = [] }) => {
         const detail = steps.map(({ step, text: said }) => `  ${style.dim(step.padEnd(9))} ${said}\n`).join("");
-        return `${codeText(code, bits)} ${value}\n${detail}`;
+        return `${codeText(code, formats.get(to).bits)} ${value}\n${detail}`;
       })
       .join(""),
 });
