@@ -112,6 +112,7 @@ For any format ELEMENT of at most 8 bits with values of both signs:
 
 - \`ELEMENT-gG\`: one f16 scale for G elements, \`ELEMENT-row\`: for a row, \`ELEMENT-RxG\`: for R rows x G columns, stored once, so
   \`ELEMENT-Rx1\`: blocks along the other axis; \`-SCALE\` at the end: another scale format (\`e4m3fn-128x128-f32\`);
+- \`ELEMENT\` alone, a signed float with codes for what is out of range: no scale (\`e4m3fn\`, \`e5m2\`);
 - \`ELEMENT-mxG\`: a power-of-two scale (E8M0) for G elements;
 - \`intB-gG-asym\`: f16 scale and zero point; \`bfpB-gG\`: block floating point;
 - \`bitmod3-gG\`, \`bitmod4-gG\`: BitMoD, whose groups choose one of four special values each and store which in 2 bits; with \`-er\` or

@@ -33,6 +33,8 @@ const FAMILIES = [
   "e2m1-g32",
   "e3m2-g16",
   "e4m3fn-g128",
+  "e4m3fn",
+  "e5m2",
   "int4-4x32",
   "bitmod3-g64",
   "mxfp4+",

@@ -28,6 +28,8 @@ const FAMILIES = [
   "e2m1-g32",
   "e3m2-g16",
   "e4m3fn-g128",
+  "e4m3fn",
+  "e5m2",
   "int4-mx32",
   "bfp6-g16",
   "e2m1-g16-ue5m3",

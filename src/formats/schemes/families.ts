@@ -1,7 +1,7 @@
 /**
  * Schemes made from a name, for any number format of at most 8 bits: ELEMENT-gG has one f16 scale for G elements of a row
  * (`row` in place of gG: for a whole row, RxG: for R rows x G columns, Rx1: along the other axis), ELEMENT-gG-SCALE another
- * scale format, ELEMENT-mxG power-of-two scales; intB-gG-asym has a zero point; bfpB-gG is block floating point; bitmodB-gG and
+ * scale format, ELEMENT-mxG power-of-two scales; a float's own name has no scale at all; intB-gG-asym has a zero point; bfpB-gG is block floating point; bitmodB-gG and
  * mxfp4+ are in files of their own; NAME@STACK is NAME as another stack computes it.
  */
 
@@ -16,6 +16,7 @@ import { groupSize } from "../planes.js";
 import { withSteps } from "../rule-steps.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
+import { castRule } from "./cast.js";
 import { amaxOf, byGroup, finiteEncoder, tileAmax } from "./groups.js";
 import { deriveMixture } from "./mixtures.js";
 import { mxScheme } from "./mx.js";
@@ -135,9 +136,19 @@ type FindFormat = (name: string) => NumberFormat | undefined;
 export function deriveScheme(name: string, findFormat: FindFormat): Scheme | undefined {
   if (!derived.has(name)) {
     const own = derivePreset(name) ?? sharedExponent(name) ?? deriveMixture(name) ?? deriveMxPlus(name);
-    derived.set(name, own ?? grouped(name, findFormat));
+    derived.set(name, own ?? grouped(name, findFormat) ?? plainCast(findFormat(name)));
   }
   return derived.get(name);
+}
+
+/**
+ * A float by its own name: every value rounded by itself, as checkpoints in F8_E4M3 hold it. Only signed formats that can
+ * say that a value is out of range: the others would clip weights silently.
+ */
+function plainCast(element: NumberFormat | undefined): Scheme | undefined {
+  if (element?.kind !== "minifloat" || !element.signed || element.nonFinite === "none") return undefined;
+  const { name, source } = element;
+  return { name, summary: `plain ${name}, values out of range are an error`, source, element, quantize: castRule };
 }
 
 /** bfpB-gG: block floating point, B-bit symmetric fixed point with one exponent for G elements. */
