@@ -193,8 +193,8 @@ function benchScheme(record: Scheme): void {
     bench(`${record.name} > f32`, where, count, bytesPerElement, dequantize);
   }
   const values = new Float32Array(kernels.memory.buffer, source, large).slice();
-  const packed = caster.quantize(record, values, [rows, columns]);
-  benchArray(`f32 > ${record.name}`, bytesPerElement, () => caster.quantize(record, values, [rows, columns]));
+  const packed = caster.quantize(values, [rows, columns], record);
+  benchArray(`f32 > ${record.name}`, bytesPerElement, () => caster.quantize(values, [rows, columns], record));
   benchArray(`${record.name} > f32`, bytesPerElement, () => caster.dequantize(packed, values));
   for (const address of Object.values(planes)) heap.free(address);
 }

@@ -109,7 +109,7 @@ function matmul(name: string, rows: number, columns: number, batch: number, acti
 /** A quantized matrix whose rows repeat: quantizing hundreds of megabytes is not what is timed here. */
 function repeated(name: string, rows: number, columns: number) {
   const distinct = Math.min(rows, 256);
-  const tile = quantize(scheme(name), numbers(distinct * columns), [distinct, columns]);
+  const tile = quantize(numbers(distinct * columns), [distinct, columns], scheme(name));
   const planes = Object.fromEntries(
     Object.entries(tile.planes).map(([plane, bytes]: [string, Uint8Array]) => {
       const out = new Uint8Array((bytes.length / distinct) * rows);

@@ -85,7 +85,7 @@ function blockFile(f, tensor) {
   const bits = (x) => new Uint32Array(x.buffer, x.byteOffset, x.length);
   const schemes = Object.fromEntries(
     names.map((name) => {
-      const { planes } = tensor.quantize(f.scheme(name), values, [rows.length, 32]);
+      const { planes } = tensor.quantize(values, [rows.length, 32], f.scheme(name));
       return [name, Object.fromEntries(Object.entries(planes).map(([plane, bytes]) => [plane, bytesHex(bytes)]))];
     }),
   );

@@ -59,7 +59,7 @@ const e4m3fn = format("e4m3fn");
 const code = encode(e4m3fn, 0.3, { rounding: "nearest-even", overflow: "saturate" }); // 0x2a
 decode(e4m3fn, code); // 0.3125
 
-const packed = quantize(scheme("mxfp4"), Float32Array.of(0.5, -1, 3, 6), [1, 4]);
+const packed = quantize(Float32Array.of(0.5, -1, 3, 6), [1, 4], scheme("mxfp4"));
 dequantize(packed); // 0.5, -1, 3, 6
 \`\`\`
 

@@ -12,7 +12,7 @@ test("weights read row by row are the numbers that dequantize gives, for every s
   const [rows, columns] = [3, 290];
   const values = Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i * i) * (1 + (i % 7)));
   for (const name of names) {
-    const packed = quantize(schemes.get(name), values, [rows, columns]);
+    const packed = quantize(values, [rows, columns], schemes.get(name));
     const wanted = dequantize(packed);
     const reader = weightRows(packed);
     const row = new Float32Array(columns);
@@ -25,7 +25,7 @@ test("weights read row by row are the numbers that dequantize gives, for every s
 });
 
 test("a weight that is no matrix, or shorter than its shape says, is refused", () => {
-  const packed = quantize(schemes.get("q8_0"), new Float32Array(64), [2, 32]);
+  const packed = quantize(new Float32Array(64), [2, 32], schemes.get("q8_0"));
   assert.throws(() => weightRows({ ...packed, shape: [64] }), InputError);
   assert.throws(() => weightRows({ ...packed, shape: [3, 32] }), /too short/);
 });

@@ -86,7 +86,7 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
     const [rows, n] = [x.length / columns, a.length / columns];
     const input = backend.upload(x);
     const out = backend.allocate(rows * n);
-    const matrix = backend.loadMatrix(quantize(schemes.get("f32"), a, [n, columns]), "f32");
+    const matrix = backend.loadMatrix(quantize(a, [n, columns], schemes.get("f32")), "f32");
     backend.matmul(out, input, matrix, rows);
     const result = out.data().slice(0, rows * n);
     backend.freeMatrix(matrix);

@@ -54,7 +54,7 @@ export const gptq = method({
   objective: () => (job, other) => (job.statistics ? outputError(job.values, other, job.statistics) : 0),
   quantize(job, options) {
     const { scheme, values, shape, statistics } = job;
-    if (!hasGrid(scheme)) return { packed: quantize(scheme, values, shape) };
+    if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
     const grid = scaledGrid(job, options);
     if (!statistics?.hessian) return { packed: packGrid(grid, nearestLevels(grid, values)) };
     const { levels, notes } = roundColumns(grid, values, statistics, options);

@@ -60,7 +60,7 @@ export const hasGrid = (scheme: Scheme): boolean => scheme.scale !== undefined &
 
 /** The grid that the scheme's own rule chooses for `values`. */
 export function ruleGrid(scheme: Scheme, values: Float32Array, shape: readonly number[]): Grid {
-  return gridOf(quantize(scheme, values, shape));
+  return gridOf(quantize(values, shape, scheme));
 }
 
 /** The grid of a packed tensor; its scales may be changed without changing the tensor. */

@@ -24,7 +24,7 @@ export const hqq = method({
   needs: () => "nothing",
   objective: ({ norm }) => powerError(norm),
   quantize({ scheme, values, shape }, options) {
-    if (!hasGrid(scheme)) return { packed: quantize(scheme, values, shape) };
+    if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
     const grid = ruleGrid(scheme, values, shape);
     const { rows, columns, size, groups } = grid;
     for (let k = 0; k < rows * groups; k++) {

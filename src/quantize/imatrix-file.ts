@@ -99,7 +99,7 @@ export async function writeImatrix(path: string, importance: Importance, dataset
     "imatrix.chunk_count": gguf.u32(Math.ceil(tokens / window)),
     "imatrix.chunk_size": gguf.u32(window),
   };
-  const produce = async (_: unknown, index: number) => quantize(f32, tensors[index].values, tensors[index].shape);
+  const produce = async (_: unknown, index: number) => quantize(tensors[index].values, tensors[index].shape, f32);
   await containers.get("gguf").write(path, { metadata, tensors, produce });
 }
 

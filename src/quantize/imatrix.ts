@@ -49,7 +49,7 @@ export const imatrix = method({
     },
   quantize(job, { weights: formula, steps }) {
     const { scheme, values, shape } = job;
-    if (!hasGrid(scheme)) return { packed: quantize(scheme, values, shape) };
+    if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
     const grid = ruleGrid(scheme, values, shape);
     searchScales(grid, values, { norm: 2, steps, weigh: importanceWeights(job, formula) });
     return { packed: packGrid(grid, nearestLevels(grid, values)) };

@@ -15,7 +15,7 @@ export const mse = method({
   needs: () => "nothing",
   objective: ({ norm }) => powerError(norm),
   quantize({ scheme, values, shape }, { norm, steps }) {
-    if (!hasGrid(scheme)) return { packed: quantize(scheme, values, shape) };
+    if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
     const grid = ruleGrid(scheme, values, shape);
     searchScales(grid, values, { norm, steps });
     return { packed: packGrid(grid, nearestLevels(grid, values)) };

@@ -239,7 +239,7 @@ function applyTransforms(
       if (!producer || !known || !full.every((role) => fits(pattern, plannedAs(role)))) continue;
       const consumers = full.map((role) => {
         const { scheme, shape } = plannedAs(role);
-        const rounded = (numbers: Float32Array) => dequantize(quantize(scheme, numbers, shape));
+        const rounded = (numbers: Float32Array) => dequantize(quantize(numbers, shape, scheme));
         return { role, shape, values: values.get(role) as Float32Array, rounded };
       });
       const outputError = (errors: Float32Array) => backendError(runner, errors, known);
@@ -293,7 +293,7 @@ async function quantizeAll(
     const isThere = source?.scheme?.name === scheme.name && recipe.transforms.length === 0;
     const original = isThere && shape.length > 1 ? await readWeight(checkpoint, spec) : undefined;
     if (original || !quantizer) {
-      const packed = original ?? quantize(scheme, numbers, shape);
+      const packed = original ?? quantize(numbers, shape, scheme);
       finished.push({ role, packed, report: { relativeMse: relativeSquaredError(numbers, dequantize(packed)) } });
       continue;
     }
@@ -307,7 +307,7 @@ async function quantizeAll(
       relativeMse: relativeSquaredError(numbers, result),
       method: quantizer.method.name,
       seconds,
-      ...(known && outputErrors(numbers, result, dequantize(quantize(scheme, numbers, shape)), known)),
+      ...(known && outputErrors(numbers, result, dequantize(quantize(numbers, shape, scheme)), known)),
       notes: { ...notes.get(role), ...outcome.notes },
     };
     finished.push({ role, packed: outcome.packed, report });
@@ -334,4 +334,4 @@ function outputErrors(
 
 const F32 = schemes.get("f32");
 
-const plain = (values: Float32Array, shape: readonly number[]): PackedTensor => quantize(F32, values, shape);
+const plain = (values: Float32Array, shape: readonly number[]): PackedTensor => quantize(values, shape, F32);

@@ -333,6 +333,6 @@ async function finishedTensor(parts: Parts | undefined, role: string): Promise<F
 }
 
 function exact(scheme: Scheme, values: Float32Array, shape: readonly number[]): Produced {
-  const packed = quantize(scheme, values, shape);
+  const packed = quantize(values, shape, scheme);
   return { packed, report: { relativeMse: relativeSquaredError(values, dequantize(packed)) } };
 }

@@ -9,5 +9,5 @@ export const rtn = method({
   options: {},
   needs: () => "nothing",
   objective: () => powerError(2),
-  quantize: ({ scheme, values, shape }) => ({ packed: quantize(scheme, values, shape) }),
+  quantize: ({ scheme, values, shape }) => ({ packed: quantize(values, shape, scheme) }),
 });

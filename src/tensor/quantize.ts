@@ -9,7 +9,7 @@ import { checkShape, columnsOf, rowsOf } from "./shape.js";
  * Rounds a row-major tensor to the scheme. InputError if shape and values disagree; NumericError for a value that is
  * not finite (naming its index) or a scale that the scheme cannot hold.
  */
-export function quantize(scheme: Scheme, values: Float32Array, shape: readonly number[]): PackedTensor {
+export function quantize(values: Float32Array, shape: readonly number[], scheme: Scheme): PackedTensor {
   checkShape(shape, values.length);
   const bad = firstNonFinite(values);
   if (bad >= 0) {

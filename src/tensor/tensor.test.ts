@@ -41,7 +41,7 @@ const values = Float32Array.from({ length: 12 * 70 }, (_, i) => Math.sin(i * 1.7
 
 test("a slice of rows decodes like those rows of the whole, and shares its memory", () => {
   for (const name of ["q4_0", "q6_k", "nvfp4", "int3-g32-asym", "f16"]) {
-    const packed = quantize(scheme(name), values, [3, 4, 70]);
+    const packed = quantize(values, [3, 4, 70], scheme(name));
     const slice = sliceRows(packed, 5, 9);
     assert.deepEqual(slice.shape, [4, 70]);
     assert.equal(slice.planes.codes.buffer, packed.planes.codes.buffer);
@@ -52,7 +52,7 @@ test("a slice of rows decodes like those rows of the whole, and shares its memor
 test("gathered rows decode like the rows they came from, in the new order", () => {
   const order = [11, 0, 0, 7];
   for (const name of ["q5_1", "q6_k", "nvfp4", "int5-row"]) {
-    const packed = quantize(scheme(name), values, [12, 70]);
+    const packed = quantize(values, [12, 70], scheme(name));
     const all = dequantize(packed);
     const gathered = dequantize(gatherRows(packed, order));
     order.forEach((row, i) => {
@@ -62,14 +62,14 @@ test("gathered rows decode like the rows they came from, in the new order", () =
 });
 
 test("rows that do not exist and shapes that do not fit are input errors", () => {
-  const packed = quantize(scheme("q8_0"), values, [12, 70]);
+  const packed = quantize(values, [12, 70], scheme("q8_0"));
   assert.throws(() => sliceRows(packed, 3, 13), InputError);
   assert.throws(() => gatherRows(packed, [12]), InputError);
-  assert.throws(() => quantize(scheme("q8_0"), values, [12, 71]), InputError);
-  assert.throws(() => quantize(scheme("q8_0"), values, [-12, -70]), InputError);
+  assert.throws(() => quantize(values, [12, 71], scheme("q8_0")), InputError);
+  assert.throws(() => quantize(values, [-12, -70], scheme("q8_0")), InputError);
 });
 
 test("bytes are counted to the bit: a 4-bit scheme with an f16 scale for 32 takes 18 bytes for 32 values", () => {
-  assert.equal(packedBytes(quantize(scheme("q4_0"), new Float32Array(320), [10, 32])), 180);
-  assert.equal(packedBytes(quantize(scheme("nvfp4"), new Float32Array(320), [10, 32])), 10 * (16 + 2) + 4);
+  assert.equal(packedBytes(quantize(new Float32Array(320), [10, 32], scheme("q4_0"))), 180);
+  assert.equal(packedBytes(quantize(new Float32Array(320), [10, 32], scheme("nvfp4"))), 10 * (16 + 2) + 4);
 });

@@ -222,7 +222,7 @@ test("planes of every scheme equal those of its own rule on wide ranges, zero bl
     for (const shape of [[30, 256], [20, 37], [11, 96], [7], [1, 1]]) {
       const [rows, columns] = shape.length === 1 ? [1, shape[0]] : shape;
       const values = tensor(rows, columns);
-      sameTensor(s.name, caster.quantize(s, values, shape), quantize(s, values, shape));
+      sameTensor(s.name, caster.quantize(values, shape, s), quantize(values, shape, s));
     }
   }
 });
@@ -236,7 +236,7 @@ test("kernels over addresses give the same planes and values where groups are wh
   const [from, to] = [room(values.byteLength), room(values.byteLength)];
   for (const s of everyScheme.filter(({ scale }) => !scale || (scale.per !== "row" && 512 % scale.per === 0))) {
     if (caster.plan(s).decode.path === "reference") continue;
-    const wanted = quantize(s, values, [rows, columns]);
+    const wanted = quantize(values, [rows, columns], s);
     const planes = Object.entries(wanted.planes) as [keyof PackedTensor["planes"], Uint8Array][];
     const at = Object.fromEntries(planes.map(([plane, bytes]) => [plane, room(bytes.length)]));
     bytesAt(from, values.byteLength).set(new Uint8Array(values.buffer));
@@ -258,8 +258,8 @@ test("rows longer than a piece of memory give the same planes and values", () =>
   for (const name of ["mxfp4", "nvfp4", "q4_1", "int4-g64-asym", "int8-row", "int4-g24", "q8_0"]) {
     for (const columns of [98_304, 40_000, 32 * 1031]) {
       const values = tensor(1, columns);
-      const wanted = quantize(scheme(name), values, [columns]);
-      sameTensor(name, caster.quantize(scheme(name), values, [columns]), wanted);
+      const wanted = quantize(values, [columns], scheme(name));
+      sameTensor(name, caster.quantize(values, [columns], scheme(name)), wanted);
       assert.deepEqual(caster.dequantize(wanted), dequantize(wanted), name);
     }
   }
@@ -269,7 +269,7 @@ test("dequantized values of every scheme equal those of the reference, bit for b
   for (const s of everyScheme) {
     for (const shape of [[30, 256], [20, 37], [7]]) {
       const [rows, columns] = shape.length === 1 ? [1, shape[0]] : shape;
-      const packed = quantize(s, tensor(rows, columns), shape);
+      const packed = quantize(tensor(rows, columns), shape, s);
       const got = new Uint32Array(caster.dequantize(packed).buffer);
       const wanted = new Uint32Array(dequantize(packed).buffer);
       const at = got.findIndex((bits, i) => bits !== wanted[i]);
@@ -287,7 +287,7 @@ test("what quantizing refuses, the kernels refuse with the same words", () => {
   const bad = Float32Array.from({ length: 64 }, (_, i) => (i === 41 ? Number.NaN : i));
   for (const name of ["q4_0", "q4_1", "q8_0", "int4-g32", "int4-g32-asym", "f16", "mxfp4", "nvfp4"]) {
     const s = scheme(name);
-    assert.throws(() => caster.quantize(s, bad, [1, 64]), /index 41/);
+    assert.throws(() => caster.quantize(bad, [1, 64], s), /index 41/);
     const outcome = (run: () => PackedTensor) => {
       try {
         return Object.values(run().planes).map((plane) => [...plane]);
@@ -296,8 +296,8 @@ test("what quantizing refuses, the kernels refuse with the same words", () => {
       }
     };
     assert.deepEqual(
-      outcome(() => caster.quantize(s, huge, [1, 64])),
-      outcome(() => quantize(s, huge, [1, 64])),
+      outcome(() => caster.quantize(huge, [1, 64], s)),
+      outcome(() => quantize(huge, [1, 64], s)),
     );
   }
 });

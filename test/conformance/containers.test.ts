@@ -44,9 +44,9 @@ const SHAPES = [[2, 512], [3, 50], [77], [], [2, 2, 256], [0, 32], [1, 1]];
 function tensorOf(name: string, shape: readonly number[]): PackedTensor {
   const count = shape.reduce((product, n) => product * n, 1);
   return quantize(
-    scheme(name),
     Float32Array.from({ length: count }, (_, i) => Math.sin(i * 7 + shape.length)),
     shape,
+    scheme(name),
   );
 }
 

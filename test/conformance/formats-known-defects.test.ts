@@ -21,7 +21,7 @@ import { dequantize, quantize } from "../../src/tensor/index.js";
 
 const to = (name: string, x: number, options?: EncodeOptions) => roundTo(format(name), x, options);
 const back = (name: string, values: readonly number[]) => [
-  ...dequantize(quantize(scheme(name), Float32Array.from(values), [1, values.length])),
+  ...dequantize(quantize(Float32Array.from(values), [1, values.length], scheme(name))),
 ];
 
 test("ml_dtypes #260, #400: overflow of e4m3fn is a choice, not a property of the library", () => {

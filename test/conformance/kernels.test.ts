@@ -91,7 +91,7 @@ function matmulAgrees(scheme: Scheme, activations: Activations): void {
   // Large enough that threads share the work; small formats of one kind need not all go through it.
   const large = ["f32", "q8_0", "q4_0", "mxfp8"].includes(scheme.name) ? [[260, 320] as const] : [];
   for (const [rows, columns] of [...shapes, ...large]) {
-    const packed = quantize(scheme, numbers(rows * columns, rows + columns), [rows, columns]);
+    const packed = quantize(numbers(rows * columns, rows + columns), [rows, columns], scheme);
     const weights = new Map([reference, ...others].map((b) => [b, b.loadMatrix(packed, activations)]));
     for (const batch of rows > 100 ? [1, 6] : batches) {
       const x = numbers(batch * columns, batch + 1);
@@ -118,7 +118,7 @@ test("every backend multiplies int8 activations with integer weights exactly as 
   const integral = all.filter(({ element }) => integerValues(element));
   for (const scheme of integral) matmulAgrees(scheme, "int8");
   assert.ok(integral.length >= 8);
-  const other = quantize(schemes.get("mxfp8"), numbers(64, 1), [2, 32]);
+  const other = quantize(numbers(64, 1), [2, 32], schemes.get("mxfp8"));
   for (const backend of [reference, ...others]) assert.throws(() => backend.loadMatrix(other, "int8"), /mxfp8/);
 });
 
@@ -127,7 +127,7 @@ test("the fast level stays within K 2^-23 of the sum of magnitudes, because each
   const [rows, columns, batch] = [24, 320, 5];
   const x = numbers(batch * columns, 4);
   for (const scheme of all) {
-    const packed = quantize(scheme, numbers(rows * columns, 3), [rows, columns]);
+    const packed = quantize(numbers(rows * columns, 3), [rows, columns], scheme);
     const w = dequantize(packed);
     for (const count of [1, batch]) {
       const out = outcome(fast, [new Float32Array(count * rows), x], (b, [o, a]) =>
@@ -150,7 +150,7 @@ test("the fast level stays within K 2^-23 of the sum of magnitudes, because each
 test("every backend multiplies rows of any batch alike: splitting a batch changes no bit", () => {
   for (const name of ["q4_0", "q8_0", "f16", "f32", "mxfp4"]) {
     const [rows, columns, batch] = [40, 320, 9];
-    const packed = quantize(schemes.get(name), numbers(rows * columns, 5), [rows, columns]);
+    const packed = quantize(numbers(rows * columns, 5), [rows, columns], schemes.get(name));
     for (const backend of others) {
       const weight = backend.loadMatrix(packed, name === "mxfp4" ? "int8" : "f32");
       const x = backend.upload(numbers(batch * columns, 6));
@@ -195,7 +195,7 @@ test("every backend's softmax and silu hold at infinities, NaN and large numbers
 });
 
 test("every backend rounds activations that are zero, tiny, infinite or NaN to int8 as the reference does", () => {
-  const packed = quantize(schemes.get("q8_0"), numbers(5 * 64, 1), [5, 64]);
+  const packed = quantize(numbers(5 * 64, 1), [5, 64], schemes.get("q8_0"));
   const weights = new Map([reference, ...others].map((b) => [b, b.loadMatrix(packed, "int8")]));
   for (const odd of [0, 1e-40, 1e-30, 3e38, Infinity, Number.NaN]) {
     const x = numbers(64, 2).map((v, i) => (i === 7 ? odd : i < 32 ? v * Math.min(1, Math.abs(odd)) : v));
@@ -236,7 +236,7 @@ test("every backend attends exactly as the reference does, grouped queries and o
 
 for (const backend of [reference, ...others]) {
   test(`${titled(backend)} refuses shapes that do not fit, and says which operation, scheme and shapes`, () => {
-    const weight = backend.loadMatrix(quantize(schemes.get("q8_0"), numbers(64, 1), [2, 32]));
+    const weight = backend.loadMatrix(quantize(numbers(64, 1), [2, 32], schemes.get("q8_0")));
     const [short, long] = [backend.allocate(3), backend.allocate(64)];
     const named = (error: unknown) =>
       error instanceof InputError &&

@@ -73,8 +73,8 @@ test("what the scheme's own rule returns unchanged, every method returns unchang
   const unsigned = (values: Float32Array) => values.map((x) => (x === 0 ? 0 : x));
   for (const s of all) {
     let values: Float32Array = weights;
-    for (let i = 0; i < 4; i++) values = unsigned(dequantize(quantize(s, values, [ROWS, COLUMNS])));
-    const again = unsigned(dequantize(quantize(s, values, [ROWS, COLUMNS])));
+    for (let i = 0; i < 4; i++) values = unsigned(dequantize(quantize(values, [ROWS, COLUMNS], s)));
+    const again = unsigned(dequantize(quantize(values, [ROWS, COLUMNS], s)));
     if (again.some((x, i) => x !== values[i])) continue;
     for (const method of methods.entries) {
       assert.deepEqual(unsigned(run(method, s, values)), values, `${method.name} ${s.name}`);
@@ -122,7 +122,7 @@ test("every transform chooses positive finite scales, the same twice, and none a
     const options = readOptions(transform.options, {}, transform.name) as never;
     const jobFor = (name: string) => {
       const shape = [ROWS, COLUMNS];
-      const rounded = (values: Float32Array) => dequantize(quantize(scheme(name), values, shape));
+      const rounded = (values: Float32Array) => dequantize(quantize(values, shape, scheme(name)));
       const h = calibration.meanSquare;
       const outputError = (e: Float32Array) => e.reduce((sum, x, i) => sum + h[i % COLUMNS] * x * x, 0);
       return { consumers: [{ role: "x", values: weights, shape, rounded }], statistics: calibration, outputError };

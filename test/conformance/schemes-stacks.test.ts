@@ -70,7 +70,7 @@ for (const [name, digests] of Object.entries(golden.codes)) {
     // The e2m1 codes of compressed-tensors and auto-round were read off values, where -0 is 0.
     const drop = /fp4@(compressed-tensors|auto-round)$/.test(name) ? 8 : undefined;
     for (const [i, { values, shape }] of inputs.entries()) {
-      const packed = quantize(scheme(name), values, shape);
+      const packed = quantize(values, shape, scheme(name));
       assert.equal(
         sha256(packed.planes.scales!, codes(packed, "codes", drop), codes(packed, "offsets")),
         digests[i],
@@ -83,7 +83,7 @@ for (const [name, digests] of Object.entries(golden.codes)) {
 for (const [name, digests] of Object.entries(golden.values)) {
   test(`${name} gives the values of that stack, bit for bit`, () => {
     for (const [i, { values, shape }] of inputs.entries()) {
-      const back = dequantize(quantize(scheme(name), values, shape)).map((v) => v + 0);
+      const back = dequantize(quantize(values, shape, scheme(name))).map((v) => v + 0);
       assert.equal(sha256(back), digests[i], i === 0 ? "special rows" : "large tensor");
     }
   });
@@ -95,7 +95,7 @@ test("every preset that claims to be verified has golden data, and every preset 
   );
   for (const { stack, verified } of PRESETS) assert.equal(proved.has(stack), verified, stack);
   for (const name of presetNames) {
-    const back = dequantize(quantize(scheme(name), inputs[1].values, inputs[1].shape));
+    const back = dequantize(quantize(inputs[1].values, inputs[1].shape, scheme(name)));
     const error = back.reduce((sum, v, i) => sum + (v - inputs[1].values[i]) ** 2, 0);
     const power = inputs[1].values.reduce((sum, v) => sum + v * v, 0);
     assert.ok(error / power < 0.03, `${name}: relative squared error ${error / power}`);
@@ -104,7 +104,7 @@ test("every preset that claims to be verified has golden data, and every preset 
 
 test("searched scales lose no more than any fixed rule, by their own measure", () => {
   const errorOf = (name: string, measure: (d: number) => number) => {
-    const back = dequantize(quantize(scheme(name), inputs[1].values, inputs[1].shape));
+    const back = dequantize(quantize(inputs[1].values, inputs[1].shape, scheme(name)));
     return back.reduce((sum, v, i) => sum + measure(v - inputs[1].values[i]), 0);
   };
   for (const other of ["ocp", "torchao-even", "torchao-rceil"]) {

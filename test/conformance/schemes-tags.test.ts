@@ -37,7 +37,7 @@ test("a BitMoD group made of one of the four codebooks comes back exactly, with 
       return Array.from({ length: 32 }, (_, i) => table[i % table.length] / 8);
     });
     const x = Float32Array.from(rows.flat());
-    const packed = quantize(scheme(`bitmod${bits}-g32`), x, [4, 32]);
+    const packed = quantize(x, [4, 32], scheme(`bitmod${bits}-g32`));
     assert.deepEqual(tagsOf(packed), [0, 1, 2, 3]);
     assert.deepEqual(dequantize(packed), x);
   }
@@ -47,7 +47,7 @@ test("a BitMoD group errs no more than under any single one of its codebooks", (
   const x = scattered(64 * 32, 7);
   for (let row = 0; row < 64; row++) {
     const group = x.slice(32 * row, 32 * row + 32);
-    const error = (name: string) => squaredError(group, dequantize(quantize(scheme(name), group, [1, 32])));
+    const error = (name: string) => squaredError(group, dequantize(quantize(group, [1, 32], scheme(name))));
     const best = Math.min(...["+3", "-3", "+6", "-6"].map((special) => error(`bitmod3${special}-g32`)));
     // Errors are summed here in f32-rounded values, there in exact products.
     assert.ok(error("bitmod3-g32") <= best * (1 + 1e-6), `row ${row}`);
@@ -56,7 +56,7 @@ test("a BitMoD group errs no more than under any single one of its codebooks", (
 });
 
 test("tags are counted: 2 bits a group for BitMoD, 1 for its halves, 8 a block for MX+", () => {
-  const bytes = (name: string) => packedBytes(quantize(scheme(name), scattered(1024, 1), [1, 1024]));
+  const bytes = (name: string) => packedBytes(quantize(scattered(1024, 1), [1, 1024], scheme(name)));
   assert.equal(bytes("bitmod3-g128"), (1024 * 3 + 8 * (16 + 2)) / 8);
   assert.equal(bytes("bitmod4-er-g128"), (1024 * 4 + 8 * (16 + 1)) / 8);
   assert.equal(bytes("mxfp4+"), (1024 * 4 + 32 * (8 + 8)) / 8);
@@ -67,18 +67,18 @@ test("the largest element of an MX+ block keeps as many significand bits as a co
   x[5] = -6.5; // 6 in mxfp4; the first of two
   x[6] = 6.5;
   x[32 + 31] = 7.9; // 7.5: rounding up would need another exponent
-  const packed = quantize(scheme("mxfp4+"), x, [1, 96]);
+  const packed = quantize(x, [1, 96], scheme("mxfp4+"));
   const y = dequantize(packed);
   assert.deepEqual(tagsOf(packed), [5, 31, 31]);
   assert.deepEqual([y[5], y[6], y[63]], [-6.5, 6, 7.5]);
-  const plain = dequantize(quantize(scheme("mxfp4@ocp"), x, [1, 96]));
+  const plain = dequantize(quantize(x, [1, 96], scheme("mxfp4@ocp")));
   for (let i = 0; i < 96; i++) if (![5, 63, 95].includes(i)) assert.equal(y[i], plain[i]);
 });
 
 test("MX+ errs no more than MX with the same scales and elements", () => {
   const x = scattered(64 * 96, 3);
   for (const base of ["mxfp4", "mxfp6-e2m3", "mxfp6-e3m2", "mxfp8", "mxfp8-e5m2"]) {
-    const error = (name: string) => squaredError(x, dequantize(quantize(scheme(name), x, [64, 96])));
+    const error = (name: string) => squaredError(x, dequantize(quantize(x, [64, 96], scheme(name))));
     assert.ok(error(`${base}+`) < error(`${base}@ocp`), base);
   }
 });
@@ -86,14 +86,14 @@ test("MX+ errs no more than MX with the same scales and elements", () => {
 test("blocks of zeros and blocks below the least scale have no largest element", () => {
   const x = new Float32Array(64);
   x.fill(2 ** -140, 32, 40);
-  const packed = quantize(scheme("mxfp4+"), x, [1, 64]);
+  const packed = quantize(x, [1, 64], scheme("mxfp4+"));
   assert.deepEqual(tagsOf(packed), [255, 255]);
   assert.deepEqual(dequantize(packed), new Float32Array(64));
 });
 
 test("row slices, gathered rows and the reader of the kernels see the values of the whole", () => {
   for (const name of NAMES) {
-    const packed = quantize(scheme(name), scattered(5 * 70, 2), [5, 70]);
+    const packed = quantize(scattered(5 * 70, 2), [5, 70], scheme(name));
     const whole = dequantize(packed);
     const row = (r: number) => whole.subarray(70 * r, 70 * (r + 1));
     assert.deepEqual(dequantize(sliceRows(packed, 3, 4)), row(3), name);
@@ -109,7 +109,7 @@ test("row slices, gathered rows and the reader of the kernels see the values of 
 });
 
 test("grids, which need the same levels in every group, refuse tags by name", () => {
-  const packed = quantize(scheme("bitmod3-g32"), scattered(64, 1), [2, 32]);
+  const packed = quantize(scattered(64, 1), [2, 32], scheme("bitmod3-g32"));
   assert.throws(
     () => gridOf(packed),
     (error) => error instanceof UnsupportedError && /bitmod3-g32/.test(error.message),

@@ -13,7 +13,7 @@ const numbers = (count: number) =>
 test("a tile has one scale, that of a group made of all its elements", () => {
   const [rows, columns] = [11, 21];
   const x = numbers(rows * columns);
-  const y = dequantize(quantize(scheme("e4m3fn-4x8-f32"), x, [rows, columns]));
+  const y = dequantize(quantize(x, [rows, columns], scheme("e4m3fn-4x8-f32")));
   for (let top = 0; top < rows; top += 4) {
     for (let left = 0; left < columns; left += 8) {
       const places: number[] = [];
@@ -21,7 +21,7 @@ test("a tile has one scale, that of a group made of all its elements", () => {
         for (let c = left; c < Math.min(left + 8, columns); c++) places.push(r * columns + c);
       }
       const group = Float32Array.from(places, (i) => x[i]);
-      const wanted = dequantize(quantize(scheme("e4m3fn-g32-f32"), group, [1, group.length]));
+      const wanted = dequantize(quantize(group, [1, group.length], scheme("e4m3fn-g32-f32")));
       assert.deepEqual(
         Float32Array.from(places, (i) => y[i]),
         wanted,
@@ -35,8 +35,8 @@ test("tiles of one column are blocks along the other axis", () => {
   const [rows, columns] = [40, 6];
   const x = numbers(rows * columns);
   const transposed = x.map((_, i) => x[(i % rows) * columns + Math.floor(i / rows)]);
-  const y = dequantize(quantize(scheme("e2m1-16x1"), x, [rows, columns]));
-  const wanted = dequantize(quantize(scheme("e2m1-g16"), transposed, [columns, rows]));
+  const y = dequantize(quantize(x, [rows, columns], scheme("e2m1-16x1")));
+  const wanted = dequantize(quantize(transposed, [columns, rows], scheme("e2m1-g16")));
   assert.deepEqual(
     y.map((_, i) => y[(i % rows) * columns + Math.floor(i / rows)]),
     wanted,
@@ -44,12 +44,12 @@ test("tiles of one column are blocks along the other axis", () => {
 });
 
 test("scales are counted once: 8 bits and 1/512 for e4m3fn in tiles of 128 x 128 with f32 scales", () => {
-  const packed = quantize(scheme("e4m3fn-128x128-f32"), numbers(256 * 384), [256, 384]);
+  const packed = quantize(numbers(256 * 384), [256, 384], scheme("e4m3fn-128x128-f32"));
   assert.equal(packedBytes(packed), 256 * 384 + 4 * 6);
 });
 
 test("slices at tile borders and the reader of the kernels see the values of the whole", () => {
-  const packed = quantize(scheme("int4-4x16"), numbers(10 * 40), [10, 40]);
+  const packed = quantize(numbers(10 * 40), [10, 40], scheme("int4-4x16"));
   const whole = dequantize(packed);
   assert.deepEqual(dequantize(sliceRows(packed, 4, 10)), whole.subarray(160));
   assert.deepEqual(dequantize(sliceRows(packed, 4, 6)), whole.subarray(160, 240));
@@ -63,7 +63,7 @@ test("slices at tile borders and the reader of the kernels see the values of the
 });
 
 test("what would tear a tile apart is refused by name", () => {
-  const packed = quantize(scheme("int4-4x16"), numbers(8 * 16), [8, 16]);
+  const packed = quantize(numbers(8 * 16), [8, 16], scheme("int4-4x16"));
   for (const torn of [() => sliceRows(packed, 2, 8), () => gatherRows(packed, [1, 0]), () => gridOf(packed)]) {
     assert.throws(torn, (error) => error instanceof UnsupportedError && /int4-4x16/.test(error.message));
   }

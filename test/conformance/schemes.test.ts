@@ -57,7 +57,7 @@ const map = (count: number, f: (i: number) => number) => Float32Array.from({ len
 test("the error of every scheme on plain data is below that of its element's step", () => {
   for (const s of all) {
     const x = scattered(32 * 96, 3, -23);
-    const y = dequantize(quantize(s, x, [32, 96]));
+    const y = dequantize(quantize(x, [32, 96], s));
     const error = x.reduce((sum, v, i) => sum + (v - y[i]) ** 2, 0) / x.reduce((sum, v) => sum + v * v, 0);
     const wanted = 4 ** (1.6 - Math.min(s.element.bits, 4));
     assert.ok(error < wanted, `${s.name}: relative squared error ${error}, wanted below ${wanted}`);
@@ -67,9 +67,9 @@ test("the error of every scheme on plain data is below that of its element's ste
 test("quantizing a scheme's own output again changes nothing after the second time", () => {
   for (const s of all) {
     const x = scattered(8 * 256, 5, -20);
-    const once = dequantize(quantize(s, x, [8, 256]));
-    const twice = dequantize(quantize(s, once, [8, 256]));
-    const thrice = dequantize(quantize(s, twice, [8, 256]));
+    const once = dequantize(quantize(x, [8, 256], s));
+    const twice = dequantize(quantize(once, [8, 256], s));
+    const thrice = dequantize(quantize(twice, [8, 256], s));
     const change = (a: Float32Array, b: Float32Array) => a.reduce((m, v, i) => Math.max(m, Math.abs(v - b[i])), 0);
     const largest = x.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
     // At most one step of the coarsest level: a searched scale may settle on a neighbouring grid.
@@ -99,7 +99,7 @@ test("values that a scheme with one level of scales represents come back exactly
   // A searched or two-level scale need not meet the grid that the values were made on.
   for (const s of all.filter(({ name, scale }) => scale && !scale.super && name !== "iq4_nl")) {
     const x = representable(s);
-    assert.deepEqual(dequantize(quantize(s, x, [1, x.length])).map(unsigned), x.map(unsigned), s.name);
+    assert.deepEqual(dequantize(quantize(x, [1, x.length], s)).map(unsigned), x.map(unsigned), s.name);
   }
 });
 
@@ -110,7 +110,7 @@ test("tails, single rows, vectors, scalars and empty tensors work in every schem
   for (const s of all) {
     for (const shape of [[3, 37], [1, 5], [33], [], [0, 32], [4, 0], [2, 3, 7]]) {
       const count = shape.reduce((a, b) => a * b, 1);
-      const packed = quantize(s, scattered(count, 9, -22), shape);
+      const packed = quantize(scattered(count, 9, -22), shape, s);
       const columns = shape.length === 0 ? 1 : shape[shape.length - 1];
       const rows = columns === 0 ? shape[0] : count / columns;
       const bytes = Object.values(planeBytes(s, rows, columns)).reduce((a, b) => a + b, 0);
@@ -128,7 +128,7 @@ test("2-D blocks share one scale over 16 or 32 rows, that of the tile's largest 
   ] as const) {
     const [rows, columns] = [tileRows + 3, 2 * per + 5];
     const x = scattered(rows * columns, 4, -23);
-    const { planes } = quantize(scheme(name), x, [rows, columns]);
+    const { planes } = quantize(x, [rows, columns], scheme(name));
     const groups = 3;
     for (let g = 0; g < groups; g++) {
       const column = Array.from({ length: rows }, (_, r) => planes.scales![r * groups + g]);
@@ -136,8 +136,8 @@ test("2-D blocks share one scale over 16 or 32 rows, that of the tile's largest 
       assert.equal(new Set(column.slice(tileRows)).size, 1, `${name}: last rows`);
     }
     // The tile of one row alone has that row's own scales.
-    const last = quantize(scheme(name), x.slice(0, columns), [1, columns]);
-    const plain = quantize(scheme(name.replace("-2d", "")), x.slice(0, columns), [1, columns]);
+    const last = quantize(x.slice(0, columns), [1, columns], scheme(name));
+    const plain = quantize(x.slice(0, columns), [1, columns], scheme(name.replace("-2d", "")));
     assert.deepEqual(last.planes, plain.planes);
   }
 });
@@ -145,7 +145,7 @@ test("2-D blocks share one scale over 16 or 32 rows, that of the tile's largest 
 test("zeros stay zeros in every scheme", () => {
   for (const s of all) {
     assert.ok(
-      dequantize(quantize(s, new Float32Array(300), [2, 150])).every((v) => v === 0),
+      dequantize(quantize(new Float32Array(300), [2, 150], s)).every((v) => v === 0),
       s.name,
     );
   }
@@ -156,7 +156,7 @@ test("a value that is not finite is an error that names its index", () => {
     for (const bad of [Number.NaN, Infinity, -Infinity]) {
       const x = map(64, (i) => (i === 41 ? bad : i));
       assert.throws(
-        () => quantize(s, x, [2, 32]),
+        () => quantize(x, [2, 32], s),
         (error) => error instanceof NumericError && /index 41/.test(error.message),
       );
     }
@@ -168,9 +168,9 @@ test("a scale beyond its format is an error, not an infinity", () => {
     assert.throws(
       () =>
         quantize(
-          scheme(name),
           map(64, (i) => i * 1e37),
           [1, 64],
+          scheme(name),
         ),
       NumericError,
       name,
@@ -244,12 +244,12 @@ test("bytes and values of GGUF's block types equal those of the Python package g
     const s = scheme(name);
     type.special.forEach((hex, i) => {
       assert.equal(
-        Buffer.from(ggufBytes(quantize(s, special[i], [1, 64]), 64)).toString("hex"),
+        Buffer.from(ggufBytes(quantize(special[i], [1, 64], s), 64)).toString("hex"),
         hex,
         `${name} row ${i}`,
       );
     });
-    const large = quantize(s, scattered(65536, 11, -23), [256, 256]);
+    const large = quantize(scattered(65536, 11, -23), [256, 256], s);
     assert.equal(sha256(ggufBytes(large, 256)), type.large, name);
     assert.equal(sha256(dequantize(large)), type.largeValues, name);
   }
@@ -294,6 +294,6 @@ test("the example of docs/formats.md gives what it says", () => {
   const code = encode(e4m3fn, 0.3, { rounding: "nearest-even", overflow: "saturate" });
   assert.equal(code, 0x2a);
   assert.equal(decode(e4m3fn, code), 0.3125);
-  const packed = quantize(scheme("mxfp4"), Float32Array.of(0.5, -1, 3, 6), [1, 4]);
+  const packed = quantize(Float32Array.of(0.5, -1, 3, 6), [1, 4], scheme("mxfp4"));
   assert.deepEqual([...dequantize(packed)], [0.5, -1, 3, 6]);
 });

@@ -28,9 +28,9 @@ async function written(tensors: Record<string, PackedTensor>, metadata: Metadata
 const ramp = (scheme: string, shape: number[]) => {
   const count = shape.reduce((product, n) => product * n, 1);
   return quantize(
-    schemes.get(scheme),
     Float32Array.from({ length: count }, (_, i) => Math.sin(i)),
     shape,
+    schemes.get(scheme),
   );
 };
 
@@ -102,7 +102,7 @@ test("the same input and metadata give the file that Python gguf writes, byte fo
   const content: CheckpointContent = {
     metadata: original.typedMetadata ?? {},
     tensors: plans,
-    produce: async ({ name, scheme, shape }) => quantize(scheme, inputs[name.split(".")[0]] ?? source, shape),
+    produce: async ({ name, scheme, shape }) => quantize(inputs[name.split(".")[0]] ?? source, shape, scheme),
   };
   const sink = memorySink("test.gguf");
   const { bytes: size, tensors } = await writeGguf(sink, content);

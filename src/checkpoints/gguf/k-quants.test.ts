@@ -16,7 +16,7 @@ function blocksOf(name: string): { got: Uint8Array; wanted: Uint8Array; blockByt
   assert.ok(type?.layout);
   const blocks = source.length / type.blockElements;
   const got = new Uint8Array(blocks * type.blockBytes);
-  type.layout.pack(quantize(schemes.get(name), source, [1, source.length]).planes, blocks, got);
+  type.layout.pack(quantize(source, [1, source.length], schemes.get(name)).planes, blocks, got);
   return { got, wanted: bytes(golden.blocks[name]), blockBytes: type.blockBytes };
 }
 

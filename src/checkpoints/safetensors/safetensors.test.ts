@@ -20,9 +20,9 @@ after(() => rmSync(folder, { recursive: true }));
 const ramp = (scheme: string, shape: number[]) => {
   const count = shape.reduce((product, n) => product * n, 1);
   return quantize(
-    schemes.get(scheme),
     Float32Array.from({ length: count }, (_, i) => Math.sin(i)),
     shape,
+    schemes.get(scheme),
   );
 };
 function write(path: string, tensors: Record<string, PackedTensor>, metadata: Metadata = {}, options?: WriteOptions) {

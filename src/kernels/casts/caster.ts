@@ -31,7 +31,7 @@ export interface Caster {
   /** The values of `codes` in f32; the same as `decodeArray`. */
   decode(format: NumberFormat, codes: Codes, out?: Float32Array): Float32Array;
   /** The same tensor as `quantize` of bitloom/tensor. */
-  quantize(scheme: Scheme, values: Float32Array, shape: readonly number[]): PackedTensor;
+  quantize(values: Float32Array, shape: readonly number[], scheme: Scheme): PackedTensor;
   /** The same values as `dequantize` of bitloom/tensor. */
   dequantize(packed: PackedTensor, out?: Float32Array): Float32Array;
   /** The values that a format or scheme makes of `values`: quantized and dequantized. */
@@ -55,8 +55,8 @@ export function createCaster(): Caster {
     decodePieces(kernels, format, codes, values);
     return values;
   };
-  const quantize: Caster["quantize"] = (scheme, values, shape) =>
-    quantizePieces(kernels, scheme, values, shape) ?? quantizeReference(scheme, values, shape);
+  const quantize: Caster["quantize"] = (values, shape, scheme) =>
+    quantizePieces(kernels, scheme, values, shape) ?? quantizeReference(values, shape, scheme);
   const dequantize: Caster["dequantize"] = (packed, out) => {
     const values = out ?? new Float32Array(elementCount(packed.shape));
     if (!dequantizePieces(kernels, packed, values)) values.set(dequantizeReference(packed));
@@ -73,7 +73,7 @@ export function createCaster(): Caster {
     quantize,
     dequantize,
     roundTrip: (record, values, shape = [values.length]) =>
-      isScheme(record) ? dequantize(quantize(record, values, shape)) : decodeAll(record, encode(record, values)),
+      isScheme(record) ? dequantize(quantize(values, shape, record)) : decodeAll(record, encode(record, values)),
     dispose: () => kernels.dispose(),
   };
 }

@@ -7,7 +7,7 @@ import { createBackend } from "../index.js";
 import type { WasmBackend } from "./backend.js";
 import { wasm } from "./index.js";
 
-const weight = quantize(schemes.get("q4_0"), Float32Array.from({ length: 64 * 256 }, Math.random), [64, 256]);
+const weight = quantize(Float32Array.from({ length: 64 * 256 }, Math.random), [64, 256], schemes.get("q4_0"));
 
 test("a thousand loads and frees, multiplied in between, end in the same memory as one", async () => {
   const backend = (await createBackend("wasm")) as WasmBackend;
@@ -40,7 +40,7 @@ test("packed weights stay packed: 5 bits each for q4_0 with f32 scales, 9 for q8
   const backend = await createBackend("wasm");
   const values = new Float32Array(64 * 512).fill(1);
   const bits = (name: string) =>
-    (backend.loadMatrix(quantize(schemes.get(name), values, [64, 512])).bytes * 8) / 64 / 512;
+    (backend.loadMatrix(quantize(values, [64, 512], schemes.get(name))).bytes * 8) / 64 / 512;
   assert.deepEqual(["q4_0", "q8_0", "bf16", "int2-g32"].map(bits), [5, 9, 16, 3]);
   await backend.dispose();
 });
