@@ -7,6 +7,7 @@
  */
 import type { Named } from "../registry.js";
 import type { PackedTensor } from "../tensor/packed.js";
+import type { GeluForm } from "./gelu.js";
 
 /** f32 numbers in the backend's memory. */
 export interface Buffer {
@@ -68,19 +69,23 @@ export interface Backend {
   matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void;
   /** out[b] = x[b] / sqrt(mean(x[b]^2) + epsilon) * gain, for rows of gain.length. out may be x. */
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void;
+  /** out[b] = d / sqrt(mean(d^2) + epsilon) * gain + bias with d = x[b] - mean(x[b]). out may be x. */
+  layerNorm(out: Buffer, x: Buffer, gain: Buffer, bias: Buffer, batch: number, epsilon: number): void;
   /**
    * Rotary embedding in place on [batch, heads, headSize], pairing element i with i + headSize / 2; row b stands at
    * position + b. cos and sin: [positions, headSize / 2].
    */
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void;
   /**
-   * Causal grouped-query attention. q: [batch, heads, headSize], query row b at position + b; keys and values:
+   * Grouped-query attention. q: [batch, heads, headSize], query row b at position + b; keys and values:
    * [context, kvHeads, headSize] with rows 0 .. position + batch - 1 filled; out as q. Scores are scaled by
-   * 1 / sqrt(headSize).
+   * 1 / sqrt(headSize). A causal row sees the positions up to its own, another all position + batch of them.
    */
   attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void;
   /** out = gate / (1 + exp(-gate)) * up, elementwise over `length`. out may be gate. */
   siluMultiply(out: Buffer, gate: Buffer, up: Buffer, length: number): void;
+  /** out = gelu(x) in one of its forms (gelu.ts), elementwise over `length`. Default: "erf". out may be x. */
+  gelu(out: Buffer, x: Buffer, length: number, form?: GeluForm): void;
   /** out = a + b, elementwise over `length`. out may be a. */
   add(out: Buffer, a: Buffer, b: Buffer, length: number): void;
   /** Row-wise softmax over `columns`. out may be x. */
@@ -96,6 +101,8 @@ export interface AttentionShape {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headSize: number;
+  /** Default: true. */
+  readonly causal?: boolean;
 }
 
 export interface BackendOptions {

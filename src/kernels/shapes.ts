@@ -48,6 +48,12 @@ export const check = {
     long("rmsNorm", "x", x, batch * gain.length, `[${batch}, ${gain.length}]`);
     long("rmsNorm", "out", out, batch * gain.length, `[${batch}, ${gain.length}]`);
   },
+  layerNorm(out: Buffer, x: Buffer, gain: Buffer, bias: Buffer, batch: number): void {
+    counts("layerNorm", { batch });
+    long("layerNorm", "x", x, batch * gain.length, `[${batch}, ${gain.length}]`);
+    long("layerNorm", "out", out, batch * gain.length, `[${batch}, ${gain.length}]`);
+    long("layerNorm", "bias", bias, gain.length, `[${gain.length}]`);
+  },
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
     counts("rope", { batch, heads, headSize, position });
     demand(headSize % 2 === 0, "rope", `headSize must be even, got ${headSize}`);

@@ -169,7 +169,7 @@ test("every backend multiplies rows of any batch alike: splitting a batch change
   }
 });
 
-test("every backend computes norms, softmax, silu and sums exactly as the reference does, for odd lengths too", () => {
+test("every backend computes norms, softmax, silu, gelu and sums exactly as the reference does, for odd lengths too", () => {
   for (const size of [1, 2, 3, 4, 5, 31, 64, 577]) {
     for (const batch of [0, 1, 3]) {
       const what = (op: string) => `${op} of ${batch} x ${size}`;
@@ -179,17 +179,26 @@ test("every backend computes norms, softmax, silu and sums exactly as the refere
       agree([out, x, numbers(size, 3)], what("rmsNorm"), (b, [o, a, gain]) => b.rmsNorm(o, a, gain, batch, 1e-5));
       agree([out, y], what("softmax"), (b, [o, a]) => b.softmax(o, a, batch, size));
       agree([out, y, x], what("siluMultiply"), (b, [o, a, c]) => b.siluMultiply(o, a, c, batch * size));
+      agree([out, x, numbers(size, 3), numbers(size, 4)], what("layerNorm"), (b, [o, a, gain, bias]) =>
+        b.layerNorm(o, a, gain, bias, batch, 1e-12),
+      );
+      for (const form of ["erf", "tanh"] as const) {
+        agree([out, y], what(`gelu (${form})`), (b, [o, a]) => b.gelu(o, a, batch * size, form));
+      }
       agree([out, y, x], what("add"), (b, [o, a, c]) => b.add(o, a, c, batch * size));
       agree([x, x], what("add in place"), (b, [o, a]) => b.add(o, o, a, batch * size));
     }
   }
 });
 
-test("every backend's softmax and silu hold at infinities, NaN and large numbers as the reference's do", () => {
+test("every backend's softmax, silu and gelu hold at infinities, NaN and large numbers as the reference's do", () => {
   const wild = Float32Array.of(-Infinity, 3e38, -3e38, 0, -0, 88, -88, 1e-40, 5, 100, -100);
   const broken = Float32Array.of(1, Number.NaN, 2, 3, 4);
   for (const x of [wild, broken]) {
     agree([x, x], "softmax", (b, [o, a]) => b.softmax(o, a, 1, x.length));
+    for (const form of ["erf", "tanh"] as const) {
+      agree([x, x], `gelu (${form})`, (b, [o, a]) => b.gelu(o, a, x.length, form));
+    }
     agree([x, x, x], "silu", (b, [o, a, c]) => b.siluMultiply(o, a, c, x.length));
   }
 });
@@ -228,9 +237,12 @@ test("every backend attends exactly as the reference does, grouped queries and o
     const q = numbers(batch * heads * headSize, 1).map((v) => v * 3);
     const cache = (position + batch) * kvHeads * headSize;
     const shape = { batch, position, heads, kvHeads, headSize };
-    agree([q.slice(), q, numbers(cache, 2), numbers(cache, 3)], JSON.stringify(shape), (b, [o, a, k, v]) =>
-      b.attention(o, a, k, v, shape),
-    );
+    for (const causal of [true, false]) {
+      const what = JSON.stringify({ ...shape, causal });
+      agree([q.slice(), q, numbers(cache, 2), numbers(cache, 3)], what, (b, [o, a, k, v]) =>
+        b.attention(o, a, k, v, { ...shape, causal }),
+      );
+    }
   }
 });
 
@@ -246,6 +258,8 @@ for (const backend of [reference, ...others]) {
     assert.throws(() => backend.matmul(short, long, weight, 2), named);
     assert.throws(() => backend.embed(long, [2], weight), InputError);
     assert.throws(() => backend.rmsNorm(short, long, long, 1, 1e-5), InputError);
+    assert.throws(() => backend.layerNorm(long, long, long, short, 1, 1e-5), InputError);
+    assert.throws(() => backend.gelu(short, long, 64), InputError);
     assert.throws(() => long.view(60, 5), InputError);
     assert.throws(() => backend.allocate(-1), InputError);
     const shape = { batch: 1, position: 0, heads: 3, kvHeads: 2, headSize: 4 };

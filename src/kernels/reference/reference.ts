@@ -12,6 +12,7 @@ import { InputError } from "../../errors.js";
 import type { PackedTensor } from "../../tensor/packed.js";
 import type { Activations, Backend, Buffer, Matrix } from "../backend.js";
 import { expF32 } from "../exp.js";
+import { geluF32, geluTanhF32 } from "../gelu.js";
 import { check } from "../shapes.js";
 import { decodeRow, weightRows } from "../weight-rows.js";
 import { int8Matrix, matmulInt8 } from "./matmul-int8.js";
@@ -117,6 +118,20 @@ export function createReference(): Backend {
       }
     },
 
+    layerNorm(out, x, gain, bias, batch, epsilon) {
+      check.layerNorm(out, x, gain, bias, batch);
+      const [o, input, g, b] = [out.data(), x.data(), gain.data(), bias.data()];
+      const size = gain.length;
+      for (let m = 0; m < batch; m++) {
+        const row = input.slice(m * size, (m + 1) * size);
+        const mean = f(sumInLanes(size, (i) => row[i]) / size);
+        for (let i = 0; i < size; i++) row[i] -= mean;
+        const variance = f(sumInLanes(size, (i) => f(row[i] * row[i])) / size);
+        const scale = f(1 / f(Math.sqrt(f(variance + f(epsilon)))));
+        for (let i = 0; i < size; i++) o[m * size + i] = f(f(row[i] * scale) * g[i]) + b[i];
+      }
+    },
+
     rope(x, batch, heads, headSize, cos, sin, position) {
       check.rope(x, batch, heads, headSize, cos, sin, position);
       const [v, c, s] = [x.data(), cos.data(), sin.data()];
@@ -136,7 +151,7 @@ export function createReference(): Backend {
 
     attention(out, q, keys, values, shape) {
       check.attention(out, q, keys, values, shape);
-      const { batch, position, heads, kvHeads, headSize } = shape;
+      const { batch, position, heads, kvHeads, headSize, causal = true } = shape;
       const [o, query, k, v] = [out.data(), q.data().slice(), keys.data(), values.data()];
       const scale = f(1 / Math.sqrt(headSize));
       for (let m = 0; m < batch; m++) {
@@ -144,7 +159,8 @@ export function createReference(): Backend {
           const at = (m * heads + h) * headSize;
           const kv = (t: number) => (t * kvHeads + Math.floor((h * kvHeads) / heads)) * headSize;
           const dot = (t: number) => sumInLanes(headSize, (i) => f(query[at + i] * k[kv(t) + i]));
-          const weights = Float32Array.from({ length: position + m + 1 }, (_, t) => f(dot(t) * scale));
+          const seen = position + (causal ? m + 1 : batch);
+          const weights = Float32Array.from({ length: seen }, (_, t) => f(dot(t) * scale));
           const total = exponentials(weights);
           for (let i = 0; i < headSize; i++) {
             let sum = 0;
@@ -159,6 +175,13 @@ export function createReference(): Backend {
       check.elementwise("siluMultiply", length, { out, gate, up });
       const [o, g, u] = [out.data(), gate.data(), up.data()];
       for (let i = 0; i < length; i++) o[i] = f(g[i] / f(1 + expF32(-g[i]))) * u[i];
+    },
+
+    gelu(out, x, length, form = "erf") {
+      check.elementwise("gelu", length, { out, x });
+      const [o, input] = [out.data(), x.data()];
+      const gelu = form === "erf" ? geluF32 : geluTanhF32;
+      for (let i = 0; i < length; i++) o[i] = gelu(input[i]);
     },
 
     add(out, a, b, length) {

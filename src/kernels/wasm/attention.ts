@@ -1,5 +1,5 @@
 /**
- * Causal grouped-query attention over an f32 cache. One item is one head of one query row: scores of four positions at
+ * Grouped-query attention over an f32 cache. One item is one head of one query row: scores of four positions at
  * a time, exponentials and their sum, then the weighted sum of values, each in the order of the reference.
  */
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitter.js";
@@ -7,21 +7,24 @@ import { f32, f32x4, i8x16, i32, v128 } from "./instructions.js";
 import { defineKernel, type KernelSignature } from "./kernel.js";
 import { expLanes, largest, mapLanes, overLanes, storeLanes, sumLanes, totalOf, zeroVector } from "./lanes.js";
 
-/** scratch: room for one score for each position, for each thread. */
+/**
+ * Row b sees seen + b * seenStep positions: causal with position + 1 and 1, all of them with position + batch and 0.
+ * scratch: room for one score for each position, for each thread.
+ */
 export const attention: KernelSignature<
-  | ("out" | "q" | "keys" | "values" | "position" | "heads" | "kvHeads" | "headSize")
+  | ("out" | "q" | "keys" | "values" | "seen" | "seenStep" | "heads" | "kvHeads" | "headSize")
   | ("scale" | "scratch" | "scratchBytes")
 > = {
   name: "attention",
   fields: [
-    ...(["out", "q", "keys", "values", "position", "heads", "kvHeads", "headSize"] as const),
+    ...(["out", "q", "keys", "values", "seen", "seenStep", "heads", "kvHeads", "headSize"] as const),
     ...(["scale", "scratch", "scratchBytes"] as const),
   ],
 };
 
 export function defineAttention(m: ModuleBuilder): void {
   defineKernel(m, attention, (f, args, { from, to, thread }) => {
-    const { out, q, keys, values, position, heads, kvHeads, headSize, scale, scratch, scratchBytes } = args;
+    const { out, q, keys, values, seen, seenStep, heads, kvHeads, headSize, scale, scratch, scratchBytes } = args;
     const item = f.local("i32");
     const exp = expLanes(f);
     const scores = f.let(i32.add(scratch, i32.mul(thread, scratchBytes)));
@@ -31,7 +34,7 @@ export function defineAttention(m: ModuleBuilder): void {
     f.for(item, from, to, 1, () => {
       const row = f.let(i32.div_u(item, heads));
       const head = f.let(i32.sub(item, i32.mul(row, heads)));
-      const count = f.let(i32.add(i32.add(position, row), 1));
+      const count = f.let(i32.add(seen, i32.mul(row, seenStep)));
       const place = f.let(i32.shl(i32.mul(item, headSize), 2));
       const inCache = f.let(i32.shl(i32.mul(i32.div_u(head, headsPerGroup), headSize), 2));
       const query = f.let(i32.add(q, place));

@@ -2,6 +2,7 @@
 import { InputError } from "../../errors.js";
 import type { PackedTensor } from "../../tensor/packed.js";
 import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix } from "../backend.js";
+import type { GeluForm } from "../gelu.js";
 import { check } from "../shapes.js";
 import { weightRows } from "../weight-rows.js";
 import { attention, defineAttention } from "./attention.js";
@@ -226,6 +227,13 @@ export class WasmBackend implements Backend {
     this.engine.run(this.#core, rows.rmsNorm, args, batch, 2 * batch * size);
   }
 
+  layerNorm(out: Buffer, x: Buffer, gain: Buffer, bias: Buffer, batch: number, epsilon: number): void {
+    check.layerNorm(out, x, gain, bias, batch);
+    const size = gain.length;
+    const args = { ...this.#addresses({ out, x, gain, bias }), size, epsilon: floatBits(epsilon) };
+    this.engine.run(this.#core, rows.layerNorm, args, batch, 3 * batch * size);
+  }
+
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
     check.rope(x, batch, heads, headSize, cos, sin, position);
     const args = { ...this.#addresses({ x, cos, sin }), heads, headSize, position };
@@ -234,12 +242,13 @@ export class WasmBackend implements Backend {
 
   attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void {
     check.attention(out, q, keys, values, shape);
-    const { batch, position, heads, kvHeads, headSize } = shape;
+    const { batch, position, heads, kvHeads, headSize, causal = true } = shape;
     if (batch * heads * headSize === 0) return;
     const scratchBytes = roundUp(4 * (position + batch) + 16, 64);
     const args = {
       ...this.#addresses({ out, q, keys, values }),
-      ...{ position, heads, kvHeads, headSize, scale: floatBits(1 / Math.sqrt(headSize)), scratchBytes },
+      ...{ seen: position + (causal ? 1 : batch), seenStep: causal ? 1 : 0 },
+      ...{ heads, kvHeads, headSize, scale: floatBits(1 / Math.sqrt(headSize)), scratchBytes },
       scratch: this.engine.scratch("scores", scratchBytes * this.engine.threads),
     };
     this.engine.run(this.#core, attention, args, batch * heads, 2 * batch * heads * headSize * (position + batch));
@@ -249,6 +258,13 @@ export class WasmBackend implements Backend {
     check.elementwise("siluMultiply", length, { out, gate, up });
     const args = { ...this.#addresses({ out, gate, up }), length };
     this.engine.run(this.#core, rows.siluMultiply, args, Math.ceil(length / rows.elementsPerItem), 8 * length);
+  }
+
+  gelu(out: Buffer, x: Buffer, length: number, form: GeluForm = "erf"): void {
+    check.elementwise("gelu", length, { out, x });
+    const kernel = form === "erf" ? rows.gelu : rows.geluTanh;
+    const args = { ...this.#addresses({ out, x }), length };
+    this.engine.run(this.#core, kernel, args, Math.ceil(length / rows.elementsPerItem), 8 * length);
   }
 
   add(out: Buffer, a: Buffer, b: Buffer, length: number): void {

@@ -4,6 +4,7 @@
  */
 
 import { expConstants } from "../exp.js";
+import { geluConstants } from "../gelu.js";
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { f32, f32x4, f32x4Const, i32, i32x4, i32x4Const, v128 } from "./instructions.js";
 
@@ -91,10 +92,11 @@ export function largest(
   return max;
 }
 
+const splat = (value: number) => f32x4Const([value, value, value, value]);
+
 /** exp of four lanes, the same operations as expF32 (exp.ts). */
 export function expLanes(f: FunctionBuilder): (x: Expression<"v128">) => Expression<"v128"> {
   const { lowest, highest, log2e, round, ln2High, ln2Low, coefficients } = expConstants;
-  const splat = (value: number) => f32x4Const([value, value, value, value]);
   const [x, n, r, p] = f.locals("v128", 4);
   return (value) => {
     f.set(x, f32x4.min(f32x4.max(value, splat(lowest)), splat(highest)));
@@ -108,5 +110,34 @@ export function expLanes(f: FunctionBuilder): (x: Expression<"v128">) => Express
     // The low bits of n + 1.5 * 2^23 are n itself; shifted into the exponent they make 2^n.
     const power = i32x4.add(i32x4.shl(n, 23), i32x4.splat(0x3f800000));
     return f32x4.mul(p, power);
+  };
+}
+
+/** gelu of four lanes, the same operations as geluF32 (gelu.ts). */
+export function geluLanes(f: FunctionBuilder): (x: Expression<"v128">) => Expression<"v128"> {
+  const { largest: most, slope, coefficients } = geluConstants;
+  const exp = expLanes(f);
+  const [x, a, t, p] = f.locals("v128", 4);
+  return (value) => {
+    f.set(x, value);
+    f.set(a, f32x4.min(f32x4.abs(x), splat(most)));
+    f.set(t, f32x4.div(splat(1), f32x4.add(splat(1), f32x4.mul(splat(slope), a))));
+    f.set(p, splat(coefficients[0]));
+    for (const c of coefficients.slice(1)) f.set(p, f32x4.add(f32x4.mul(p, t), splat(c)));
+    f.set(p, f32x4.mul(p, t));
+    const tail = f32x4.mul(exp(f32x4.mul(splat(-0.5), f32x4.mul(a, a))), p);
+    return f32x4.sub(f32x4.max(x, splat(0)), f32x4.mul(a, tail));
+  };
+}
+
+/** The tanh form of gelu for four lanes, the same operations as geluTanhF32 (gelu.ts). */
+export function geluTanhLanes(f: FunctionBuilder): (x: Expression<"v128">) => Expression<"v128"> {
+  const { cubic, scale } = geluConstants;
+  const exp = expLanes(f);
+  const x = f.local("v128");
+  return (value) => {
+    f.set(x, value);
+    const cube = f32x4.mul(f32x4.mul(f32x4.mul(x, x), x), splat(cubic));
+    return f32x4.div(x, f32x4.add(splat(1), exp(f32x4.mul(splat(scale), f32x4.add(x, cube)))));
   };
 }

@@ -2,7 +2,17 @@
 import type { Expression, FunctionBuilder, ModuleBuilder } from "./emitter.js";
 import { f32, f32x4, i32, memory, v128 } from "./instructions.js";
 import { defineKernel, type KernelSignature } from "./kernel.js";
-import { expLanes, largest, mapLanes, overLanes, storeLanes, sumLanes, totalOf } from "./lanes.js";
+import {
+  expLanes,
+  geluLanes,
+  geluTanhLanes,
+  largest,
+  mapLanes,
+  overLanes,
+  storeLanes,
+  sumLanes,
+  totalOf,
+} from "./lanes.js";
 
 /** Elements of one item of the elementwise kernels. */
 export const elementsPerItem = 1024;
@@ -10,9 +20,12 @@ export const elementsPerItem = 1024;
 const signature = <F extends string>(name: string, ...fields: F[]): KernelSignature<F> => ({ name, fields });
 
 export const rmsNorm = signature("rmsNorm", "out", "x", "gain", "size", "epsilon");
+export const layerNorm = signature("layerNorm", "out", "x", "gain", "bias", "size", "epsilon");
 export const softmax = signature("softmax", "out", "x", "columns");
 export const rope = signature("rope", "x", "heads", "headSize", "cos", "sin", "position");
 export const siluMultiply = signature("siluMultiply", "out", "gate", "up", "length");
+export const gelu = signature("gelu", "out", "x", "length");
+export const geluTanh = signature("geluTanh", "out", "x", "length");
 export const add = signature("add", "out", "a", "b", "length");
 /** out[row] += bias. */
 export const addBias = signature("addBias", "out", "bias", "columns");
@@ -42,6 +55,28 @@ export function defineRowKernels(m: ModuleBuilder): void {
       mapLanes(f, i32.add(out, start), size, (offset) =>
         f32x4.mul(f32x4.mul(at(source, offset), scale), at(gain, offset)),
       );
+    });
+  });
+
+  defineKernel(m, layerNorm, (f, { out, x, gain, bias, size, epsilon }, { from, to }) => {
+    const row = f.local("i32");
+    f.for(row, from, to, 1, () => {
+      const start = f.let(i32.shl(i32.mul(row, size), 2));
+      const source = f.let(i32.add(x, start));
+      const v = f.local("v128");
+      const count = f.let(f32.convert_i32_u(size));
+      const sums = sumLanes(f, size, (offset) => at(source, offset));
+      const mean = f.let(f32x4.splat(f32.div(totalOf(sums), count)));
+      const squares = sumLanes(f, size, (offset) => {
+        f.set(v, f32x4.sub(at(source, offset), mean));
+        return f32x4.mul(v, v);
+      });
+      const deviation = f32.sqrt(f32.add(f32.div(totalOf(squares), count), f32.reinterpret_i32(epsilon)));
+      const scale = f.let(f32x4.splat(f32.div(1, deviation)));
+      mapLanes(f, i32.add(out, start), size, (offset) => {
+        const normed = f32x4.mul(f32x4.sub(at(source, offset), mean), scale);
+        return f32x4.add(f32x4.mul(normed, at(gain, offset)), at(bias, offset));
+      });
     });
   });
 
@@ -92,6 +127,16 @@ export function defineRowKernels(m: ModuleBuilder): void {
       });
     });
   });
+
+  for (const [kernel, lanes] of [[gelu, geluLanes] as const, [geluTanh, geluTanhLanes] as const]) {
+    defineKernel(m, kernel, (f, { out, x, length }, { from, to }) => {
+      const of = lanes(f);
+      overItems(f, length, from, to, (start, count) => {
+        const source = f.let(i32.add(x, start));
+        mapLanes(f, i32.add(out, start), count, (offset) => of(at(source, offset)));
+      });
+    });
+  }
 
   defineKernel(m, add, (f, { out, a, b, length }, { from, to }) => {
     overItems(f, length, from, to, (start, count) =>
