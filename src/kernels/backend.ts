@@ -5,6 +5,7 @@
  * All calls are synchronous and in order. Batches are rows: `x` of a matmul is [batch, columns], row-major. Buffers
  * belong to the backend that made them.
  */
+import type { Scheme } from "../formats/scheme.js";
 import type { Named } from "../registry.js";
 import type { PackedTensor } from "../tensor/packed.js";
 import type { GeluForm } from "./gelu.js";
@@ -90,6 +91,12 @@ export interface Backend {
   add(out: Buffer, a: Buffer, b: Buffer, length: number): void;
   /** Row-wise softmax over `columns`. out may be x. */
   softmax(out: Buffer, x: Buffer, rows: number, columns: number): void;
+  /**
+   * out[b] = what `scheme` makes of x[b], for rows of `columns`: quantized and dequantized, each row as a tensor of its own, so
+   * that a row's scales (a tensor scale too) come from that row alone. out may be x. NumericError for a number that is not
+   * finite.
+   */
+  round(out: Buffer, x: Buffer, scheme: Scheme, batch: number, columns: number): void;
 
   /** Gives all memory and threads back; the backend cannot be used afterwards. */
   dispose(): Promise<void>;

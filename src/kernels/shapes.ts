@@ -78,6 +78,11 @@ export const check = {
     counts(op, { length });
     for (const [name, buffer] of Object.entries(buffers)) long(op, name, buffer, length, `[${length}]`);
   },
+  round(out: Buffer, x: Buffer, batch: number, columns: number): void {
+    counts("round", { batch, columns });
+    long("round", "x", x, batch * columns, `[${batch}, ${columns}]`);
+    long("round", "out", out, batch * columns, `[${batch}, ${columns}]`);
+  },
   softmax(out: Buffer, x: Buffer, rows: number, columns: number): void {
     counts("softmax", { rows, columns });
     long("softmax", "x", x, rows * columns, `[${rows}, ${columns}]`);

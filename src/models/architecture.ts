@@ -6,6 +6,7 @@ import type { Checkpoint, Metadata } from "../checkpoints/checkpoint.js";
 import type { GgufValue } from "../checkpoints/gguf/values.js";
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
 import type { Named } from "../registry.js";
+import type { Linear } from "./linear.js";
 
 /** Rotary embedding: angle of pair i at position p is p * base^(-2 i / headSize) / factors[i]. */
 export interface Rope {
@@ -43,8 +44,10 @@ export interface WeightSpec {
   readonly ggufRows?: readonly number[];
 }
 
-/** Loaded weights by role: matrices for what is multiplied, buffers for norms and biases. */
+/** Loaded weights by role: linear maps for what is multiplied, matrices for tables, buffers for norms. */
 export interface Weights {
+  /** The matrix of that role with its bias and all else that belongs to the map; see applyLinear. */
+  linear(role: string): Linear;
   matrix(role: string): Matrix;
   vector(role: string): Buffer;
   optionalVector(role: string): Buffer | undefined;
@@ -80,7 +83,10 @@ export interface Scratch {
   readonly sin: Buffer;
 }
 
-/** Called with the input of every linear map before it runs: role inside the layer ("query"), rows, and how many. */
+/**
+ * Called with the input of every linear map before it runs, and before the map's own input steps: role inside the layer
+ * ("query"), rows, and how many.
+ */
 export type Observer = (role: string, input: Buffer, batch: number) => void;
 
 /** Linear maps of a layer that read the same input, in the order in which they run. */

@@ -7,6 +7,7 @@
  */
 import type { Buffer } from "../kernels/backend.js";
 import type { DecoderConfig, ForwardParts, ForwardState, LinearGroup, Observer, WeightSpec } from "./architecture.js";
+import { applyLinear } from "./linear.js";
 
 /** Logits of `ids` standing at `position` and after; fills the cache for them. See Architecture.forward. */
 export function decoderForward(
@@ -20,7 +21,7 @@ export function decoderForward(
   for (let layer = 0; layer < config.layers; layer++) decoderLayer(state, layer, ids.length, position);
   const count = rows === "all" ? ids.length : 1;
   const normed = headInput(state, ids.length, count);
-  backend.matmul(scratch.logits, normed, weights.matrix(config.tied ? "embedding" : "head"), count);
+  applyLinear(backend, scratch.logits, normed, weights.linear(config.tied ? "embedding" : "head"), count);
   return scratch.logits.view(0, count * config.vocabularySize);
 }
 
@@ -35,9 +36,8 @@ function decoderLayer(state: ForwardState, layer: number, batch: number, positio
   const { x, normed, query, mixed, projected, gate, up, cos, sin } = scratch;
   const kvWidth = kvHeads * headSize;
   const linear = (out: Buffer, input: Buffer, name: string) => {
-    const role = `layers.${layer}.${name}`;
     observe?.(name, input, batch);
-    backend.matmul(out, input, weights.matrix(role), batch, weights.optionalVector(`${role}.bias`));
+    applyLinear(backend, out, input, weights.linear(`layers.${layer}.${name}`), batch);
   };
   const keys = cache.keys[layer].view(position * kvWidth, batch * kvWidth);
   const values = cache.values[layer].view(position * kvWidth, batch * kvWidth);

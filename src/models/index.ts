@@ -4,6 +4,17 @@ export { architectureOf, architectures } from "./architectures.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
 export {
+  applyLinear,
+  essentialRole,
+  LINEARS_KEY,
+  type Linear,
+  type LinearRecord,
+  type LinearRecords,
+  linearsMetadata,
+  lowRankSpecs,
+  readLinears,
+} from "./linear.js";
+export {
   type Decoder,
   loadDecoder,
   type Model,
@@ -14,4 +25,6 @@ export {
 } from "./model.js";
 export { argmax, type SamplingOptions, sample } from "./sampling.js";
 export type { Session, SessionOptions } from "./session.js";
+export { stepKinds } from "./steps/index.js";
+export type { PreparedStep, StepKind, StepRecord } from "./steps/step.js";
 export { findWeight, inverse, nameIn, readVector, readWeight, withStoredRope } from "./weights.js";

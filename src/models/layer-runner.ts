@@ -6,6 +6,7 @@ import { schemes } from "../formats/index.js";
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
 import { type PackedTensor, quantize } from "../tensor/index.js";
 import type { Architecture, DecoderConfig, ForwardState, Observer, Weights } from "./architecture.js";
+import { type LinearRecords, makeLinears } from "./linear.js";
 import { makeScratch } from "./session.js";
 
 /** A weight by role: a matrix, or the numbers of a norm or bias. */
@@ -14,8 +15,8 @@ export type LayerWeights = ReadonlyMap<string, PackedTensor | Float32Array>;
 export interface LayerRunner {
   /** Hidden states [ids.length, width] of ids under this embedding. */
   embed(table: PackedTensor, texts: readonly (readonly number[])[]): Float32Array[];
-  /** Loads a layer; `dispose` of the result gives the memory back. */
-  load(layer: number, weights: LayerWeights): LoadedLayer;
+  /** Loads a layer, with what `records` say of its linear maps; `dispose` of the result gives the memory back. */
+  load(layer: number, weights: LayerWeights, records?: LinearRecords): LoadedLayer;
   /** The head's input for hidden states. */
   headInput(gain: Float32Array, hidden: Float32Array): Float32Array;
   /** X^T X of x [tokens, columns], in f32. */
@@ -26,7 +27,7 @@ export interface LayerRunner {
 }
 
 export interface LoadedLayer {
-  /** The hidden states after the layer. `observe` sees the inputs of its linear maps, valid during the call. */
+  /** The hidden states after the layer. `observe` sees the inputs of its linear maps, before their own steps, valid during the call. */
   run(hidden: Float32Array, observe?: (role: string, input: Float32Array, tokens: number) => void): Float32Array;
   dispose(): void;
 }
@@ -58,7 +59,7 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
   const { width } = config;
   const stateWith = (weights: Weights): ForwardState => ({ backend, config, weights, cache, scratch });
 
-  function withWeights(named: LayerWeights) {
+  function withWeights(named: LayerWeights, records: LinearRecords = {}) {
     const matrices = new Map<string, Matrix>();
     const vectors = new Map<string, Buffer>();
     for (const [role, weight] of named) {
@@ -70,12 +71,13 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
       if (found === undefined) throw new Error(`no weight is loaded as ${role}`);
       return found;
     };
-    const weights: Weights = {
-      matrix: (role) => get(matrices, role),
-      vector: (role) => get(vectors, role),
-      optionalVector: (role) => vectors.get(role),
-    };
+    const matrix = (role: string) => get(matrices, role);
+    const optionalVector = (role: string) => vectors.get(role);
+    const linears = makeLinears({ backend, records, matrix, optionalVector });
+    const { linear } = linears;
+    const weights: Weights = { linear, matrix, vector: (role) => get(vectors, role), optionalVector };
     const dispose = () => {
+      linears.dispose();
       for (const vector of [...vectors.values()].reverse()) backend.free(vector);
       for (const matrix of [...matrices.values()].reverse()) backend.freeMatrix(matrix);
     };
@@ -105,8 +107,8 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
       dispose();
       return hidden;
     },
-    load(layer, named) {
-      const { state, dispose } = withWeights(named);
+    load(layer, named, records) {
+      const { state, dispose } = withWeights(named, records);
       return {
         dispose,
         run(hidden, observe) {

@@ -2,8 +2,9 @@
 import { type Checkpoint, openCheckpoint, openTokenizer, type Tokenizer } from "../checkpoints/index.js";
 import { FileError } from "../errors.js";
 import type { Activations, Backend } from "../kernels/backend.js";
-import type { Architecture, DecoderConfig } from "./architecture.js";
+import type { Architecture, DecoderConfig, Weights } from "./architecture.js";
 import { architectureOf } from "./architectures.js";
+import { type LinearRecords, readLinears } from "./linear.js";
 import { createSession, type Session, type SessionOptions } from "./session.js";
 import { loadWeights, withStoredRope } from "./weights.js";
 
@@ -13,6 +14,7 @@ export interface Decoder {
   readonly container: string;
   readonly architecture: Architecture;
   readonly config: DecoderConfig;
+  readonly weights: Weights;
   readonly size: ModelSize;
   session(options?: SessionOptions): Session;
   /** Gives the weights' memory back to the backend; sessions must be disposed before. */
@@ -37,6 +39,8 @@ export interface ModelOptions {
   readonly backend: Backend;
   /** How activations enter the matrix products. Default: "f32", exactly as they are. */
   readonly activations?: Activations;
+  /** What linear maps do besides multiplying, by role, in place of what the file says. */
+  readonly linears?: LinearRecords;
 }
 
 /** Opens a model from a path; see openCheckpoint for what a path may be. */
@@ -66,12 +70,14 @@ export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions)
   const parsed = architecture.parse(checkpoint);
   const specs = architecture.weights(parsed);
   const config = await withStoredRope(checkpoint, parsed, specs);
-  const weights = await loadWeights(backend, checkpoint, specs, activations);
+  const linears = options.linears ?? readLinears(checkpoint.metadata, checkpoint.path);
+  const weights = await loadWeights(backend, checkpoint, specs, activations, linears);
   return {
     path: checkpoint.path,
     container: checkpoint.container,
     architecture,
     config,
+    weights,
     size: modelSize(checkpoint),
     session: (session) => createSession({ backend, architecture, config, weights }, session),
     dispose: () => weights.dispose(),

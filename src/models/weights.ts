@@ -4,6 +4,7 @@ import { FileError, UnsupportedError } from "../errors.js";
 import type { Activations, Backend, Buffer, Matrix } from "../kernels/backend.js";
 import { dequantize, gatherRows, type PackedTensor } from "../tensor/index.js";
 import type { DecoderConfig, WeightSpec, Weights } from "./architecture.js";
+import { type LinearRecords, makeLinears, withLowRank } from "./linear.js";
 
 /** The tensor of the file that holds `spec`; undefined if it is optional and absent. */
 export function findWeight(checkpoint: Checkpoint, spec: WeightSpec): TensorEntry | undefined {
@@ -69,12 +70,15 @@ export interface LoadedWeights extends Weights {
   dispose(): void;
 }
 
+/** `records`: what the linear maps do besides (linear.ts). */
 export async function loadWeights(
   backend: Backend,
   checkpoint: Checkpoint,
-  specs: readonly WeightSpec[],
+  table: readonly WeightSpec[],
   activations: Activations,
+  records: LinearRecords = {},
 ): Promise<LoadedWeights> {
+  const specs = withLowRank(table, records, checkpoint.path);
   for (const spec of specs) findWeight(checkpoint, spec);
   const matrices = new Map<string, Matrix>();
   const vectors = new Map<string, Buffer>();
@@ -87,11 +91,16 @@ export async function loadWeights(
       if (packed) matrices.set(spec.role, backend.loadMatrix(packed, activations));
     }
   }
+  const matrix = (role: string) => matrices.get(role) ?? absent(role);
+  const optionalVector = (role: string) => vectors.get(role);
+  const linears = makeLinears({ backend, records, matrix, optionalVector });
   return {
-    matrix: (role) => matrices.get(role) ?? absent(role),
+    linear: linears.linear,
+    matrix,
     vector: (role) => vectors.get(role) ?? absent(role),
-    optionalVector: (role) => vectors.get(role),
+    optionalVector,
     dispose() {
+      linears.dispose();
       for (const matrix of matrices.values()) backend.freeMatrix(matrix);
       for (const vector of vectors.values()) backend.free(vector);
     },

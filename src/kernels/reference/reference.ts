@@ -9,7 +9,9 @@
  *   and end as (s0 + s1) + (s2 + s3); this is the one concession to machines with four lanes.
  */
 import { InputError } from "../../errors.js";
+import { dequantize } from "../../tensor/dequantize.js";
 import type { PackedTensor } from "../../tensor/packed.js";
+import { quantize } from "../../tensor/quantize.js";
 import type { Activations, Backend, Buffer, Matrix } from "../backend.js";
 import { expF32 } from "../exp.js";
 import { geluF32, geluTanhF32 } from "../gelu.js";
@@ -199,6 +201,14 @@ export function createReference(): Backend {
           row.map((e) => e / total),
           r * columns,
         );
+      }
+    },
+
+    round(out, x, scheme, batch, columns) {
+      check.round(out, x, batch, columns);
+      for (let row = 0; row < batch; row++) {
+        const values = x.data().subarray(row * columns, (row + 1) * columns);
+        out.data().set(dequantize(quantize(values, [columns], scheme)), row * columns);
       }
     },
 

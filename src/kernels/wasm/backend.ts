@@ -1,6 +1,9 @@
 /** The backend's operations: checks, scratch memory, and one call of a generated kernel each. */
 import { InputError } from "../../errors.js";
+import type { Scheme } from "../../formats/scheme.js";
+import { dequantize } from "../../tensor/dequantize.js";
 import type { PackedTensor } from "../../tensor/packed.js";
+import { quantize } from "../../tensor/quantize.js";
 import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix } from "../backend.js";
 import type { GeluForm } from "../gelu.js";
 import { check } from "../shapes.js";
@@ -278,6 +281,15 @@ export class WasmBackend implements Backend {
     if (columns === 0) return;
     const args = { ...this.#addresses({ out, x }), columns };
     this.engine.run(this.#core, rows.softmax, args, count, 8 * count * columns);
+  }
+
+  round(out: Buffer, x: Buffer, scheme: Scheme, batch: number, columns: number): void {
+    check.round(out, x, batch, columns);
+    const [from, to] = [this.#own(x).data(), this.#own(out).data()];
+    for (let row = 0; row < batch; row++) {
+      const values = from.slice(row * columns, (row + 1) * columns);
+      to.set(dequantize(quantize(values, [columns], scheme)), row * columns);
+    }
   }
 
   async dispose(): Promise<void> {
