@@ -24,5 +24,7 @@ export {
   readRecipe,
   recipeSchema,
 } from "./recipe.js";
+export type { Rehearsal } from "./rehearsal.js";
 export type { InputStatistics, Needs } from "./statistics.js";
 export { transforms } from "./transforms.js";
+export { type TriedPlan, tryQuantization } from "./trial.js";

@@ -1,39 +1,17 @@
-/**
- * A model file in, a smaller model file out. Without calibration tensor by tensor, never more than one of them in memory;
- * with calibration layer by layer (pipeline.ts), finished layers kept on disk until the output is written.
- */
 import type { Checkpoint, Container, Metadata, SideFile } from "../checkpoints/checkpoint.js";
-import { containerFor, openCheckpoint, openTokenizer } from "../checkpoints/index.js";
-import { FileError, InputError } from "../errors.js";
-import type { Scheme } from "../formats/scheme.js";
-import { backends, createBackend } from "../kernels/index.js";
-import {
-  type Architecture,
-  architectureOf,
-  type DecoderConfig,
-  modelSize,
-  readVector,
-  readWeight,
-  withStoredRope,
-} from "../models/index.js";
-import { dequantize, gatherRows, type PackedTensor, packedBytes, quantize } from "../tensor/index.js";
-import {
-  type ArtifactStore,
-  checkpointHash,
-  type FinishedTensor,
-  hashOf,
-  openArtifacts,
-  type TensorReport,
-  workFolder,
-} from "./artifacts.js";
-import { calibrationWindows } from "./calibration.js";
-import { relativeSquaredError } from "./errors.js";
+import { containerFor, openCheckpoint } from "../checkpoints/index.js";
+import { InputError } from "../errors.js";
+import { type Architecture, architectureOf, type DecoderConfig, modelSize, withStoredRope } from "../models/index.js";
+import { type PackedTensor, packedBytes } from "../tensor/index.js";
+import type { TensorReport } from "./artifacts.js";
+import { calibratedParts } from "./calibrated-run.js";
 import { type Importance, readImatrix } from "./imatrix-file.js";
 import { outputFiles } from "./output.js";
-import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import { type Override, type PlannedTensor, planTensors } from "./plan.js";
+import { type Parts, produceTensor } from "./produce.js";
 import { type CalibrationSettings, type ReadRecipe, type Recipe, readRecipe } from "./recipe.js";
-import { type InputStatistics, needsAtLeast } from "./statistics.js";
+import type { Rehearsal } from "./rehearsal.js";
+import { needsAtLeast } from "./statistics.js";
 
 export interface QuantizeOptions {
   /** What to read; see openCheckpoint. */
@@ -57,6 +35,8 @@ export interface QuantizeOptions {
   readonly backend?: string;
   readonly threads?: number;
   readonly onProgress?: (progress: QuantizeProgress) => void;
+  /** With calibration: the first layer is finished and has been tried out. */
+  readonly onRehearsal?: (rehearsal: Rehearsal) => void;
   /** A tensor is finished; waits for what it returns before the next. */
   readonly onTensor?: (tensor: QuantizedTensor) => void | Promise<void>;
   /** Stops between two tensors; nothing is left behind but, with calibration, the finished parts for the next run. */
@@ -192,57 +172,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeR
   }
 }
 
-/** Finished tensors on disk, and the name of the text that they were calibrated with. */
-interface Parts {
-  readonly store: ArtifactStore;
-  readonly keys: ReadonlyMap<string, string>;
-  readonly text: string;
-}
-
 const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
-
-/** Runs the calibrated pipeline, or what an earlier run has left of it. */
-async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions): Promise<Parts> {
-  const { checkpoint, recipe, tensors } = plan;
-  const { calibrationText, onProgress, signal, threads } = options;
-  if (!calibrationText) {
-    throw new InputError("the recipe needs a text to calibrate with", {
-      kind: "no-calibration-text",
-      why: `it needs ${recipe.needs} of the activations`,
-      try: "--calibrate FILE",
-    });
-  }
-  const content = await calibrationText();
-  const ids = (await openTokenizer(checkpoint)).encode(content);
-  calibrationWindows(ids, recipe.calibration);
-  const text = hashOf(ids);
-  const units = unitsOf(plan, hashOf([await checkpointHash(checkpoint), text, FORM]));
-  const store = await openArtifacts(workFolder(options.output));
-  await store.keepOnly(new Set(units.map(({ key }) => key)));
-  const backend = await createBackend(options.backend ?? backends.names[0], { threads });
-  const total = tensors.reduce((sum, tensor) => sum + weightsOf(tensor), 0);
-  const onUnit = async (unit: Unit, stage: string) => {
-    signal?.throwIfAborted();
-    const before = units.slice(0, units.indexOf(unit)).flatMap((one) => one.tensors);
-    const doneWeights = before.reduce((sum, tensor) => sum + weightsOf(tensor), 0);
-    const name = `${unit.name}, ${stage}`;
-    onProgress?.({ name, doneTensors: before.length, totalTensors: tensors.length, doneWeights, totalWeights: total });
-    await new Promise((resolve) => setTimeout(resolve));
-    signal?.throwIfAborted();
-  };
-  try {
-    await makeUnits({ plan, backend, ids, store, units, onUnit });
-  } finally {
-    await backend.dispose();
-  }
-  const keys = new Map(
-    units.flatMap(({ tensors: members, key }) => members.map(({ spec }) => [spec?.role ?? "", key])),
-  );
-  return { store, keys, text };
-}
-
-/** Changes whenever finished parts of older versions must not be taken up again. */
-const FORM = 1;
 
 /** Produces and writes every planned tensor; their errors in order. */
 async function writeTensors(
@@ -278,61 +208,4 @@ async function writeTensors(
   await container.write(output, content, { inputs: [input], sideFiles });
   report("", tensors.length);
   return reports;
-}
-
-interface Produced {
-  readonly packed: PackedTensor;
-  readonly report: TensorReport;
-}
-
-/** One tensor in its target scheme and row order, with what is to be said about it. */
-async function produceTensor(plan: QuantizePlan, planned: PlannedTensor, parts: Parts | undefined): Promise<Produced> {
-  const { checkpoint, config, container, recipe } = plan;
-  const { spec, source, scheme, shape, quantizer } = planned;
-  if (!spec) return { packed: await checkpoint.read(source?.name ?? ""), report: { relativeMse: 0 } };
-  if (!source) return exact(scheme, config.rope.factors ?? new Float32Array(), shape);
-  const order = container.name === "gguf" ? spec.ggufRows : undefined;
-  const [finished] = await finishedTensor(parts, spec.role);
-  if (shape.length === 1) {
-    const values = finished ? dequantize(finished.packed) : await readVector(checkpoint, spec);
-    if (!values) throw new Error(`${spec.role} was planned and is gone`);
-    return exact(scheme, order ? Float32Array.from(order, (row) => values[row]) : values, shape);
-  }
-  const { packed, report } = finished ?? (await fromOriginal());
-  return { packed: order ? gatherRows(packed, order) : packed, report };
-
-  async function fromOriginal(): Promise<Produced> {
-    const original = await readWeight(checkpoint, spec!);
-    if (!original) throw new Error(`${spec!.role} was planned and is gone`);
-    if (original.scheme.name === scheme.name || !quantizer) return { packed: original, report: { relativeMse: 0 } };
-    const values = dequantize(original);
-    const statistics = importanceOf(plan, planned);
-    const job = { scheme, values, shape, seed: recipe.seed, statistics };
-    const { packed: made, notes } = quantizer.method.quantize(job, quantizer.options);
-    const all: Record<string, number> = { ...notes };
-    if (plan.importance && !statistics) all.withoutImportance = 1;
-    const relativeMse = relativeSquaredError(values, dequantize(made));
-    return { packed: made, report: { relativeMse, ...(Object.keys(all).length > 0 && { notes: all }) } };
-  }
-}
-
-/** What the importance matrix says of a tensor's inputs; a FileError where it speaks of another model. */
-function importanceOf({ importance }: QuantizePlan, { spec, shape }: PlannedTensor): InputStatistics | undefined {
-  const name = spec?.names.gguf;
-  const found = name === undefined ? undefined : importance?.get(name);
-  const columns = shape[shape.length - 1];
-  if (!found || found.columns === columns) return found;
-  throw new FileError(`the importance matrix is of another model`, {
-    why: `"${name}" has ${found.columns} input channels there, ${columns} here`,
-  });
-}
-
-async function finishedTensor(parts: Parts | undefined, role: string): Promise<FinishedTensor[]> {
-  const key = parts?.keys.get(role);
-  return parts && key !== undefined ? parts.store.get(key, role) : [];
-}
-
-function exact(scheme: Scheme, values: Float32Array, shape: readonly number[]): Produced {
-  const packed = quantize(values, shape, scheme);
-  return { packed, report: { relativeMse: relativeSquaredError(values, dequantize(packed)) } };
 }

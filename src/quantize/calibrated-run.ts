@@ -1,0 +1,79 @@
+/** The run of a calibrated recipe: finished parts on disk, the first of them tried out, the others made after it. */
+import { openTokenizer } from "../checkpoints/index.js";
+import { InputError } from "../errors.js";
+import { type Backend, backends, createBackend } from "../kernels/index.js";
+import { checkpointHash, hashOf, openArtifacts, workFolder } from "./artifacts.js";
+import { calibrationWindows } from "./calibration.js";
+import { outputFiles } from "./output.js";
+import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
+import type { PlannedTensor } from "./plan.js";
+import { type Parts, produceTensor } from "./produce.js";
+import type { QuantizeOptions, QuantizePlan } from "./quantize.js";
+import { type Rehearsal, rehearse } from "./rehearsal.js";
+
+const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
+
+/** Changes whenever finished parts of older versions must not be taken up again. */
+const FORM = 1;
+
+/** Runs the calibrated pipeline, or what an earlier run has left of it; after the first layer it tries the rest of the way. */
+export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions): Promise<Parts> {
+  const { tensors } = plan;
+  const { onProgress, signal, threads } = options;
+  const { ids, text, units } = await calibrationOf(plan, options);
+  const store = await openArtifacts(workFolder(options.output));
+  await store.keepOnly(new Set(units.map(({ key }) => key)));
+  const parts = { store, keys: keysOf(units), text };
+  const backend = await createBackend(options.backend ?? backends.names[0], { threads });
+  const total = tensors.reduce((sum, tensor) => sum + weightsOf(tensor), 0);
+  const onUnit = async (unit: Unit, stage: string) => {
+    signal?.throwIfAborted();
+    const before = units.slice(0, units.indexOf(unit)).flatMap((one) => one.tensors);
+    const doneWeights = before.reduce((sum, tensor) => sum + weightsOf(tensor), 0);
+    const name = `${unit.name}, ${stage}`;
+    onProgress?.({ name, doneTensors: before.length, totalTensors: tensors.length, doneWeights, totalWeights: total });
+    await new Promise((resolve) => setTimeout(resolve));
+    signal?.throwIfAborted();
+  };
+  const first = units.findIndex(({ layer }) => layer !== undefined);
+  try {
+    await makeUnits({ plan, backend, ids, store, units: units.slice(0, first + 1), onUnit });
+    if (first >= 0) options.onRehearsal?.(await rehearseUnit(plan, backend, units[first], parts, ids));
+    await makeUnits({ plan, backend, ids, store, units, onUnit });
+  } finally {
+    await backend.dispose();
+  }
+  return parts;
+}
+
+/** The text's ids, a name for the text, and the parts of the run. */
+export async function calibrationOf(plan: QuantizePlan, { calibrationText }: QuantizeOptions) {
+  const { checkpoint, recipe } = plan;
+  if (!calibrationText) {
+    throw new InputError("the recipe needs a text to calibrate with", {
+      kind: "no-calibration-text",
+      why: `it needs ${recipe.needs} of the activations`,
+      try: "--calibrate FILE",
+    });
+  }
+  const content = await calibrationText();
+  const ids = (await openTokenizer(checkpoint)).encode(content);
+  calibrationWindows(ids, recipe.calibration);
+  const text = hashOf(ids);
+  return { ids, text, units: unitsOf(plan, hashOf([await checkpointHash(checkpoint), text, FORM])) };
+}
+
+export const keysOf = (units: readonly Unit[]): ReadonlyMap<string, string> =>
+  new Map(units.flatMap(({ tensors, key }) => tensors.map(({ spec }) => [spec?.role ?? "", key])));
+
+export async function rehearseUnit(
+  plan: QuantizePlan,
+  backend: Backend,
+  { layer = 0, tensors }: Pick<Unit, "layer" | "tensors">,
+  parts: Parts | undefined,
+  ids: readonly number[],
+): Promise<Rehearsal> {
+  const files = await outputFiles(plan, parts?.text);
+  const produce = async (planned: PlannedTensor) => (await produceTensor(plan, planned, parts)).packed;
+  return rehearse({ plan, backend, layer, tensors, files, produce, ids });
+}

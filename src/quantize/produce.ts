@@ -1,0 +1,78 @@
+/** One tensor of the output: as it is, quantized on its own, or taken from the finished parts of a calibrated run. */
+import { FileError } from "../errors.js";
+import type { Scheme } from "../formats/scheme.js";
+import { readVector, readWeight } from "../models/index.js";
+import { dequantize, gatherRows, type PackedTensor, quantize } from "../tensor/index.js";
+import type { ArtifactStore, FinishedTensor, TensorReport } from "./artifacts.js";
+import { relativeSquaredError } from "./errors.js";
+import type { PlannedTensor } from "./plan.js";
+import type { QuantizePlan } from "./quantize.js";
+import type { InputStatistics } from "./statistics.js";
+
+/** Finished tensors on disk, and the name of the text that they were calibrated with. */
+export interface Parts {
+  readonly store: ArtifactStore;
+  readonly keys: ReadonlyMap<string, string>;
+  readonly text: string;
+}
+
+export interface Produced {
+  readonly packed: PackedTensor;
+  readonly report: TensorReport;
+}
+
+/** One tensor in its target scheme and row order, with what is to be said about it. */
+export async function produceTensor(
+  plan: QuantizePlan,
+  planned: PlannedTensor,
+  parts: Parts | undefined,
+): Promise<Produced> {
+  const { checkpoint, config, container, recipe } = plan;
+  const { spec, source, scheme, shape, quantizer } = planned;
+  if (!spec) return { packed: await checkpoint.read(source?.name ?? ""), report: { relativeMse: 0 } };
+  if (!source) return exact(scheme, config.rope.factors ?? new Float32Array(), shape);
+  const order = container.name === "gguf" ? spec.ggufRows : undefined;
+  const [finished] = await finishedTensor(parts, spec.role);
+  if (shape.length === 1) {
+    const values = finished ? dequantize(finished.packed) : await readVector(checkpoint, spec);
+    if (!values) throw new Error(`${spec.role} was planned and is gone`);
+    return exact(scheme, order ? Float32Array.from(order, (row) => values[row]) : values, shape);
+  }
+  const { packed, report } = finished ?? (await fromOriginal());
+  return { packed: order ? gatherRows(packed, order) : packed, report };
+
+  async function fromOriginal(): Promise<Produced> {
+    const original = await readWeight(checkpoint, spec!);
+    if (!original) throw new Error(`${spec!.role} was planned and is gone`);
+    if (original.scheme.name === scheme.name || !quantizer) return { packed: original, report: { relativeMse: 0 } };
+    const values = dequantize(original);
+    const statistics = importanceOf(plan, planned);
+    const job = { scheme, values, shape, seed: recipe.seed, statistics };
+    const { packed: made, notes } = quantizer.method.quantize(job, quantizer.options);
+    const all: Record<string, number> = { ...notes };
+    if (plan.importance && !statistics) all.withoutImportance = 1;
+    const relativeMse = relativeSquaredError(values, dequantize(made));
+    return { packed: made, report: { relativeMse, ...(Object.keys(all).length > 0 && { notes: all }) } };
+  }
+}
+
+/** What the importance matrix says of a tensor's inputs; a FileError where it speaks of another model. */
+function importanceOf({ importance }: QuantizePlan, { spec, shape }: PlannedTensor): InputStatistics | undefined {
+  const name = spec?.names.gguf;
+  const found = name === undefined ? undefined : importance?.get(name);
+  const columns = shape[shape.length - 1];
+  if (!found || found.columns === columns) return found;
+  throw new FileError(`the importance matrix is of another model`, {
+    why: `"${name}" has ${found.columns} input channels there, ${columns} here`,
+  });
+}
+
+async function finishedTensor(parts: Parts | undefined, role: string): Promise<FinishedTensor[]> {
+  const key = parts?.keys.get(role);
+  return parts && key !== undefined ? parts.store.get(key, role) : [];
+}
+
+function exact(scheme: Scheme, values: Float32Array, shape: readonly number[]): Produced {
+  const packed = quantize(values, shape, scheme);
+  return { packed, report: { relativeMse: relativeSquaredError(values, dequantize(packed)) } };
+}

@@ -1,0 +1,109 @@
+/**
+ * A run tried out on its first layer before hours are spent on the others: the finished layer is written as the output will be
+ * written, read again, and run on the first window beside the original. What would go wrong at the end goes wrong here.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Checkpoint, SideFile } from "../checkpoints/checkpoint.js";
+import { openCheckpoint } from "../checkpoints/index.js";
+import { NumericError } from "../errors.js";
+import type { Backend } from "../kernels/index.js";
+import { createLayerRunner, type LayerWeights, readVector, readWeight } from "../models/index.js";
+import type { PackedTensor } from "../tensor/index.js";
+import { relativeSquaredError } from "./errors.js";
+import type { OutputFiles } from "./output.js";
+import type { PlannedTensor } from "./plan.js";
+import type { QuantizePlan } from "./quantize.js";
+
+export interface Rehearsal {
+  /** The part that was tried: "layers.0". */
+  readonly unit: string;
+  readonly tensors: number;
+  /** Of the file that was written, read again and removed. */
+  readonly bytes: number;
+  /** ||y - y'||^2 / ||y||^2 of the layer's outputs; absent if a transform moves them on purpose. */
+  readonly outputError?: number;
+  readonly seconds: number;
+}
+
+export interface RehearsalOptions {
+  readonly plan: QuantizePlan;
+  readonly backend: Backend;
+  readonly layer: number;
+  readonly tensors: readonly PlannedTensor[];
+  readonly files: OutputFiles;
+  readonly produce: (planned: PlannedTensor) => Promise<PackedTensor>;
+  /** What the layer is run on. */
+  readonly ids: readonly number[];
+}
+
+/** Tokens that the layer is run on. */
+const TOKENS = 64;
+
+export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
+  const begin = performance.now();
+  const { plan, layer, tensors, files, produce } = options;
+  const folder = await mkdtemp(join(tmpdir(), "bitloom-rehearsal-"));
+  try {
+    const path = join(folder, plan.container.name === "gguf" ? "first.gguf" : "first");
+    const content = {
+      metadata: files.metadata,
+      tensors,
+      produce: (_: unknown, index: number) => produce(tensors[index]),
+    };
+    const sideFiles: readonly SideFile[] = files.sideFiles;
+    const { bytes } = await plan.container.write(path, content, { sideFiles });
+    const written = await openCheckpoint(path);
+    try {
+      const outputError = await compareLayer(options, written);
+      const known = plan.recipe.transforms.length === 0 ? { outputError } : {};
+      const seconds = (performance.now() - begin) / 1000;
+      return { unit: `layers.${layer}`, tensors: tensors.length, bytes, ...known, seconds };
+    } finally {
+      await written.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The layer from the file that was written beside the original's, on the same hidden states. */
+async function compareLayer({ plan, backend, layer, tensors, ids }: RehearsalOptions, written: Checkpoint) {
+  const { checkpoint, architecture, config } = plan;
+  const specs = architecture.weights(config);
+  const embedding = specs.find(({ role }) => role === "embedding");
+  const table = embedding && (await readWeight(checkpoint, embedding));
+  if (!table) throw new Error("the architecture has no embedding");
+  const text = ids.slice(0, TOKENS);
+  const runner = createLayerRunner({ backend, architecture, config, window: text.length });
+  try {
+    const [states] = runner.embed(table, [text]);
+    const outputs: Float32Array[] = [];
+    for (const source of [checkpoint, written]) {
+      const loaded = runner.load(layer, await layerWeights(source, tensors));
+      outputs.push(loaded.run(states));
+      loaded.dispose();
+    }
+    const [before, after] = outputs;
+    if (!after.every(Number.isFinite)) {
+      throw new NumericError(`the first quantized layer gives numbers that are not finite`, {
+        where: `layers.${layer} of ${checkpoint.path}`,
+        why: before.every(Number.isFinite) ? "the original's are finite" : "the original's are not finite either",
+      });
+    }
+    return relativeSquaredError(before, after);
+  } finally {
+    runner.dispose();
+  }
+}
+
+async function layerWeights(source: Checkpoint, tensors: readonly PlannedTensor[]): Promise<LayerWeights> {
+  const weights = new Map<string, PackedTensor | Float32Array>();
+  for (const { spec } of tensors) {
+    if (!spec) continue;
+    const weight = spec.shape.length > 1 ? await readWeight(source, spec) : await readVector(source, spec);
+    if (weight) weights.set(spec.role, weight);
+  }
+  return weights;
+}
