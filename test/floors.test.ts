@@ -7,6 +7,8 @@ import { test } from "node:test";
 const FLOORS = [
   ["cli"],
   ["index"],
+  ["entries"],
+  ["bench"],
   ["search"],
   ["quantize", "evaluate"],
   ["models"],

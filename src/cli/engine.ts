@@ -1,6 +1,6 @@
 /** What runs a model: options that every such command takes, and the model's life around a piece of work. */
 import { availableParallelism } from "node:os";
-import { type Activations, type Backend, type BackendInfo, backends } from "../kernels/index.js";
+import { type Activations, type Backend, type BackendInfo, backends, type Exactness } from "../kernels/index.js";
 import { type Model, openModel } from "../models/index.js";
 import { modelPath } from "./model-path.js";
 import { choice, integer, named } from "./option.js";
@@ -24,9 +24,18 @@ export const ACTIVATIONS = choice(
   "f32",
 );
 
+/** How exactly f32 products are defined, for commands that run one model. */
+export const EXACTNESS = choice<Exactness>(
+  "--exactness <level>",
+  "deterministic: the same bits on every machine; fast: multiply-adds may fuse, last bits differ",
+  ["deterministic", "fast"],
+  "deterministic",
+);
+
 interface EngineOptions {
   readonly threads: number;
   readonly backend: string;
+  readonly exactness?: Exactness;
 }
 
 /** What computed, for the record: speeds compare only where this is the same. */
@@ -62,10 +71,10 @@ export function engineText({ backend, threads, features }: Engine): string {
 
 /** Runs `work` with a backend and disposes of it. */
 export async function withBackend<T>(
-  { threads, backend }: EngineOptions,
+  { threads, backend, exactness }: EngineOptions,
   work: (backend: Backend) => Promise<T>,
 ): Promise<T> {
-  const made = await backends.get(backend).create({ threads });
+  const made = await backends.get(backend).create({ threads, exactness });
   try {
     return await work(made);
   } finally {

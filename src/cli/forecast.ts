@@ -1,8 +1,9 @@
 /**
  * What quantizing will take, before it is done. Sizes are exact. Memory and time are estimates: the first counts the arrays
- * that are alive at once for the largest tensor (garbage comes on top), the second measures each method on a slice of random numbers.
+ * that are alive at once (garbage comes on top); the second measures each method on a slice of random numbers or, with
+ * calibration, scales up what the first layer took when the plan was tried out.
  */
-import type { PlannedTensor, QuantizePlan } from "../quantize/index.js";
+import type { PlannedTensor, QuantizePlan, TriedPlan } from "../quantize/index.js";
 import { randomUniform } from "../random.js";
 import { dequantize } from "../tensor/index.js";
 import { tensorBytes } from "./tensor-bytes.js";
@@ -20,11 +21,13 @@ const TILE_ROWS = 32;
 const weightsOf = ({ shape }: PlannedTensor) => shape.reduce((a, b) => a * b, 1);
 const bytesOf = ({ scheme, shape }: PlannedTensor) => tensorBytes(scheme, shape);
 
-export function forecast({ calibrated, recipe, tensors }: QuantizePlan): Forecast {
-  // With calibration finished tensors wait on disk; nothing measured here would hold for its passes through the model.
+export function forecast(plan: QuantizePlan, layerSeconds?: TriedPlan["layerSeconds"]): Forecast {
+  const { calibrated, recipe, tensors } = plan;
+  // With calibration finished tensors wait on disk, and only a layer that was tried tells how long the others take.
   if (calibrated) {
     const scratchBytes = tensors.reduce((sum, one) => sum + bytesOf(one), 0);
-    return { scratchBytes, estimatedSeconds: null, estimatedPeakBytes: null };
+    const estimatedSeconds = layerSeconds ? calibratedSeconds(plan, layerSeconds) : null;
+    return { scratchBytes, estimatedSeconds, estimatedPeakBytes: process.memoryUsage.rss() + calibratedBytes(plan) };
   }
   const secondsPerWeight = new Map<string, number>();
   let estimatedSeconds = 0;
@@ -37,6 +40,33 @@ export function forecast({ calibrated, recipe, tensors }: QuantizePlan): Forecas
   }
   const estimatedPeakBytes = process.memoryUsage.rss() + Math.max(0, ...tensors.map(workingBytes));
   return { scratchBytes: 0, estimatedSeconds, estimatedPeakBytes };
+}
+
+const layerOf = ({ spec }: PlannedTensor) => Number(/^layers\.(\d+)\./.exec(spec?.role ?? "")?.[1] ?? Number.NaN);
+
+/**
+ * Each layer's inputs are seen once and its outputs computed once, window by window (a pass costs about half as much as
+ * seeing); codes are chosen once. What is not in a layer counts by its weights.
+ */
+function calibratedSeconds({ tensors, recipe, config }: QuantizePlan, seconds: NonNullable<TriedPlan["layerSeconds"]>) {
+  const weights = (some: readonly PlannedTensor[]) => some.reduce((sum, one) => sum + weightsOf(one), 0);
+  const first = weights(tensors.filter((one) => layerOf(one) === 0));
+  const quantized = weights(tensors.filter(({ quantizer }) => quantizer));
+  const passes = 1.5 * recipe.calibration.windows * config.layers;
+  return seconds.calibrating * passes + (seconds.quantizing * quantized) / Math.max(1, first);
+}
+
+/** Hidden states before and after a layer, a layer's weights as read, as f32 and packed, and the moments of its inputs. */
+function calibratedBytes({ tensors, recipe, config }: QuantizePlan): number {
+  const { windows, window } = recipe.calibration;
+  const largest = Math.max(0, ...tensors.map(workingBytes));
+  const layer = tensors.filter((one) => layerOf(one) === 0).reduce((sum, one) => sum + workingBytes(one), 0);
+  const columns = tensors.filter((one) => layerOf(one) === 0 && one.shape.length > 1).map(({ shape }) => shape[1]);
+  const distinct = [...new Set(columns)];
+  const moments = recipe.needs === "hessian" ? distinct.reduce((sum, n) => sum + 8 * n * n, 0) : 0;
+  // Factorising works on a permuted copy and its inverse.
+  const factor = recipe.needs === "hessian" ? 16 * Math.max(0, ...columns) ** 2 : 0;
+  return 8 * windows * window * config.width + Math.max(layer, largest) + moments + factor;
 }
 
 type Quantized = PlannedTensor & Required<Pick<PlannedTensor, "quantizer">>;

@@ -1,5 +1,6 @@
 import { registry } from "../registry.js";
 import type { Command } from "./command.js";
+import { bench } from "./commands/bench.js";
 import { cast } from "./commands/cast.js";
 import { demo } from "./commands/demo.js";
 import { doctor } from "./commands/doctor.js";
@@ -25,6 +26,7 @@ export const commands = registry<Command>("command", [
   imatrix,
   formats,
   cast,
+  bench,
   demo,
   doctor,
   explain,

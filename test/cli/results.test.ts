@@ -57,6 +57,31 @@ test("schemes, methods and doctor print one document that their schema admits", 
   assert.ok(backends.every((backend) => backend.works));
 });
 
+test("bench prints one document for each of its verbs, which the same schema admits", async () => {
+  const kernels = await document<{ results: { op: string }[] }>(["bench", "kernels", "--quick", "--only", "rmsNorm"]);
+  assert.deepEqual(
+    kernels.results.map(({ op }) => op),
+    ["rmsNorm"],
+  );
+  const planned = await document<{ plans: { plan: string }[] }>(["bench", "plan", "--scheme", "q4_0"]);
+  assert.match(planned.plans[0].plan, /bits a weight/);
+  if (withoutDemo) return;
+  const model = await document<{ plans: { count: number }[] }>(["bench", "plan", "demo"]);
+  assert.ok(model.plans.some(({ count }) => count > 1));
+  const decoded = await document<{ bytesPerToken: number; tokensPerSecond: number }>([
+    ...["bench", "decode", "demo", "--prompt", "8", "--tokens", "4", "--runs", "1", "--threads", "1"],
+  ]);
+  assert.ok(decoded.tokensPerSecond > 0 && decoded.bytesPerToken > 4_000_000);
+});
+
+test("bench without a verb, or with one too many or unknown, says what it wanted", async () => {
+  for (const args of [[], ["speed"], ["decode"], ["plan", "--scheme", "q4_0", "demo"], ["kernels", "demo"]]) {
+    const { code, stderr } = await bitloom(["bench", ...args]);
+    assert.equal(code, 2, args.join(" "));
+    assert.match(stderr, /try: bitloom bench/);
+  }
+});
+
 test("inspect, quantize, eval, run and tokenize print one document that their schema admits", {
   skip: withoutDemo,
 }, async () => {

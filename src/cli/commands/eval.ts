@@ -7,6 +7,7 @@ import {
   ACTIVATIONS,
   ENGINE_OPTIONS,
   type Engine,
+  EXACTNESS,
   engineOf,
   engineSchema,
   engineText,
@@ -71,6 +72,7 @@ const options = {
   tokens: integer("--tokens <n>", "predict at most this many tokens", { min: 1, defaultText: "the whole text" }),
   maxKl: decimal("--max-kl <nats>", "exit with 5 if KL is larger; needs --against", { min: 0 }),
   activations: ACTIVATIONS,
+  exactness: EXACTNESS,
   ...ENGINE_OPTIONS,
 };
 
@@ -177,7 +179,7 @@ export const evalCommand = command({
       perplexity: number("exp(nll)"),
     }),
   },
-  async run(context, [model], { text: file, threads, backend, ...job }): Promise<Result> {
+  async run(context, [model], { text: file, threads, backend, exactness, ...job }): Promise<Result> {
     if (job.maxKl !== undefined && job.against === undefined) {
       throw new InputError("--max-kl needs --against", {
         kind: "options-disagree",
@@ -185,7 +187,7 @@ export const evalCommand = command({
       });
     }
     const content = await readText(file);
-    return withBackend({ threads, backend }, (made) => run(context, model, { ...job, content }, made));
+    return withBackend({ threads, backend, exactness }, (made) => run(context, model, { ...job, content }, made));
   },
   render,
   verdict({ kl }, { maxKl }) {

@@ -55,7 +55,8 @@ const output = closed(
   },
 );
 
-const options = {
+/** What says how a model is to be quantized. */
+export const RECIPE_OPTIONS = {
   to: optionalName("--to <scheme>", "scheme of the weights (bitloom schemes lists them)", schemes),
   output: requiredText("-o, --output <path>", "a name ending in .gguf, or a folder for safetensors"),
   tensorType: repeated("--tensor-type <pattern=scheme>", "another scheme for tensors whose name fits", parseOverride),
@@ -69,14 +70,18 @@ const options = {
   recipe: text("--recipe <file>", "all of this as JSON, in place of --to, --method, --set, --transform, --tensor-type"),
   calibrate: text("--calibrate <file>", "text for methods that look at activations (demo brings its own)"),
   imatrix: text("--imatrix <file>", "importance matrix in place of a text, for --method imatrix"),
-  dryRun: flag("--dry-run", "print what would be written, and write nothing"),
   ...ENGINE_OPTIONS,
 };
-type Chosen = Values<typeof options>;
+
+const options = {
+  ...RECIPE_OPTIONS,
+  dryRun: flag("--dry-run", "print what would be written, and write nothing"),
+};
+type Chosen = Values<typeof RECIPE_OPTIONS>;
 type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal">;
 
 /** What the flags ask for; an InputError if they contradict each other. */
-async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {
+export async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {
   const { to: scheme, output: path, method, set, transform, tensorType: overrides, recipe: file } = chosen;
   if ((scheme === undefined) === (file === undefined)) {
     const kind = scheme === undefined ? "missing-argument" : "options-disagree";

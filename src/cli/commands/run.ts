@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { generate, type Model } from "../../models/index.js";
 import { type Context, command } from "../command.js";
-import { ACTIVATIONS, ENGINE_OPTIONS, withBackend, withModel } from "../engine.js";
+import { ACTIVATIONS, ENGINE_OPTIONS, EXACTNESS, withBackend, withModel } from "../engine.js";
 import { MODEL } from "../model-path.js";
 import { significant } from "../numbers.js";
 import { decimal, integer, requiredText, type Values } from "../option.js";
@@ -34,12 +34,13 @@ const options = {
   }),
   seed: integer("--seed <n>", "the same seed gives the same text", { min: 0, max: 2 ** 32 - 1, default: 1 }),
   activations: ACTIVATIONS,
+  exactness: EXACTNESS,
   ...ENGINE_OPTIONS,
 };
 
 type Chosen = Values<typeof options>;
 
-async function stream(context: Context, model: Model, { prompt, threads, backend, ...settings }: Chosen) {
+async function stream(context: Context, model: Model, { prompt, threads, backend, exactness, ...settings }: Chosen) {
   const ids = model.tokenizer.encode(prompt);
   const session = model.session();
   const tokenIds: number[] = [];

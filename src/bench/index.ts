@@ -1,0 +1,5 @@
+/** Measuring speed: kernels beside the machine's limits, whole models, and the plans behind the figures. */
+export { benchDecode, type DecodeOptions, type DecodeReport } from "./decode.js";
+export { benchKernels, type KernelBenchOptions, type KernelReport, type KernelResult } from "./kernels.js";
+export { type PlanRow, planModel, planScheme } from "./plan.js";
+export { processClock, type Times } from "./timing.js";

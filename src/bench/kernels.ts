@@ -1,0 +1,161 @@
+/**
+ * How fast kernels are, beside the limits of the machine measured in the same process: `limit` names what bounds a case
+ * (multiply-adds, byte dot products or reading memory; arithmetic counts once for each thread), and `ratioToLimit` is
+ * the best call's share of it. The naive row is a product as anybody would write it in JavaScript.
+ */
+import { scheme } from "../formats/index.js";
+import type { Backend } from "../kernels/backend.js";
+import { detectFeatures, type Features } from "../kernels/wasm/features.js";
+import { type Clock, measurePeaks, type Peaks } from "../kernels/wasm/peaks.js";
+import { quantize } from "../tensor/quantize.js";
+import { type MatmulCase, matmulCases, quickMatmulCases } from "./matmul-cases.js";
+import { numbers } from "./numbers.js";
+import { opCases } from "./op-cases.js";
+import { type Times, timed } from "./timing.js";
+
+export interface KernelResult extends Times {
+  readonly op: string;
+  readonly scheme: string;
+  readonly shape: string;
+  readonly threads: number;
+  /** 10^9 multiply-accumulates a second, and GB/s of what is read, of the best call. */
+  readonly gmacs: number;
+  readonly gbs: number;
+  readonly limit: "madd" | "dot" | "read";
+  readonly ratioToLimit: number;
+  readonly engine: string;
+}
+
+export interface KernelReport {
+  readonly features: Features;
+  readonly peaks: Peaks;
+  readonly results: readonly KernelResult[];
+}
+
+export interface KernelBenchOptions {
+  readonly backend: Backend;
+  /** Cases whose "op scheme shape" it matches. Default: all. */
+  readonly only?: RegExp;
+  /** Small shapes alone, for a look in a few seconds. */
+  readonly quick?: boolean;
+  readonly clock?: Clock;
+  readonly onPeaks?: (peaks: Peaks) => void;
+  readonly onResult?: (result: KernelResult) => void;
+}
+
+/** One thing to time: made when its turn comes, so that only one case's memory is held. */
+export interface KernelCase {
+  readonly op: string;
+  readonly scheme: string;
+  readonly shape: string;
+  /** Multiply-accumulates of one call, and bytes that it must read (weights, or inputs). */
+  readonly macs: number;
+  /** Whether integers are multiplied. */
+  readonly integers?: boolean;
+  start(backend: Backend): { readonly bytes: number; run(): void; dispose(): void };
+}
+
+/** Times every case. A machine changes its speed from minute to minute; the limits are of the same minute. */
+export function benchKernels(options: KernelBenchOptions): KernelReport {
+  const { backend, only, quick = false, clock = () => performance.now() } = options;
+  const features = detectFeatures();
+  const peaks = measurePeaks(features.relaxedDot, clock);
+  options.onPeaks?.(peaks);
+  const products = (quick ? quickMatmulCases : matmulCases).map(matmulCase);
+  const cases = [...products, ...opCases(quick), naive(512, 512)];
+  const results = cases
+    .filter(({ op, scheme, shape }) => !only || only.test(`${op} ${scheme} ${shape}`))
+    .map((one) => {
+      const result = measure(one, backend, peaks, clock);
+      options.onResult?.(result);
+      return result;
+    });
+  return { features, peaks, results };
+}
+
+function measure(one: KernelCase, backend: Backend, peaks: Peaks, clock: Clock): KernelResult {
+  const { op, scheme, shape, macs, integers = false } = one;
+  const { bytes, run, dispose } = one.start(backend);
+  const times = timed(run, { clock, most: 200 });
+  dispose();
+  const { threads } = backend.info;
+  const [gmacs, gbs] = [macs / times.bestMs / 1e6, bytes / times.bestMs / 1e6];
+  const bound = nearestLimit({ gmacs, gbs, bytes, integers, threads }, peaks);
+  const engine = typeof process === "object" ? `node ${process.version}` : navigator.userAgent;
+  return { op, scheme, shape, threads, ...times, gmacs, gbs, ...bound, engine };
+}
+
+interface Rates {
+  readonly gmacs: number;
+  readonly gbs: number;
+  readonly bytes: number;
+  readonly integers: boolean;
+  readonly threads: number;
+}
+
+/** The limit a case is nearest to: that is what binds it. */
+function nearestLimit({ gmacs, gbs, bytes, integers, threads }: Rates, peaks: Peaks) {
+  const arithmetic = integers
+    ? { limit: "dot" as const, ratioToLimit: gmacs / (peaks.dotGmacs * threads) }
+    : { limit: "madd" as const, ratioToLimit: (2 * gmacs) / (peaks.maddGflops * threads) };
+  const read = { limit: "read" as const, ratioToLimit: gbs / peaks.readBandwidthGBs };
+  // Weights that stay in the caches are not bound by memory.
+  return bytes > 64 * 2 ** 20 && read.ratioToLimit > arithmetic.ratioToLimit ? read : arithmetic;
+}
+
+function matmulCase({ scheme: name, rows, columns, batch, activations }: MatmulCase): KernelCase {
+  return {
+    op: `${batch === 1 ? "gemv" : "gemm"} ${activations}`,
+    scheme: name,
+    shape: `${batch}x${rows}x${columns}`,
+    macs: batch * rows * columns,
+    integers: activations === "int8",
+    start(backend) {
+      const weight = backend.loadMatrix(repeated(name, rows, columns), activations);
+      const x = backend.upload(numbers(batch * columns));
+      const out = backend.allocate(batch * rows);
+      return {
+        bytes: weight.bytes,
+        run: () => backend.matmul(out, x, weight, batch),
+        dispose() {
+          for (const buffer of [x, out]) backend.free(buffer);
+          backend.freeMatrix(weight);
+        },
+      };
+    },
+  };
+}
+
+/** A quantized matrix whose rows repeat: quantizing hundreds of megabytes is not what is timed here. */
+export function repeated(name: string, rows: number, columns: number) {
+  const distinct = Math.min(rows, 256);
+  const tile = quantize(numbers(distinct * columns), [distinct, columns], scheme(name));
+  const planes = Object.fromEntries(
+    Object.entries(tile.planes).map(([plane, bytes]: [string, Uint8Array]) => {
+      const out = new Uint8Array((bytes.length / distinct) * rows);
+      for (let at = 0; at < out.length; at += bytes.length) out.set(bytes.subarray(0, out.length - at), at);
+      return [plane, plane.startsWith("super") && bytes.length < distinct ? bytes : out];
+    }),
+  ) as unknown as typeof tile.planes;
+  return { ...tile, shape: [rows, columns], planes };
+}
+
+function naive(rows: number, columns: number): KernelCase {
+  return {
+    ...{ op: "naive JavaScript f32", scheme: "f32", shape: `1x${rows}x${columns}`, macs: rows * columns },
+    start() {
+      const [w, x, out] = [numbers(rows * columns), numbers(columns), new Float32Array(rows)];
+      return {
+        bytes: 4 * w.length,
+        dispose() {},
+        run() {
+          for (let n = 0; n < rows; n++) {
+            let sum = 0;
+            for (let k = 0; k < columns; k++) sum += x[k] * w[n * columns + k];
+            out[n] = sum;
+          }
+        },
+      };
+    },
+  };
+}

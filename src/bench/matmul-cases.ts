@@ -1,0 +1,37 @@
+/** The products that `bitloom bench kernels` times: data, one line for each. */
+import type { Activations } from "../kernels/backend.js";
+
+export interface MatmulCase {
+  readonly scheme: string;
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows of activations: 1 decodes (GEMV), more read a prompt (GEMM). */
+  readonly batch: number;
+  readonly activations: Activations;
+}
+
+const schemes = ["f32", "bf16", "f16", "q8_0", "mxfp8", "q6_k", "q5_1", "q4_0", "q4_1", "mxfp4", "nvfp4", "int2-g32"];
+const integers = ["q8_0", "int8-row", "q4_0", "int4-g128", "q4_1", "mxfp4", "int2-g32"];
+
+function products(activations: Activations, names: readonly string[], [batch, rows, columns]: readonly number[]) {
+  return names.map((scheme): MatmulCase => ({ scheme, rows, columns, batch, activations }));
+}
+
+/** A matrix within the caches, one beyond them, and a prompt. */
+export const matmulCases: readonly MatmulCase[] = [
+  ...products("f32", schemes, [1, 2048, 2048]),
+  ...products("int8", integers, [1, 2048, 2048]),
+  ...products("f32", ["q8_0", "q4_0"], [1, 49152, 4096]),
+  ...products("int8", ["q8_0", "q4_0", "int2-g32"], [1, 49152, 4096]),
+  ...products("f32", schemes, [128, 2048, 2048]),
+  ...products("int8", integers, [128, 2048, 2048]),
+  ...products("f32", ["f32"], [512, 512, 512]),
+];
+
+/** Small shapes for a look in a few seconds. */
+export const quickMatmulCases: readonly MatmulCase[] = [
+  ...products("f32", schemes, [1, 1536, 576]),
+  ...products("int8", integers, [1, 1536, 576]),
+  ...products("f32", schemes, [128, 576, 576]),
+  ...products("int8", integers, [128, 576, 576]),
+];
