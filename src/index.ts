@@ -3,9 +3,9 @@
  * one floor and those below it alone.
  */
 export * as checkpoints from "./checkpoints/index.js";
+export * as formats from "./entries/formats.js";
 export * from "./errors.js";
 export * as evaluate from "./evaluate/index.js";
-export * as formats from "./formats/index.js";
 export * as kernels from "./kernels/index.js";
 export * as models from "./models/index.js";
 export * as quantize from "./quantize/index.js";

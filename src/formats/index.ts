@@ -90,6 +90,8 @@ export { groupSize, groupsPerRow, type PlaneLayout, type PlaneLayouts, planeLayo
 export * from "./rounding.js";
 export type * from "./scheme.js";
 export { scaledScheme } from "./schemes/families.js";
-export { POWER_RULES, type PowerRuleName } from "./schemes/mx.js";
+export { mixtureScheme } from "./schemes/mixtures.js";
+export { type MxRule, mxScheme, POWER_RULES, type PowerRuleName } from "./schemes/mx.js";
+export { NV_ORDERS, type NvOrder, type NvRule, nvScheme } from "./schemes/nv.js";
 export { PRESETS, presetNames } from "./schemes/presets.js";
 export { decodeTable, decodeTableF32 } from "./table.js";

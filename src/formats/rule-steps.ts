@@ -49,3 +49,8 @@ export interface TwoLevelNumbers {
 export function withSteps(rule: SchemeRule, steps: (scheme: Scheme) => RuleSteps | undefined): SchemeRule {
   return Object.assign(rule, { steps });
 }
+
+/** A rule that encodes elements as its caller wants: a `rounding`, an `overflow`. */
+export function withOptions(rule: SchemeRule): SchemeRule {
+  return Object.assign(rule, { takesOptions: true });
+}

@@ -9,6 +9,7 @@
  * where S is the block's scale times the scale of its super-block (or tensor) if there is one, and likewise M.
  */
 import type { Named } from "../registry.js";
+import type { EncodeOptions } from "./codec.js";
 import type { NumberFormat } from "./format.js";
 import type { RuleSteps } from "./rule-steps.js";
 
@@ -58,9 +59,11 @@ export interface Scheme extends Named {
  * reference implementation does in f32 is done in f32 here, so that bytes agree.
  */
 export interface SchemeRule {
-  (scheme: Scheme, values: Float32Array, rows: number, columns: number, planes: Planes): void;
+  (scheme: Scheme, values: Float32Array, rows: number, columns: number, planes: Planes, element?: EncodeOptions): void;
   /** The rule as data, for kernels. Absent where only the function says it. */
   readonly steps?: (scheme: Scheme) => RuleSteps | undefined;
+  /** Elements may be encoded with other options (rounding, overflow) than the rule's own. */
+  readonly takesOptions?: boolean;
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { InputError } from "../errors.js";
+import { InputError, UnsupportedError } from "../errors.js";
 import { codeArray, packCodes, rowBytes, scheme, unpackCodes } from "../formats/index.js";
 import { dequantize, gatherRows, packedBytes, quantize, sliceRows } from "./index.js";
 
@@ -72,4 +72,22 @@ test("rows that do not exist and shapes that do not fit are input errors", () =>
 test("bytes are counted to the bit: a 4-bit scheme with an f16 scale for 32 takes 18 bytes for 32 values", () => {
   assert.equal(packedBytes(quantize(new Float32Array(320), [10, 32], scheme("q4_0"))), 180);
   assert.equal(packedBytes(quantize(new Float32Array(320), [10, 32], scheme("nvfp4"))), 10 * (16 + 2) + 4);
+});
+
+test("elements are rounded as the caller wants where the scheme's rule leaves it open, else that is refused", () => {
+  const x = Float32Array.from({ length: 64 }, (_, i) => Math.sin(i) + 0.01);
+  for (const name of ["mxfp4@ocp", "mxfp8", "mxint8", "nvfp4", "int4-g16", "e2m1-4x16", "e4m3fn"]) {
+    const up = dequantize(quantize(x, [4, 16], scheme(name), { rounding: "up", overflow: "none" }));
+    const down = dequantize(quantize(x, [4, 16], scheme(name), { rounding: "down", overflow: "none" }));
+    const nearest = dequantize(quantize(x, [4, 16], scheme(name)));
+    assert.ok(up.some((value, i) => value > down[i]) && up.every((value, i) => value >= down[i]), name);
+    assert.ok(
+      nearest.every((value, i) => value === up[i] || value === down[i]),
+      name,
+    );
+  }
+  for (const name of ["q4_0", "q4_k", "int4-g32-asym", "bitmod3-g32", "mxfp4+", "int4-g32@onnx"]) {
+    assert.throws(() => quantize(new Float32Array(256), [1, 256], scheme(name), { rounding: "up" }), UnsupportedError);
+    quantize(new Float32Array(256), [1, 256], scheme(name), { rounding: undefined });
+  }
 });

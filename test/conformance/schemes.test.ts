@@ -5,10 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { NumericError } from "../../src/errors.js";
 import {
-  decode,
   decodeTable,
-  encode,
-  format,
   minFinite,
   type Scheme,
   scaleTarget,
@@ -287,13 +284,4 @@ test("Q6_K blocks mean the same values as in the Python package gguf, bit for bi
     planes: { codes: packedCodes, scales, superScales },
   };
   assert.equal(sha256(dequantize(packed)), values);
-});
-
-test("the example of docs/formats.md gives what it says", () => {
-  const e4m3fn = format("e4m3fn");
-  const code = encode(e4m3fn, 0.3, { rounding: "nearest-even", overflow: "saturate" });
-  assert.equal(code, 0x2a);
-  assert.equal(decode(e4m3fn, code), 0.3125);
-  const packed = quantize(Float32Array.of(0.5, -1, 3, 6), [1, 4], scheme("mxfp4"));
-  assert.deepEqual([...dequantize(packed)], [0.5, -1, 3, 6]);
 });

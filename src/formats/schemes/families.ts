@@ -13,7 +13,7 @@ import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
 import { maxFinite, minFinite, scaleTarget } from "../limits.js";
 import { groupSize } from "../planes.js";
-import { withSteps } from "../rule-steps.js";
+import { withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { castRule } from "./cast.js";
@@ -32,14 +32,14 @@ const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
  * scale = f16(amax / max) (max: see scaleTarget), code = element(x / scale) with nearest-even rounding and saturation; x / scale
  * is one f32 division. Where the scale rounds to 0 every code is that of 0.
  */
-const scaled = byGroup((scheme, all, rows, columns) => {
+const scaled = byGroup((scheme, all, rows, columns, wanted) => {
   const { element, scale } = scheme;
   const largest = scaleTarget(element);
   const { rows: height = 1, per } = scale!;
   const tile = height > 1 && tileAmax(all, rows, columns, groupSize(per, columns), height);
   const scaleCode = finiteEncoder(scale!.format, "group scale");
   const scaleValue = scaleReader(scale!.format);
-  const encodeAll = arrayEncoder(element, { overflow: "saturate" });
+  const encodeAll = arrayEncoder(element, { overflow: "saturate", ...wanted });
   let scaled = new Float32Array(1024);
   return (group) => {
     const { values, codes, start, end, at } = group;
@@ -52,7 +52,7 @@ const scaled = byGroup((scheme, all, rows, columns) => {
   };
 });
 
-const scaledRule = withSteps(scaled, ({ element, scale }) =>
+const scaledRule = withSteps(withOptions(scaled), ({ element, scale }) =>
   scale?.rows === undefined ? { kind: "scaled", max: scaleTarget(element) } : undefined,
 );
 

@@ -30,11 +30,18 @@ export interface Group {
 
 export type GroupRule = (group: Group) => void;
 
+/** Of one tensor: what its groups are rounded by. `element`: how the caller wants elements encoded. */
+type PrepareGroups = (
+  scheme: Scheme,
+  values: Float32Array,
+  rows: number,
+  columns: number,
+  element?: EncodeOptions,
+) => GroupRule;
+
 /** A scheme rule that goes group by group. `prepare` is called once per tensor. */
-export function byGroup(
-  prepare: (scheme: Scheme, values: Float32Array, rows: number, columns: number) => GroupRule,
-): SchemeRule {
-  return (scheme, values, rows, columns, planes) => {
+export function byGroup(prepare: PrepareGroups): SchemeRule {
+  return (scheme, values, rows, columns, planes, element) => {
     const layouts = planeLayouts(scheme, rows, columns);
     const codes = planeWriter(layouts.codes!, planes.codes);
     const scales = planeWriter(layouts.scales!, planes.scales!);
@@ -43,7 +50,7 @@ export function byGroup(
     const per = scheme.scale!.per;
     const height = scheme.scale!.rows ?? 1;
     const shape = { rows, columns, height, size: groupSize(per, columns), groups: groupsPerRow(per, columns) };
-    walk(prepare(scheme, values, rows, columns), values, shape, { codes, scales, offsets, tags });
+    walk(prepare(scheme, values, rows, columns, element), values, shape, { codes, scales, offsets, tags });
   };
 }
 

@@ -9,7 +9,7 @@ import { e8m0 } from "../e8m0.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
 import { groupSize } from "../planes.js";
-import { withSteps } from "../rule-steps.js";
+import { withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, type Group, tileAmax } from "./groups.js";
@@ -75,7 +75,7 @@ export interface MxRule {
 
 /** Elements saturate; exponents stay within E8M0's codes 0 .. 254; a zero block gets code 0. */
 export const mxRule = (rule: MxRule = {}): SchemeRule =>
-  withSteps(powerBlocks(rule), ({ element: format }) => {
+  withSteps(withOptions(powerBlocks(rule)), ({ element: format }) => {
     const { search, element = {}, positiveZero = false, tileRows = 1 } = rule;
     if (search || tileRows > 1) return undefined;
     const scaleCode = scaleCoder(format, rule);
@@ -96,13 +96,13 @@ function scaleCoder(format: NumberFormat, { scale = "floor", zeroAmax = 0 }: MxR
 const scaleCodeOf = (exponent: number) => Math.max(0, Math.min(254, exponent + 127));
 
 const powerBlocks = (rule: MxRule) =>
-  byGroup((scheme, values, rows, columns) => {
+  byGroup((scheme, values, rows, columns, wanted) => {
     const { search, element = {}, positiveZero = false, tileRows = 1 } = rule;
     const tile = tileRows > 1 && tileAmax(values, rows, columns, groupSize(scheme.scale!.per, columns), tileRows);
     const format = scheme.element;
     const range = elementRange(format);
     const scaleCode = scaleCoder(format, rule);
-    const encodeAll = arrayEncoder(format, { overflow: "saturate", ...element });
+    const encodeAll = arrayEncoder(format, { overflow: "saturate", ...element, ...wanted });
     const elements = decodeTable(format);
     const negativeZero = positiveZero ? negativeZeroOf(format) : undefined;
     let scaled = new Float32Array(32);

@@ -3,12 +3,13 @@
  * largest block scale. Stacks differ in the order of f32 operations, which changes bytes; every order has a name.
  */
 import { arrayEncoder, f32Encoder } from "../casts.js";
+import type { EncodeOptions } from "../codec.js";
 import { e4m3fn } from "../e4m3fn.js";
 import { f32 } from "../f32.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
 import { groupSize } from "../planes.js";
-import { type RuleSteps, type TwoLevelNumbers, withSteps } from "../rule-steps.js";
+import { type RuleSteps, type TwoLevelNumbers, withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, type Group, tileAmax } from "./groups.js";
@@ -129,10 +130,10 @@ function nvRule({ order = "transformer-engine", search = "amax", tileRows = 1 }:
   const scaleMax = search === "four-over-six" ? 256 : SCALE_MAX;
   const numbersOf = (scheme: Scheme, values: Float32Array) =>
     NV_ORDERS[order](amaxOf(values, 0, values.length), maxFinite(scheme.element), scaleMax);
-  const blocks = byGroup((scheme, values, rows, columns) => {
+  const blocks = byGroup((scheme, values, rows, columns, wanted) => {
     const amax = tileRows > 1 && tileAmax(values, rows, columns, groupSize(scheme.scale!.per, columns), tileRows);
     const numbers = numbersOf(scheme, values);
-    const fill = filler(scheme.element, numbers);
+    const fill = filler(scheme.element, numbers, wanted);
     const scaleCode = f32Encoder(e4m3fn, { overflow: "saturate" });
     const choose = chooser(search, scheme.element, numbers, fill, scaleCode);
     return (group) => {
@@ -141,11 +142,11 @@ function nvRule({ order = "transformer-engine", search = "amax", tileRows = 1 }:
       fill(group, group.scale);
     };
   });
-  const rule: SchemeRule = (scheme, values, rows, columns, planes) => {
+  const rule = withOptions((scheme, values, rows, columns, planes, wanted) => {
     const { buffer, byteOffset } = planes.superScales!;
     new DataView(buffer, byteOffset).setFloat32(0, numbersOf(scheme, values).tensorScale, true);
-    blocks(scheme, values, rows, columns, planes);
-  };
+    blocks(scheme, values, rows, columns, planes, wanted);
+  });
   if (search !== "amax" || tileRows > 1) return rule;
   const steps = ({ element }: Scheme): RuleSteps => ({
     kind: "two-level",
@@ -175,9 +176,9 @@ function storedScale(zeroScale = 0): (scale: number) => number {
 type Fill = (group: Group, scaleCode: number) => void;
 
 /** Writes the codes of a group under a block scale. */
-function filler(element: NumberFormat, numbers: TensorNumbers): Fill {
+function filler(element: NumberFormat, numbers: TensorNumbers, wanted?: EncodeOptions): Fill {
   const scaleValues = decodeTable(e4m3fn);
-  const encodeElements = arrayEncoder(element, { overflow: "saturate" });
+  const encodeElements = arrayEncoder(element, { overflow: "saturate", ...wanted });
   const beyond = 2 * maxFinite(element);
   let scaled = new Float32Array(16);
   return ({ values, codes, start, end, at }, code) => {
