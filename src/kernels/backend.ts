@@ -5,6 +5,7 @@
  * All calls are synchronous and in order. Batches are rows: `x` of a matmul is [batch, columns], row-major. Buffers
  * belong to the backend that made them.
  */
+import type { NumberFormat } from "../formats/format.js";
 import type { Scheme } from "../formats/scheme.js";
 import type { Named } from "../registry.js";
 import type { PackedTensor } from "../tensor/packed.js";
@@ -97,6 +98,16 @@ export interface Backend {
    * finite.
    */
   round(out: Buffer, x: Buffer, scheme: Scheme, batch: number, columns: number): void;
+  /**
+   * out[b] = H (signs * x[b]) / sqrt(block) for every block of every row, H the Hadamard matrix of order `block` (hadamard.ts);
+   * rows are as long as `signs`. out may be x. UnsupportedError for an order that has no known matrix.
+   */
+  hadamard(out: Buffer, x: Buffer, signs: Buffer, block: number, batch: number): void;
+  /**
+   * out[b, j] = S[j] v(code), code the nearest in `format` to x[b, j] / S[j], the end of the range for what lies beyond.
+   * `scales` holds S: one for each column, or one for all. out may be x. NumericError as for `round`.
+   */
+  roundStatic(out: Buffer, x: Buffer, format: NumberFormat, scales: Buffer, batch: number, columns: number): void;
 
   /** Gives all memory and threads back; the backend cannot be used afterwards. */
   dispose(): Promise<void>;

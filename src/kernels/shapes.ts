@@ -1,6 +1,7 @@
 /** What every backend checks before it computes: that buffers are long enough and shapes fit, said in one way. */
-import { InputError } from "../errors.js";
+import { InputError, UnsupportedError } from "../errors.js";
 import type { AttentionShape, Buffer, Matrix } from "./backend.js";
+import { hadamardFactors } from "./hadamard.js";
 
 const count = (n: number) => Number.isSafeInteger(n) && n >= 0;
 
@@ -54,6 +55,18 @@ export const check = {
     long("layerNorm", "out", out, batch * gain.length, `[${batch}, ${gain.length}]`);
     long("layerNorm", "bias", bias, gain.length, `[${gain.length}]`);
   },
+  hadamard(out: Buffer, x: Buffer, signs: Buffer, block: number, batch: number): void {
+    counts("hadamard", { block, batch });
+    const columns = signs.length;
+    demand(block > 0 && columns % block === 0, "hadamard", `rows of ${columns} are no whole blocks of ${block}`);
+    long("hadamard", "x", x, batch * columns, `[${batch}, ${columns}]`);
+    long("hadamard", "out", out, batch * columns, `[${batch}, ${columns}]`);
+    if (hadamardFactors(block)) return;
+    throw new UnsupportedError(`no Hadamard matrix of order ${block} is known here`, {
+      kind: "unsupported-feature",
+      try: "a block that is a power of two, or twelve times one",
+    });
+  },
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
     counts("rope", { batch, heads, headSize, position });
     demand(headSize % 2 === 0, "rope", `headSize must be even, got ${headSize}`);
@@ -82,6 +95,11 @@ export const check = {
     counts("round", { batch, columns });
     long("round", "x", x, batch * columns, `[${batch}, ${columns}]`);
     long("round", "out", out, batch * columns, `[${batch}, ${columns}]`);
+  },
+  roundStatic(out: Buffer, x: Buffer, scales: Buffer, batch: number, columns: number): void {
+    check.round(out, x, batch, columns);
+    const fits = scales.length === 1 || scales.length === columns;
+    demand(fits, "roundStatic", `there are ${scales.length} scales for ${columns} columns, wanted 1 or one for each`);
   },
   softmax(out: Buffer, x: Buffer, rows: number, columns: number): void {
     counts("softmax", { rows, columns });

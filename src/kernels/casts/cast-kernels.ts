@@ -16,7 +16,7 @@ import type { TwoLevelNumbers } from "../../formats/rule-steps.js";
 import type { PlaneName, Scheme } from "../../formats/scheme.js";
 import { decodeTableF32 } from "../../formats/table.js";
 import { instantiate } from "../wasm/code.js";
-import { createModule, type ModuleBuilder } from "../wasm/emitter.js";
+import { createModule, type MemoryLimits, type ModuleBuilder } from "../wasm/emitter.js";
 import { Heap } from "../wasm/heap.js";
 import { defineAmax, defineDecode, defineEncode, definePacking, refused, run } from "./array-kernels.js";
 import { defineBlockDecode } from "./block-decode.js";
@@ -69,8 +69,11 @@ export class CastKernels {
   });
   readonly #powerTables = cache<Scheme, ScaleTables | undefined>((scheme) => this.#tabulatePower(scheme));
 
-  /** Works on a memory of its own, or on the given one through its allocator. */
-  constructor(heap?: Heap) {
+  readonly #limits: MemoryLimits;
+
+  /** Works on a memory of its own, or on the given one through its allocator; `limits` are those of a given memory. */
+  constructor(heap?: Heap, limits: MemoryLimits = {}) {
+    this.#limits = limits;
     this.heap = heap ?? new Heap(new WebAssembly.Memory({ initial: 1, maximum: maximumPages }), 64, maximumPages);
     this.memory = this.heap.memory;
   }
@@ -268,7 +271,7 @@ export class CastKernels {
   #kernels(key: string, define: (m: ModuleBuilder) => void): Record<string, Kernel> {
     let kernels = this.#instances.get(key);
     if (!kernels) {
-      const m = createModule({});
+      const m = createModule(this.#limits);
       define(m);
       kernels = instantiate(m.bytes(), this.memory) as Record<string, Kernel>;
       this.#instances.set(key, kernels);

@@ -9,12 +9,12 @@
  *   and end as (s0 + s1) + (s2 + s3); this is the one concession to machines with four lanes.
  */
 import { InputError } from "../../errors.js";
-import { dequantize } from "../../tensor/dequantize.js";
 import type { PackedTensor } from "../../tensor/packed.js";
-import { quantize } from "../../tensor/quantize.js";
 import type { Activations, Backend, Buffer, Matrix } from "../backend.js";
 import { expF32 } from "../exp.js";
 import { geluF32, geluTanhF32 } from "../gelu.js";
+import { hadamardBlocks } from "../hadamard.js";
+import { roundRows, roundRowsStatic } from "../round.js";
 import { check } from "../shapes.js";
 import { decodeRow, weightRows } from "../weight-rows.js";
 import { int8Matrix, matmulInt8 } from "./matmul-int8.js";
@@ -134,6 +134,12 @@ export function createReference(): Backend {
       }
     },
 
+    hadamard(out, x, signs, block, batch) {
+      check.hadamard(out, x, signs, block, batch);
+      const input = x.data().subarray(0, batch * signs.length);
+      out.data().set(hadamardBlocks(input, block, signs.data(), f));
+    },
+
     rope(x, batch, heads, headSize, cos, sin, position) {
       check.rope(x, batch, heads, headSize, cos, sin, position);
       const [v, c, s] = [x.data(), cos.data(), sin.data()];
@@ -206,10 +212,12 @@ export function createReference(): Backend {
 
     round(out, x, scheme, batch, columns) {
       check.round(out, x, batch, columns);
-      for (let row = 0; row < batch; row++) {
-        const values = x.data().subarray(row * columns, (row + 1) * columns);
-        out.data().set(dequantize(quantize(values, [columns], scheme)), row * columns);
-      }
+      roundRows(out.data(), x.data(), scheme, batch, columns);
+    },
+
+    roundStatic(out, x, format, scales, batch, columns) {
+      check.roundStatic(out, x, scales, batch, columns);
+      roundRowsStatic(out.data(), x.data(), format, scales.data(), batch, columns);
     },
 
     async dispose() {},

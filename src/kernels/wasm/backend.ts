@@ -1,11 +1,11 @@
 /** The backend's operations: checks, scratch memory, and one call of a generated kernel each. */
 import { InputError } from "../../errors.js";
+import type { NumberFormat } from "../../formats/format.js";
 import type { Scheme } from "../../formats/scheme.js";
-import { dequantize } from "../../tensor/dequantize.js";
 import type { PackedTensor } from "../../tensor/packed.js";
-import { quantize } from "../../tensor/quantize.js";
 import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix } from "../backend.js";
 import type { GeluForm } from "../gelu.js";
+import { roundRows, roundRowsStatic } from "../round.js";
 import { check } from "../shapes.js";
 import { weightRows } from "../weight-rows.js";
 import { attention, defineAttention } from "./attention.js";
@@ -14,10 +14,12 @@ import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
 import { detectFeatures } from "./features.js";
 import { fillLayout } from "./fill.js";
+import { hadamard, hadamardModule } from "./hadamard.js";
 import { floatBits } from "./kernel.js";
 import { type ByteDot, describe, type Layout, planLayout, roundUp } from "./layout.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
+import { Rounder } from "./round.js";
 import * as rows from "./rows.js";
 
 /** Batches below this decode weights on the fly for every row, those from it on decode panels once for all rows. */
@@ -43,6 +45,7 @@ export class WasmBackend implements Backend {
   readonly info: BackendInfo;
   readonly engine: Engine;
   readonly #core: CompiledModule;
+  #rounder: Rounder | undefined;
   #disposed = false;
 
   constructor(engine: Engine, info: BackendInfo) {
@@ -237,6 +240,19 @@ export class WasmBackend implements Backend {
     this.engine.run(this.#core, rows.layerNorm, args, batch, 3 * batch * size);
   }
 
+  hadamard(out: Buffer, x: Buffer, signs: Buffer, block: number, batch: number): void {
+    check.hadamard(out, x, signs, block, batch);
+    const columns = signs.length;
+    const module = this.engine.module(`hadamard ${block}`, (limits) => hadamardModule(block, limits));
+    const scratchBytes = roundUp(8 * block, 64);
+    const args = {
+      ...this.#addresses({ out, x, signs }),
+      ...{ blocks: columns / block, scratch: this.engine.scratch("blocks", scratchBytes * this.engine.threads) },
+      scratchBytes,
+    };
+    this.engine.run(module, hadamard, args, (batch * columns) / block, 16 * batch * columns);
+  }
+
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
     check.rope(x, batch, heads, headSize, cos, sin, position);
     const args = { ...this.#addresses({ x, cos, sin }), heads, headSize, position };
@@ -285,11 +301,16 @@ export class WasmBackend implements Backend {
 
   round(out: Buffer, x: Buffer, scheme: Scheme, batch: number, columns: number): void {
     check.round(out, x, batch, columns);
-    const [from, to] = [this.#own(x).data(), this.#own(out).data()];
-    for (let row = 0; row < batch; row++) {
-      const values = from.slice(row * columns, (row + 1) * columns);
-      to.set(dequantize(quantize(values, [columns], scheme)), row * columns);
+    const [from, to] = [this.#own(x), this.#own(out)];
+    this.#rounder ??= new Rounder(this.engine);
+    if (!this.#rounder.round(scheme, from.address, to.address, batch, columns)) {
+      roundRows(to.data(), from.data(), scheme, batch, columns);
     }
+  }
+
+  roundStatic(out: Buffer, x: Buffer, format: NumberFormat, scales: Buffer, batch: number, columns: number): void {
+    check.roundStatic(out, x, scales, batch, columns);
+    roundRowsStatic(this.#own(out).data(), this.#own(x).data(), format, this.#own(scales).data(), batch, columns);
   }
 
   async dispose(): Promise<void> {

@@ -1,0 +1,55 @@
+/** Rounding activations with the cast kernels, in the backend's own memory. */
+import { groupSize } from "../../formats/planes.js";
+import type { PlaneName, Scheme } from "../../formats/scheme.js";
+import { planeBytes } from "../../tensor/planes.js";
+import { run } from "../casts/array-kernels.js";
+import { CastKernels, dequantizePlan, quantizePlan } from "../casts/cast-kernels.js";
+import { dequantizePieces, quantizePieces } from "../casts/tensor-pieces.js";
+import type { Engine } from "./engine.js";
+
+export class Rounder {
+  readonly #kernels: CastKernels;
+
+  constructor({ heap, limits }: Engine) {
+    this.#kernels = new CastKernels(heap, limits);
+  }
+
+  /** Rounds rows at `from` to `to` (which may be the same); false where the reference must: `to` is then unchanged. */
+  round(scheme: Scheme, from: number, to: number, batch: number, columns: number): boolean {
+    if (quantizePlan(scheme).kind === "reference" || dequantizePlan(scheme).kind === "reference") return false;
+    if (batch * columns === 0) return true;
+    const step = hasTensorNumbers(scheme) ? 1 : batch;
+    for (let row = 0; row < batch; row += step) {
+      const at = 4 * row * columns;
+      if (!this.#rows(scheme, from + at, to + at, step, columns)) return false;
+    }
+    return true;
+  }
+
+  #rows(scheme: Scheme, from: number, to: number, rows: number, columns: number): boolean {
+    const kernels = this.#kernels;
+    const size = scheme.scale ? groupSize(scheme.scale.per, columns) : run;
+    if (columns % size !== 0 || size % run !== 0) return this.#pieces(scheme, from, to, rows, columns);
+    const sizes = Object.entries(planeBytes(scheme, rows, columns));
+    const planes: { [P in PlaneName]?: number } = Object.fromEntries(
+      sizes.map(([name, bytes]) => [name, kernels.scratch(`plane ${name}`, bytes)]),
+    );
+    return (
+      kernels.quantize(scheme, from, rows, columns, planes) && kernels.dequantize(scheme, planes, rows, columns, to)
+    );
+  }
+
+  /** Rows whose groups must be padded: through arrays. */
+  #pieces(scheme: Scheme, from: number, to: number, rows: number, columns: number): boolean {
+    const { memory } = this.#kernels;
+    const values = new Float32Array(memory.buffer, from, rows * columns).slice();
+    const packed = quantizePieces(this.#kernels, scheme, values, [rows, columns]);
+    if (!packed || !dequantizePieces(this.#kernels, packed, values)) return false;
+    new Float32Array(memory.buffer, to, values.length).set(values);
+    return true;
+  }
+}
+
+/** Whether numbers are held once for a whole tensor. */
+const hasTensorNumbers = ({ scale, offset }: Scheme): boolean =>
+  scale?.super?.per === "tensor" || offset?.super?.per === "tensor";
