@@ -212,6 +212,32 @@ test("every backend rounds activations that are zero, tiny, infinite or NaN to i
   }
 });
 
+test("every backend rotates blocks by Hadamard matrices exactly as the reference does, whatever the factors", () => {
+  for (const [block, blocks] of [
+    [4, 3],
+    [12, 2],
+    [28, 1],
+    [32, 3],
+    [40, 2],
+    [96, 1],
+    [576, 2],
+  ]) {
+    for (const batch of [0, 1, 5]) {
+      const columns = block * blocks;
+      const signs = numbers(columns, 9).map((v) => (v < 0 ? -1 : 1));
+      const x = numbers(batch * columns, block);
+      const what = `${batch} x ${blocks} blocks of ${block}`;
+      agree([new Float32Array(batch * columns + 2).fill(7), x, signs], what, (b, [o, a, s]) =>
+        b.hadamard(o, a, s, block, batch),
+      );
+      agree([x, signs], `${what}, in place`, (b, [o, s]) => b.hadamard(o, o, s, block, batch));
+    }
+  }
+  const [x, signs] = [reference.allocate(13), reference.allocate(13)];
+  assert.throws(() => reference.hadamard(x, x, signs, 13, 1), /no Hadamard matrix of order 13/);
+  assert.throws(() => reference.hadamard(x, x, signs, 4, 1), InputError);
+});
+
 test("every backend rotates exactly as the reference does, for odd half sizes too", () => {
   for (const headSize of [2, 6, 8, 10, 64]) {
     const [batch, heads, position] = [3, 2, 5];
