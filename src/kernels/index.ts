@@ -15,6 +15,7 @@ export type {
   Exactness,
   Matrix,
 } from "./backend.js";
+export { type LoadedFactor, type Products, plainProducts, productsOn, transposed } from "./products.js";
 
 export const backends: Registry<BackendRecord> = registry("backend", [wasm, reference]);
 

@@ -2,9 +2,9 @@
  * A model run one layer at a time over many short texts, for calibration: the hidden states of all texts are kept by the
  * caller, and only one layer's weights are in the backend's memory.
  */
-import { schemes } from "../formats/index.js";
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
-import { type PackedTensor, quantize } from "../tensor/index.js";
+import { type Products, productsOn, transposed } from "../kernels/products.js";
+import type { PackedTensor } from "../tensor/index.js";
 import type { Architecture, DecoderConfig, ForwardState, Observer, Weights } from "./architecture.js";
 import { type LinearRecords, makeLinears } from "./linear.js";
 import { makeScratch } from "./session.js";
@@ -21,8 +21,8 @@ export interface LayerRunner {
   headInput(gain: Float32Array, hidden: Float32Array): Float32Array;
   /** X^T X of x [tokens, columns], in f32. */
   gram(x: Float32Array, tokens: number): Float32Array;
-  /** X A^T of x [rows, columns] and a [n, columns], in f32. */
-  product(x: Float32Array, a: Float32Array, columns: number): Float32Array;
+  /** Products of other matrices on the same backend. */
+  readonly products: Products;
   dispose(): void;
 }
 
@@ -84,18 +84,7 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
     return { state: stateWith(weights), dispose };
   }
 
-  function product(x: Float32Array, a: Float32Array, columns: number): Float32Array {
-    const [rows, n] = [x.length / columns, a.length / columns];
-    const input = backend.upload(x);
-    const out = backend.allocate(rows * n);
-    const matrix = backend.loadMatrix(quantize(a, [n, columns], schemes.get("f32")), "f32");
-    backend.matmul(out, input, matrix, rows);
-    const result = out.data().slice(0, rows * n);
-    backend.freeMatrix(matrix);
-    backend.free(out);
-    backend.free(input);
-    return result;
-  }
+  const products = productsOn(backend);
 
   return {
     embed(table, texts) {
@@ -134,14 +123,10 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
       return input;
     },
     gram(x, tokens) {
-      const columns = x.length / tokens;
-      const transposed = new Float32Array(x.length);
-      for (let t = 0; t < tokens; t++) {
-        for (let j = 0; j < columns; j++) transposed[j * tokens + t] = x[t * columns + j];
-      }
-      return product(transposed, transposed, tokens);
+      const columns = transposed(x, x.length / tokens);
+      return products.multiply(columns, columns, tokens);
     },
-    product,
+    products,
     dispose() {
       for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
     },

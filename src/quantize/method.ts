@@ -4,6 +4,7 @@
  * derived from the other, and no method reaches into a model.
  */
 import type { Scheme } from "../formats/scheme.js";
+import type { Products } from "../kernels/index.js";
 import type { OptionRecords, ValuesOf } from "../options.js";
 import type { Named } from "../registry.js";
 import type { PackedTensor } from "../tensor/packed.js";
@@ -18,6 +19,8 @@ export interface QuantizationJob {
   /** Of the matrix's inputs, as far as the method asked. Absent for a table that nothing is multiplied with. */
   readonly statistics?: InputStatistics;
   readonly seed: number;
+  /** Where matrix products run; absent: plain loops (`plainProducts`), which give the same bits slowly. */
+  readonly products?: Products;
 }
 
 export interface QuantizationOutcome {

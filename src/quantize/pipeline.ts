@@ -77,7 +77,7 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
     for (const [index, unit] of units.slice(0, last + 1).entries()) {
       if (unit.name === "embedding") {
         await onUnit(unit, "quantizing");
-        if (missing[index]) await store.put(unit.key, await quantizeAll(plan, unit, await readAll(plan, unit)));
+        if (missing[index]) await store.put(unit.key, await quantizeAll(plan, runner, unit, await readAll(plan, unit)));
         continue;
       }
       hidden ??= runner.embed(await embeddingFor(options), windows);
@@ -88,7 +88,7 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
         await onUnit(unit, "quantizing");
         const weights = await readAll(plan, unit);
         const known = new Map(unit.tensors.map(({ spec }) => [spec?.role ?? "", statistics]));
-        await store.put(unit.key, await quantizeAll(plan, unit, weights, known));
+        await store.put(unit.key, await quantizeAll(plan, runner, unit, weights, known));
       } else if (missing[index]) hidden = await makeLayer(options, runner, unit, hidden);
       else {
         await onUnit(unit, "passing");
@@ -193,13 +193,13 @@ async function makeLayer(
     const roles = group.roles.map((role) => `${unit.name}.${role}`);
     const members = unit.tensors.filter(({ spec }) => spec && roles.includes(spec.role));
     const known = new Map(roles.map((role) => [role, statistics.get(group.roles[0]) as InputStatistics]));
-    const made = await quantizeAll(plan, { ...unit, tensors: members }, values, known, notes);
+    const made = await quantizeAll(plan, runner, { ...unit, tensors: members }, values, known, notes);
     for (const tensor of made) current.set(tensor.role, tensor.packed);
     finished.push(...made);
   }
   const done = new Set(finished.map(({ role }) => role));
   const rest = unit.tensors.filter(({ spec }) => spec && !done.has(spec.role) && values.has(spec.role));
-  finished.push(...(await quantizeAll(plan, { ...unit, tensors: rest }, values)));
+  finished.push(...(await quantizeAll(plan, runner, { ...unit, tensors: rest }, values)));
   await store.put(unit.key, finished);
   if (recipe.calibration.sequential === "none") return first.outputs;
   return advance(runner, unit, current, hidden);
@@ -271,7 +271,7 @@ function backendError(runner: LayerRunner, errors: Float32Array, statistics: Inp
     for (let i = 0; i < errors.length; i++) sum += errors[i] * errors[i] * meanSquare[i % columns];
     return sum;
   }
-  const product = runner.product(errors, Float32Array.from(hessian), columns);
+  const product = runner.products.multiply(errors, Float32Array.from(hessian), columns);
   for (let i = 0; i < errors.length; i++) sum += errors[i] * product[i];
   return sum;
 }
@@ -279,6 +279,7 @@ function backendError(runner: LayerRunner, errors: Float32Array, statistics: Inp
 /** Quantizes the tensors of a unit, one after another. */
 async function quantizeAll(
   { checkpoint, recipe }: QuantizePlan,
+  { products }: LayerRunner,
   unit: Unit,
   values: Values,
   statistics: ReadonlyMap<string, InputStatistics> = new Map(),
@@ -299,7 +300,7 @@ async function quantizeAll(
     }
     const begin = performance.now();
     const known = statistics.get(role);
-    const job = { scheme, values: numbers, shape, statistics: known, seed: recipe.seed };
+    const job = { scheme, values: numbers, shape, statistics: known, seed: recipe.seed, products };
     const outcome = quantizer.method.quantize(job, quantizer.options);
     const seconds = (performance.now() - begin) / 1000;
     const result = dequantize(outcome.packed);
