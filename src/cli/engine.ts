@@ -1,9 +1,10 @@
 /** What runs a model: options that every such command takes, and the model's life around a piece of work. */
 import { availableParallelism } from "node:os";
+import { schemes } from "../formats/index.js";
 import { type Activations, type Backend, type BackendInfo, backends, type Exactness } from "../kernels/index.js";
 import { type Model, openModel } from "../models/index.js";
 import { modelPath } from "./model-path.js";
-import { choice, integer, named } from "./option.js";
+import { choice, integer, named, type Option } from "./option.js";
 import { closed, count, list, string } from "./schema.js";
 
 export const ENGINE_OPTIONS = {
@@ -23,6 +24,13 @@ export const ACTIVATIONS = choice(
   ["f32", "int8"],
   "f32",
 );
+
+/** The same, or any scheme that activations are rounded to before exact products: what it would cost in quality. */
+export const ACTIVATIONS_OR_SCHEME: Option<string> = {
+  ...ACTIVATIONS,
+  description: `${ACTIVATIONS.description}; or a scheme (e4m3fn-row, mxfp8) that every input of a linear map is rounded to`,
+  parse: (name) => (name === "f32" || name === "int8" ? name : schemes.get(name.toLowerCase()).name),
+};
 
 /** How exactly f32 products are defined, for commands that run one model. */
 export const EXACTNESS = choice<Exactness>(
@@ -82,14 +90,18 @@ export async function withBackend<T>(
   }
 }
 
-/** Runs `work` with an open model. `argument` is a MODEL of the command line. */
+/** Runs `work` with an open model. `argument` is a MODEL of the command line, `activations` one of ACTIVATIONS or a scheme. */
 export async function withModel<T>(
   backend: Backend,
   argument: string,
   work: (model: Model) => Promise<T>,
-  activations: Activations = "f32",
+  activations = "f32",
 ): Promise<T> {
-  const model = await openModel(modelPath(argument), { backend, activations });
+  const how =
+    activations === "f32" || activations === "int8"
+      ? { activations: activations as Activations }
+      : { inputSteps: [{ kind: "round", scheme: activations }] };
+  const model = await openModel(modelPath(argument), { backend, ...how });
   try {
     return await work(model);
   } finally {

@@ -147,6 +147,21 @@ export function withLowRank(
   });
 }
 
+/** The records with `steps` added after those of every matrix of the table. */
+export function withSteps(
+  records: LinearRecords,
+  specs: readonly WeightSpec[],
+  steps: readonly StepRecord[],
+): LinearRecords {
+  if (steps.length === 0) return records;
+  const matrices = specs.filter(({ shape }) => shape.length === 2);
+  const added = matrices.map(({ role }) => [
+    role,
+    { ...records[role], input: [...(records[role]?.input ?? []), ...steps] },
+  ]);
+  return Object.fromEntries(added);
+}
+
 /** The records that a file's metadata hold; none where there is no key. FileError for anything of the wrong form. */
 export function readLinears(metadata: Metadata, where: string): LinearRecords {
   const text = metadata[LINEARS_KEY];

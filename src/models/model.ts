@@ -4,8 +4,9 @@ import { FileError } from "../errors.js";
 import type { Activations, Backend } from "../kernels/backend.js";
 import type { Architecture, DecoderConfig, Weights } from "./architecture.js";
 import { architectureOf } from "./architectures.js";
-import { type LinearRecords, readLinears } from "./linear.js";
+import { readLinears, withSteps } from "./linear.js";
 import { createSession, type Session, type SessionOptions } from "./session.js";
+import type { StepRecord } from "./steps/step.js";
 import { loadWeights, withStoredRope } from "./weights.js";
 
 /** Weights and configuration: ids in, logits out. */
@@ -39,8 +40,8 @@ export interface ModelOptions {
   readonly backend: Backend;
   /** How activations enter the matrix products. Default: "f32", exactly as they are. */
   readonly activations?: Activations;
-  /** What linear maps do besides multiplying, by role, in place of what the file says. */
-  readonly linears?: LinearRecords;
+  /** Steps for the inputs of all linear maps, after those that the file says: a quick look at rounded activations. */
+  readonly inputSteps?: readonly StepRecord[];
 }
 
 /** Opens a model from a path; see openCheckpoint for what a path may be. */
@@ -70,7 +71,8 @@ export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions)
   const parsed = architecture.parse(checkpoint);
   const specs = architecture.weights(parsed);
   const config = await withStoredRope(checkpoint, parsed, specs);
-  const linears = options.linears ?? readLinears(checkpoint.metadata, checkpoint.path);
+  const stored = readLinears(checkpoint.metadata, checkpoint.path);
+  const linears = withSteps(stored, specs, options.inputSteps ?? []);
   const weights = await loadWeights(backend, checkpoint, specs, activations, linears);
   return {
     path: checkpoint.path,

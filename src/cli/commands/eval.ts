@@ -1,10 +1,10 @@
 import { InputError, NumericError } from "../../errors.js";
 import { assertSameVocabulary, type Evaluation, evaluate, liveReference } from "../../evaluate/index.js";
-import type { Activations, Backend } from "../../kernels/index.js";
+import type { Backend } from "../../kernels/index.js";
 import type { Model } from "../../models/index.js";
 import { type Context, command } from "../command.js";
 import {
-  ACTIVATIONS,
+  ACTIVATIONS_OR_SCHEME,
   ENGINE_OPTIONS,
   type Engine,
   EXACTNESS,
@@ -26,7 +26,7 @@ interface Result extends Partial<NonNullable<Evaluation["comparison"]>> {
   readonly against?: string;
   readonly bytes: number;
   readonly bitsPerWeight: number;
-  readonly activations: Activations;
+  readonly activations: string;
   readonly context: number;
   readonly tokens: number;
   readonly perplexity: number;
@@ -42,7 +42,7 @@ const output = closed(
     model: string(),
     bytes: count("of the files that hold tensors"),
     bitsPerWeight: number("bits of tensor data for each number, counted from the file"),
-    activations: string("how activations entered the products: f32 or int8"),
+    activations: string("how activations entered the products: f32, int8, or the scheme that they were rounded to"),
     context: count("length of a window in tokens"),
     tokens: count("predicted"),
     perplexity: number("exp(nll)"),
@@ -71,7 +71,7 @@ const options = {
   }),
   tokens: integer("--tokens <n>", "predict at most this many tokens", { min: 1, defaultText: "the whole text" }),
   maxKl: decimal("--max-kl <nats>", "exit with 5 if KL is larger; needs --against", { min: 0 }),
-  activations: ACTIVATIONS,
+  activations: ACTIVATIONS_OR_SCHEME,
   exactness: EXACTNESS,
   ...ENGINE_OPTIONS,
 };
@@ -80,7 +80,7 @@ const DEFAULT_CONTEXT = 512;
 
 interface Job {
   readonly against?: string;
-  readonly activations: Activations;
+  readonly activations: string;
   readonly content: string;
   readonly context?: number;
   readonly tokens?: number;
