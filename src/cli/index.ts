@@ -10,6 +10,7 @@ import { formats } from "./commands/formats.js";
 import { imatrix } from "./commands/imatrix.js";
 import { inspect } from "./commands/inspect.js";
 import { methods } from "./commands/methods.js";
+import { plan } from "./commands/plan.js";
 import { quantize } from "./commands/quantize.js";
 import { run } from "./commands/run.js";
 import { schemes } from "./commands/schemes.js";
@@ -17,6 +18,7 @@ import { tokenize } from "./commands/tokenize.js";
 
 export const commands = registry<Command>("command", [
   inspect,
+  plan,
   quantize,
   evalCommand,
   run,

@@ -1,6 +1,7 @@
 /** Moving trained weights into low-precision schemes. */
 export { methodsPage, type QualityRow } from "./document.js";
 export { relativeSquaredError } from "./errors.js";
+export { type ExplainedPlan, type ExplainedStep, explainPlan } from "./explain.js";
 export { type CollectOptions, collectImportance, type Importance, readImatrix, writeImatrix } from "./imatrix-file.js";
 export type { QuantizationJob, QuantizationMethod, QuantizationOutcome } from "./method.js";
 export { methods } from "./methods.js";

@@ -34,6 +34,8 @@ export interface QuantizeOptions {
   /** What runs the model for calibration. Default: the first one registered. */
   readonly backend?: string;
   readonly threads?: number;
+  /** Everything is decided and no work has begun. */
+  readonly onPlan?: (plan: QuantizePlan) => void;
   readonly onProgress?: (progress: QuantizeProgress) => void;
   /** With calibration: the first layer is finished and has been tried out. */
   readonly onRehearsal?: (rehearsal: Rehearsal) => void;
@@ -153,6 +155,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeR
   const begin = performance.now();
   const plan = await planQuantization(options);
   const { checkpoint, tensors } = plan;
+  options.onPlan?.(plan);
   try {
     const parts = plan.calibrated ? await calibratedParts(plan, options) : undefined;
     const { metadata, sideFiles } = await outputFiles(plan, parts?.text);

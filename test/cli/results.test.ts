@@ -140,8 +140,58 @@ test("a dry run estimates time and memory by the tensors' sizes, and says when i
   // The embedding, 2048 x 256, as f32 twice.
   assert.ok(plain.estimatedPeakBytes !== null && plain.estimatedPeakBytes > 8 * 2048 * 256);
   assert.equal(plain.scratchBytes, 0);
-  const { estimatedSeconds, estimatedPeakBytes, ...rest } = await document<Forecast>([...args, "--method", "gptq"]);
-  assert.deepEqual([estimatedSeconds, estimatedPeakBytes, rest.scratchBytes], [null, null, rest.bytes]);
+  const { estimatedSeconds, ...rest } = await document<Forecast>([...args, "--method", "gptq"]);
+  assert.deepEqual([estimatedSeconds, rest.scratchBytes], [null, rest.bytes]);
+  // 32 windows of 512 tokens, 256 numbers each, before and after a layer.
+  assert.ok(rest.estimatedPeakBytes !== null && rest.estimatedPeakBytes > 8 * 32 * 512 * 256);
+});
+
+test("plan tries the first layer out, tells how long all will take, and leaves nothing behind", {
+  skip: withoutDemo,
+}, async () => {
+  interface Tried extends Sized {
+    readonly estimatedSeconds: number;
+    readonly steps: readonly { readonly tensors: readonly string[]; readonly json: { readonly quantize?: string } }[];
+    readonly kept: readonly string[];
+    readonly rehearsal: { readonly unit: string; readonly bytes: number; readonly outputError?: number };
+  }
+  const out = temporaryFolder();
+  const calibrated = [
+    "--to",
+    "q4_0",
+    "--method",
+    "imatrix",
+    "--set",
+    "steps=2",
+    "--calibrate",
+    join(ROOT, "demo/held-out.txt"),
+  ];
+  for (const how of [["--to", "int4-g32"], calibrated]) {
+    const planned = await document<Tried>([
+      "plan",
+      "demo",
+      ...how,
+      "-o",
+      join(out, how === calibrated ? "x.gguf" : "x"),
+    ]);
+    assert.deepEqual(readdirSync(out), []);
+    assert.equal(planned.steps.flatMap(({ tensors }) => tensors).length + planned.kept.length, planned.tensors.length);
+    assert.equal(planned.rehearsal.unit, "layers.0");
+    const error = planned.rehearsal.outputError ?? 0;
+    assert.ok(error > 0 && error < 0.1, `${error}`);
+    assert.ok(planned.estimatedSeconds > 0);
+  }
+});
+
+test("quantize --explain says which step takes which tensors, and writes nothing", { skip: withoutDemo }, async () => {
+  const out = temporaryFolder();
+  const flags = ["--to", "q4_0", "--tensor-type", "token_embd=q8_0", "--transform", "awq", "--method", "gptq"];
+  const { code, stdout } = await bitloom(["quantize", "demo", ...flags, "-o", join(out, "x.gguf"), "--explain"]);
+  assert.equal(code, 0);
+  assert.deepEqual(readdirSync(out), []);
+  assert.match(stdout, /step 1: transform awq/);
+  assert.match(stdout, /step 2: quantize gptq, scheme q8_0[\s\S]*on 1 tensor: token_embd\.weight/);
+  assert.match(stdout, /step 3: quantize gptq, scheme q4_0[\s\S]*on 35 tensors/);
 });
 
 /** Runs with --stream: every line but the last follows the schema of the command's parts, the last its document's. */
