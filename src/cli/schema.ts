@@ -51,6 +51,7 @@ export const tensorSchema = closed(
     relativeMse: number("sum (w - w')^2 / sum w^2; not with --dry-run"),
     method: string("that chose the codes"),
     seconds: number(),
+    clippedShare: number("share of weights beyond what their group can hold; for schemes whose groups have scales"),
     relativeOutputError: number("E||(W - W') x||^2 / E||W x||^2, with calibration only"),
     rtnOutputError: number("the same had it been rounded to nearest"),
     notes: { type: "object", additionalProperties: { type: "number" }, description: "what the method has to say" },

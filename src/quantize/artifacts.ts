@@ -25,6 +25,8 @@ export interface TensorReport {
   readonly relativeMse: number;
   readonly method?: string;
   readonly seconds?: number;
+  /** Share of weights beyond what their group can hold. */
+  readonly clippedShare?: number;
   /** E||(W - W') x||^2 / E||W x||^2 if input channels were independent; with calibration only. */
   readonly relativeOutputError?: number;
   /** The same had the tensor been rounded to nearest. */

@@ -14,12 +14,13 @@ import {
   readWeight,
 } from "../models/index.js";
 import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
-import { type ArtifactStore, type FinishedTensor, hashOf, type TensorReport } from "./artifacts.js";
+import { type ArtifactStore, type FinishedTensor, hashOf } from "./artifacts.js";
 import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
 import { relativeSquaredError } from "./errors.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize.js";
 import { type InputStatistics, scaledStatistics } from "./statistics.js";
+import { reportOf } from "./tensor-report.js";
 import { divideRows, scaleColumns } from "./transform.js";
 
 /** A part of the model that is finished and stored as a whole. */
@@ -303,34 +304,11 @@ async function quantizeAll(
     const job = { scheme, values: numbers, shape, statistics: known, seed: recipe.seed, products };
     const outcome = quantizer.method.quantize(job, quantizer.options);
     const seconds = (performance.now() - begin) / 1000;
-    const result = dequantize(outcome.packed);
-    const report: TensorReport = {
-      relativeMse: relativeSquaredError(numbers, result),
-      method: quantizer.method.name,
-      seconds,
-      ...(known && outputErrors(numbers, result, dequantize(quantize(numbers, shape, scheme)), known)),
-      notes: { ...notes.get(role), ...outcome.notes },
-    };
+    const noted = { ...outcome, notes: { ...notes.get(role), ...outcome.notes } };
+    const report = reportOf(job, noted, quantizer.method.name, seconds);
     finished.push({ role, packed: outcome.packed, report });
   }
   return finished;
-}
-
-/** Output errors before and after, relative, as if input channels were independent (which is cheap to know). */
-function outputErrors(
-  original: Float32Array,
-  result: Float32Array,
-  rounded: Float32Array,
-  { meanSquare, columns }: InputStatistics,
-): Pick<TensorReport, "relativeOutputError" | "rtnOutputError"> {
-  let [power, error, rtn] = [0, 0, 0];
-  for (let i = 0; i < original.length; i++) {
-    const h = meanSquare[i % columns];
-    power += h * original[i] ** 2;
-    error += h * (original[i] - result[i]) ** 2;
-    rtn += h * (original[i] - rounded[i]) ** 2;
-  }
-  return power === 0 ? {} : { relativeOutputError: error / power, rtnOutputError: rtn / power };
 }
 
 const F32 = schemes.get("f32");

@@ -8,6 +8,7 @@ import { relativeSquaredError } from "./errors.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize.js";
 import type { InputStatistics } from "./statistics.js";
+import { reportOf } from "./tensor-report.js";
 
 /** Finished tensors on disk, and the name of the text that they were calibrated with. */
 export interface Parts {
@@ -48,11 +49,11 @@ export async function produceTensor(
     const values = dequantize(original);
     const statistics = importanceOf(plan, planned);
     const job = { scheme, values, shape, seed: recipe.seed, statistics };
-    const { packed: made, notes } = quantizer.method.quantize(job, quantizer.options);
-    const all: Record<string, number> = { ...notes };
-    if (plan.importance && !statistics) all.withoutImportance = 1;
-    const relativeMse = relativeSquaredError(values, dequantize(made));
-    return { packed: made, report: { relativeMse, ...(Object.keys(all).length > 0 && { notes: all }) } };
+    const begin = performance.now();
+    const made = quantizer.method.quantize(job, quantizer.options);
+    const seconds = (performance.now() - begin) / 1000;
+    const notes = { ...made.notes, ...(plan.importance && !statistics && { withoutImportance: 1 }) };
+    return { packed: made.packed, report: reportOf(job, { ...made, notes }, quantizer.method.name, seconds) };
   }
 }
 
