@@ -1,14 +1,17 @@
 /**
  * The limits of this machine as WebAssembly can reach them, measured in the process that wants to compare with them:
- * vector multiply-adds and byte dot products from registers, and reading memory in eight streams. Machines change speed
- * from minute to minute, so a ratio to a limit of the same run says more than a time.
+ * vector multiply-adds and byte dot products from registers, and reading memory in streams. Machines change speed from
+ * minute to minute, so a ratio to a limit of the same run says more than a time.
  */
 import { createModule, type Expression, type Local } from "./emitter.js";
 import type { RelaxedDot } from "./features.js";
 import { f32x4, i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
 
 export interface Peaks {
-  /** GB/s of sequential reads, best of 1, 4 and 8 streams over a region beyond the caches. */
+  /**
+   * GB/s of sequential reads over a region far beyond the caches, at the best number of streams: one stream leaves
+   * memory idle between pages, too many leave each with less than the hardware's prefetching needs.
+   */
   readonly readBandwidthGBs: number;
   /** GFLOP/s of multiply-adds (2 each), fused where the engine can. */
   readonly maddGflops: number;
@@ -23,18 +26,19 @@ export type Clock = () => number;
  * Measures for about a second. `bytes` of memory are read for the bandwidth; take more than the caches hold. `clock` may
  * count the process's own time, so that other work on the machine does not.
  */
-export function measurePeaks(relaxedDot: RelaxedDot, clock: Clock = () => performance.now(), bytes = 2 ** 28): Peaks {
+export function measurePeaks(relaxedDot: RelaxedDot, clock: Clock = () => performance.now(), bytes = 2 ** 29): Peaks {
   const relaxed = relaxedDot !== "none";
+  // Products take the sum as a factor: engines compute a product of two constants only once.
   const madd = registerLoop(clock, (a, b, c) =>
-    relaxed ? f32x4.relaxed_madd(a, b, c) : f32x4.add(f32x4.mul(a, b), c),
+    relaxed ? f32x4.relaxed_madd(a, b, c) : f32x4.add(f32x4.mul(a, c), b),
   );
   const dot = registerLoop(clock, (a, b, c) =>
-    relaxed ? i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c) : i32x4.add(i32x4.dot_i16x8_s(a, b), c),
+    relaxed ? i32x4.relaxed_dot_i8x16_i7x16_add_s(a, b, c) : i32x4.add(i32x4.dot_i16x8_s(a, c), b),
   );
   return {
     maddGflops: madd * 8,
     dotGmacs: dot * (relaxed ? 16 : 8),
-    readBandwidthGBs: Math.max(...[1, 4, 8].map((streams) => readBandwidth(clock, streams, bytes))),
+    readBandwidthGBs: readBandwidth(clock, bytes),
   };
 }
 
@@ -63,30 +67,42 @@ function registerLoop(
   return (rounds * 2 * accumulators) / seconds / 1e9;
 }
 
-/** GB/s of `streams` runs read side by side. */
-function readBandwidth(clock: Clock, streams: number, bytes: number): number {
-  const m = createModule();
-  m.func("read", { rounds: "i32", stride: "i32" }, "i32", (f, { rounds, stride }) => {
-    const all = f.locals("v128", streams);
-    const at = Array.from({ length: streams }, (_, s) => f.let(i32.mul(stride, s)));
-    f.repeat(f.local("i32"), rounds, () => {
-      for (const offset of [0, 16, 32, 48]) {
-        all.forEach((sum, s) => {
-          f.set(sum, v128.xor(sum, v128.load(at[s], offset)));
-        });
-      }
-      for (const address of at) f.advance(address, 64);
-    });
-    const folded = all.reduce<Expression<"v128">>((sum, part) => v128.xor(sum, part), i32x4.splat(0));
-    return i32x4.extract_lane(folded, 0);
-  });
+const streamCounts = [1, 2, 3, 4, 6, 8, 12, 16];
+
+/** GB/s of the best number of runs read side by side. */
+function readBandwidth(clock: Clock, bytes: number): number {
   const memory = new WebAssembly.Memory({ initial: bytes / 65536 });
   // Pages that were never written may all be the same page of zeros.
   new Uint8Array(memory.buffer).fill(1);
-  const { read } = new WebAssembly.Instance(new WebAssembly.Module(m.bytes()), { env: { memory } }).exports;
-  const run = read as (rounds: number, stride: number) => number;
-  const stride = bytes / streams;
-  return bytes / bestSeconds(clock, () => run(stride / 64, stride), 5) / 1e9;
+  const rates = streamCounts.map((streams) => {
+    const { read } = new WebAssembly.Instance(new WebAssembly.Module(readModule(streams)), { env: { memory } }).exports;
+    const run = read as (rounds: number, stride: number) => number;
+    // Whole pages and 64 lines more: streams that stand a power of two apart would meet in the same few sets of a cache.
+    const rounds = Math.floor(bytes / streams / 64 / 128) * 128 - 64;
+    return (rounds * 64 * streams) / bestSeconds(clock, () => run(rounds, rounds * 64), 4) / 1e9;
+  });
+  return Math.max(...rates);
+}
+
+/** `rounds` lines of 64 bytes from each of `streams` places `stride` bytes apart. */
+function readModule(streams: number): Uint8Array<ArrayBuffer> {
+  const m = createModule();
+  m.func("read", { rounds: "i32", stride: "i32" }, "i32", (f, { rounds, stride }) => {
+    const sums = f.locals("v128", 8);
+    const at = Array.from({ length: streams }, (_, s) => f.let(i32.mul(stride, s)));
+    f.repeat(f.local("i32"), rounds, () => {
+      at.forEach((address, s) => {
+        for (let part = 0; part < 4; part++) {
+          const sum = sums[(4 * s + part) % sums.length];
+          f.set(sum, v128.xor(sum, v128.load(address, 16 * part)));
+        }
+      });
+      for (const address of at) f.advance(address, 64);
+    });
+    const folded = sums.reduce<Expression<"v128">>((all, part) => v128.xor(all, part), i32x4.splat(0));
+    return i32x4.extract_lane(folded, 0);
+  });
+  return m.bytes();
 }
 
 function bestSeconds(clock: Clock, run: () => void, times: number): number {
