@@ -17,16 +17,18 @@ export function encodeRun(
   f: FunctionBuilder,
   bits: number,
   { lanes, finish, bytes: sixteen }: LaneEncoder,
-  before: (x: VectorLocal) => void = () => {},
+  before?: (x: VectorLocal) => void,
 ) {
   if (sixteen) {
-    const values = f.locals("v128", 4);
+    const values = before && f.locals("v128", 4);
     return (from: Local<"i32">, to: Local<"i32">, ahead = 0): void => {
-      values.forEach((value, i) => {
-        f.set(value, v128.load(from, 4 * run * ahead + 16 * i));
-        before(value);
+      // Loading a value again where it is used again leaves registers to the constants.
+      const loads = [0, 16, 32, 48].map((at) => v128.load(from, 4 * run * ahead + at));
+      values?.forEach((value, i) => {
+        f.set(value, loads[i]);
+        before?.(value);
       });
-      f.emit(v128.store(to, sixteen(values), run * ahead));
+      f.emit(v128.store(to, sixteen(values ?? loads), run * ahead));
     };
   }
   const x = f.local("v128");
@@ -35,7 +37,7 @@ export function encodeRun(
     const at = run * codeBytes(bits) * ahead;
     codes.forEach((code, i) => {
       f.set(x, v128.load(from, 4 * run * ahead + 16 * i));
-      before(x);
+      before?.(x);
       f.set(code, lanes(x));
     });
     const [a, b, c, d] = codes;

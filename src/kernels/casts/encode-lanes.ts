@@ -1,5 +1,6 @@
 /** Four f32 lanes to four codes in i32 lanes, for each kind of plan (encode-plan.ts). */
 import type { FunctionBuilder } from "../wasm/emitter.js";
+import { detectFeatures } from "../wasm/features.js";
 import { f32x4, i8x16, i16x8, i32x4, v128 } from "../wasm/instructions.js";
 import type { IntegerEncode, LadderEncode, LaneEncode, MinifloatEncode, PrefixEncode } from "./encode-plan.js";
 import { absMask, infinityBits, powerBits, type Vector, type VectorLocal, word } from "./lanes.js";
@@ -10,7 +11,7 @@ export interface LaneEncoder {
   /** Applied to sixteen codes narrowed to bytes. */
   finish(bytes: Vector): Vector;
   /** A faster way for sixteen values at once, to codes in bytes. */
-  bytes?(x: readonly VectorLocal[]): Vector;
+  bytes?(x: readonly Vector[]): Vector;
 }
 
 export interface LaneContext {
@@ -96,25 +97,24 @@ function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
   const limit = word(f, clamp);
   const exponentMask = word(f, infinityBits);
   const least = word(f, powerBits(minExponent));
-  const toStep = word(f, (23 - significandBits) << 23);
-  const origin = f.let(i16x8.splat((powerBits(minExponent) + ((23 - significandBits) << 23)) >>> 16));
+  const addStep = stepAdder(f, 23 - significandBits);
+  const origin = f.let(i16x8.splat((powerBits(minExponent) + (addStep.shift << 23)) >>> 16));
   const units = word(f, (2 ** (7 - significandBits)) | (1 << 16));
   const signBit = f.let(i8x16.splat(2 ** (bits - 1)));
   const negativeZero = plan.negativeZero && !context.positiveZero;
   const [cut, base, first, upper, signs, magnitude, result] = f.locals("v128", 7);
   const cutCode = 2 ** significandBits + ((clamp - powerBits(minExponent)) >>> (23 - significandBits));
   const guard = byteGuard(f, nan, cutCode, context);
-  const scaledCode = (value: VectorLocal): Vector => {
+  const scaledCode = (value: Vector): Vector => {
     f.set(cut, i32x4.min_s(v128.and(value, magnitudeMask), limit));
     f.set(base, i32x4.max_s(v128.and(cut, exponentMask), least));
-    const sum = f32x4.add(cut, i32x4.add(base, toStep));
-    return i32x4.dot_i16x8_s(sum, units);
+    return i32x4.dot_i16x8_s(addStep.sum(cut, base), units);
   };
-  const pair = (x: VectorLocal, y: VectorLocal): Vector => {
+  const pair = (x: Vector, y: Vector): Vector => {
     f.set(first, scaledCode(x));
     return i16x8.shr_u(i16x8.sub(i16x8.narrow_i32x4_s(first, scaledCode(y)), origin), 7 - significandBits);
   };
-  return (x: readonly VectorLocal[]): Vector => {
+  return (x: readonly Vector[]): Vector => {
     f.set(upper, pair(x[0], x[1]));
     f.set(magnitude, i8x16.narrow_i16x8_u(upper, pair(x[2], x[3])));
     f.set(signs, v128.and(bits === 8 ? signBytes(x) : i16x8.shr_u(signBytes(x), 8 - bits), signBit));
@@ -125,8 +125,22 @@ function minifloatBytes(f: FunctionBuilder, plan: MinifloatEncode, context: Lane
   };
 }
 
+/**
+ * Adds to a magnitude a power of two so much larger, by `bits`, that the last bits of the sum count its steps. Where there is a
+ * multiply-add the magnitude is made smaller instead, which saves making the power larger: the product is exact (or
+ * so small that it vanishes), so that it does not matter whether it is rounded before it is added.
+ */
+function stepAdder(f: FunctionBuilder, bits: number) {
+  if (detectFeatures().relaxedSimd) {
+    const unit = f.let(f32x4.splat(2 ** -bits));
+    return { shift: 0, sum: (x: Vector, power: Vector) => f32x4.relaxed_madd(x, unit, power) };
+  }
+  const larger = word(f, bits << 23);
+  return { shift: bits, sum: (x: Vector, power: Vector) => f32x4.add(x, i32x4.add(power, larger)) };
+}
+
 /** The sign of every value in the top bit of its byte: saturation keeps it where a free shuffle of bytes is slow. */
-function signBytes([a, b, c, d]: readonly VectorLocal[]): Vector {
+function signBytes([a, b, c, d]: readonly Vector[]): Vector {
   return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
 }
 
@@ -134,15 +148,15 @@ function signBytes([a, b, c, d]: readonly VectorLocal[]): Vector {
 function byteGuard(f: FunctionBuilder, nan: number | undefined, cutCode: number, { noNaN, worst }: LaneContext) {
   if (noNaN) return () => {};
   const cut = f.let(i8x16.splat(cutCode));
-  const magnitudeOf = (x: VectorLocal) => v128.and(x, i32x4.splat(absMask));
-  const nanLanes = (x: VectorLocal) => i32x4.gt_s(magnitudeOf(x), i32x4.splat(infinityBits));
-  return (magnitude: VectorLocal, codes: VectorLocal, x: readonly VectorLocal[]) =>
+  const magnitudeOf = (x: Vector) => v128.and(x, i32x4.splat(absMask));
+  const nanLanes = (x: Vector) => i32x4.gt_s(magnitudeOf(x), i32x4.splat(infinityBits));
+  return (magnitude: VectorLocal, codes: VectorLocal, x: readonly Vector[]) =>
     f.if(v128.any_true(i8x16.eq(magnitude, cut)), () => {
       if (nan === undefined) {
         for (const value of x) if (worst) f.set(worst, i32x4.max_s(worst, magnitudeOf(value)));
         return;
       }
-      const words = (p: VectorLocal, q: VectorLocal) => i16x8.narrow_i32x4_s(nanLanes(p), nanLanes(q));
+      const words = (p: Vector, q: Vector) => i16x8.narrow_i32x4_s(nanLanes(p), nanLanes(q));
       const bytes = i8x16.narrow_i16x8_s(words(x[0], x[1]), words(x[2], x[3]));
       f.set(codes, v128.bitselect(i8x16.splat(nan), codes, bytes));
     });
