@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
@@ -10,6 +10,7 @@ import { DEMO_FOLDER, DEMO_TEXT, readText } from "../model-path.js";
 import { duration, grouped, percent, signed, significant } from "../numbers.js";
 import { integer, names, textOr } from "../option.js";
 import { reportPage, verdict } from "../report/page.js";
+import { writeWhole } from "../report/write.js";
 import { closed, count, interval, list, number, schemaName, string, tensorSchema } from "../schema.js";
 import { left, right, table } from "../table.js";
 import { printable, type Style } from "../terminal.js";
@@ -75,12 +76,6 @@ const SCHEMES = [
 ];
 const WINDOW = 512;
 const PROMPT = "The whale";
-
-/** Puts a file in its place at once, so that a reader never sees half of it. */
-async function writeWhole(path: string, content: string): Promise<void> {
-  await writeFile(`${path}.partial`, content);
-  await rename(`${path}.partial`, path);
-}
 
 function factsOf(result: DemoResult): (readonly [string, string])[] {
   const { original } = result;

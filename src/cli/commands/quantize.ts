@@ -10,7 +10,7 @@ import { forecast } from "../forecast.js";
 import { interruptible } from "../interrupt.js";
 import { MODEL } from "../model-path.js";
 import { byteSize, dimensions, duration, grouped, significant } from "../numbers.js";
-import { flag } from "../option.js";
+import { flag, text } from "../option.js";
 import {
   EXPLAINED,
   explanationText,
@@ -21,6 +21,8 @@ import {
   type Settings,
   settingsOf,
 } from "../recipe.js";
+import { quantizePage } from "../report/quantize-page.js";
+import { writeWhole } from "../report/write.js";
 import { boolean, closed, count, list, number, string, tensorSchema } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { printable, type Style } from "../terminal.js";
@@ -53,6 +55,7 @@ const output = closed(
 
 const options = {
   ...RECIPE_OPTIONS,
+  report: text("--report <file>", "also write what became of every tensor as a page of HTML"),
   dryRun: flag("--dry-run", "print what would be written, and write nothing"),
   explain: flag("--explain", "say which step would do what to which tensors and why, and write nothing"),
 };
@@ -75,10 +78,10 @@ function quantizeWithProgress({ progress, emit, note }: Context, settings: Setti
         const { bytes, bitsPerWeight, scratchBytes, tensors } = plannedOf(plan, settings.output, forecast(plan));
         const size = `${tensors.length} tensors, ${byteSize(bytes)}, ${bitsPerWeight.toFixed(3)} bits per weight`;
         const { windows, window } = plan.recipe.calibration;
-        const text = plan.calibrated
+        const calibration = plan.calibrated
           ? `; ${windows} windows of ${window} tokens, ${byteSize(scratchBytes)} of scratch`
           : "";
-        note(`${size}${text}\n`);
+        note(`${size}${calibration}\n`);
       },
       onRehearsal: ({ unit }) => note(`${unit} was written, read again and run\n`),
       onProgress({ name, doneWeights, totalWeights }) {
@@ -146,7 +149,9 @@ export const quantize = command({
     const settings = await settingsOf(model, chosen);
     if (chosen.dryRun || chosen.explain) return planOf(settings, chosen.explain);
     const result = await quantizeWithProgress(context, settings);
-    return { ...result, peakRssBytes: 1024 * process.resourceUsage().maxRSS };
+    const quantized = { ...result, peakRssBytes: 1024 * process.resourceUsage().maxRSS };
+    if (chosen.report) await writeWhole(chosen.report, quantizePage({ input: model, ...quantized }));
+    return quantized;
   },
   render,
 });

@@ -1,9 +1,9 @@
 /** The report as one HTML file: no script, nothing loaded from elsewhere; the plots are SVG drawn from the numbers. */
 import { byteSize, grouped, percent, signed, significant } from "../numbers.js";
 import type { ComparedScheme, Measured, Report } from "./data.js";
+import { card, documentOf, factList, tableOf } from "./document.js";
 import { paretoFront } from "./pareto.js";
 import { differencePlot, klPlot } from "./quality-plot.js";
-import { STYLE } from "./style.js";
 import { element, escapeText } from "./svg.js";
 import { tensorPlot } from "./tensor-plot.js";
 
@@ -22,9 +22,6 @@ function legend(names: Readonly<Record<string, string>>, present: ReadonlySet<st
     ...entries.map(([key, name]) => element("span", {}, `${element("i", { class: key }, "")}${escapeText(name)}`)),
   );
 }
-
-const cells = (tag: "td" | "th", texts: readonly string[]) =>
-  texts.map((text) => element(tag, {}, escapeText(text))).join("");
 
 const TITLES = [
   "scheme",
@@ -61,17 +58,7 @@ function mainTable({ original, rows }: Report): string {
     percent(row.top1Agreement),
     grouped(row.tokensPerSecond),
   ];
-  return element(
-    "table",
-    {},
-    element("thead", {}, element("tr", {}, cells("th", TITLES))),
-    element(
-      "tbody",
-      {},
-      element("tr", { class: "original" }, cells("td", first)),
-      ...rows.map((row) => element("tr", {}, cells("td", line(row)))),
-    ),
-  );
+  return tableOf(TITLES, rows.map(line), first);
 }
 
 function tensorTable({ rows }: Report): string {
@@ -80,12 +67,7 @@ function tensorTable({ rows }: Report): string {
   const lines = names
     .filter((name) => errors.some((of) => (of.get(name) ?? 0) > 0))
     .map((name) => [name, ...errors.map((of) => (of.has(name) ? significant(of.get(name) ?? 0, 3) : ""))]);
-  return element(
-    "table",
-    {},
-    element("thead", {}, element("tr", {}, cells("th", ["tensor", ...rows.map((row) => row.scheme)]))),
-    element("tbody", {}, ...lines.map((line) => element("tr", {}, cells("td", line)))),
-  );
+  return tableOf(["tensor", ...rows.map((row) => row.scheme)], lines);
 }
 
 function sampleTable({ original, rows, prompt }: Report): string {
@@ -124,7 +106,7 @@ export function reportPage(report: Report): string {
   const body = [
     element("h1", {}, escapeText(report.title)),
     element("p", { class: "lead" }, escapeText(verdict(report))),
-    element("div", { class: "card" }, mainTable(report)),
+    card(mainTable(report)),
     element("h2", {}, "Quality against bytes"),
     element(
       "p",
@@ -132,12 +114,7 @@ export function reportPage(report: Report): string {
       "Down and to the left is better. The dashed line joins the schemes that no other beats in both. Differences are paired token by token.",
     ),
     legend(KINDS, kinds),
-    element(
-      "div",
-      { class: "pair" },
-      element("div", { class: "card" }, klPlot(rows)),
-      element("div", { class: "card" }, differencePlot(rows)),
-    ),
+    element("div", { class: "pair" }, card(klPlot(rows)), card(differencePlot(rows))),
     element("h2", {}, "Error of each tensor"),
     element(
       "p",
@@ -145,33 +122,17 @@ export function reportPage(report: Report): string {
       "One mark for each quantized tensor, in the order of the file from top to bottom of a line.",
     ),
     legend(PARTS, new Set(Object.keys(PARTS))),
-    element("div", { class: "card" }, tensorPlot(rows)),
-    element(
-      "details",
-      {},
-      element("summary", {}, "The numbers, tensor by tensor"),
-      element("div", { class: "card" }, tensorTable(report)),
-    ),
+    card(tensorPlot(rows)),
+    element("details", {}, element("summary", {}, "The numbers, tensor by tensor"), card(tensorTable(report))),
     element("h2", {}, "What they write"),
     element(
       "p",
       { class: "note" },
       `Each continues “${escapeText(report.prompt)}” with the same random numbers; where the texts part, the weights made the difference.`,
     ),
-    element("div", { class: "card" }, sampleTable(report)),
+    card(sampleTable(report)),
     element("h2", {}, "How it was measured"),
-    element(
-      "dl",
-      { class: "card" },
-      ...report.facts.map(([name, fact]) => element("dt", {}, escapeText(name)) + element("dd", {}, escapeText(fact))),
-    ),
-    element("footer", {}, "Made by Bitloom on this machine; nothing was sent anywhere."),
+    factList(report.facts),
   ];
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeText(report.title)}</title><style>${STYLE}</style></head>
-<body><main>
-${body.join("\n")}
-</main></body></html>
-`;
+  return documentOf(report.title, body);
 }
