@@ -57,6 +57,12 @@ export interface BackendInfo {
 export interface Backend {
   readonly info: BackendInfo;
 
+  /**
+   * Runs the operations that `work` calls, in an order that gives the same result: those that do not depend on each other
+   * need not wait for each other, and several threads are called once for all. Memory may be read and written through
+   * `data()` asked for inside of `work`; a view from before is out of date until `batch` returns.
+   */
+  batch<T>(work: () => T): T;
   /** `length` zeros. */
   allocate(length: number): Buffer;
   /** A copy of `values` in backend memory. */

@@ -5,17 +5,27 @@ import { hadamardFactors } from "./hadamard.js";
 
 const count = (n: number) => Number.isSafeInteger(n) && n >= 0;
 
-function demand(holds: boolean, op: string, why: string): void {
-  if (!holds) throw new InputError(`the shapes given to ${op} do not fit`, { kind: "shapes-disagree", where: op, why });
+/** Text that is only made where it is needed: these checks run hundreds of times for each token. */
+type Text = string | (() => string);
+const textOf = (text: Text) => (typeof text === "string" ? text : text());
+
+function demand(holds: boolean, op: Text, why: Text): void {
+  if (holds) return;
+  const where = textOf(op);
+  throw new InputError(`the shapes given to ${where} do not fit`, { kind: "shapes-disagree", where, why: textOf(why) });
 }
 
-function long(op: string, name: string, buffer: Buffer, wanted: number, shape: string): void {
-  demand(buffer.length >= wanted, op, `${name} holds ${buffer.length} numbers, wanted ${shape} = ${wanted}`);
+/** `buffer` holds at least the numbers of `shape`. */
+function long(op: Text, name: string, buffer: Buffer, ...shape: number[]): void {
+  let wanted = 1;
+  for (const size of shape) wanted *= size;
+  if (buffer.length >= wanted) return;
+  demand(false, op, `${name} holds ${buffer.length} numbers, wanted [${shape.join(", ")}] = ${wanted}`);
 }
 
-function counts(op: string, sizes: Readonly<Record<string, number>>): void {
-  for (const [name, size] of Object.entries(sizes)) {
-    demand(count(size), op, `${name} must be a whole number of at least 0, got ${size}`);
+function counts(op: Text, sizes: Readonly<Record<string, number>>): void {
+  for (const name in sizes) {
+    if (!count(sizes[name])) demand(false, op, `${name} must be a whole number of at least 0, got ${sizes[name]}`);
   }
 }
 
@@ -27,40 +37,41 @@ export const check = {
   },
   view(length: number, start: number, part: number): void {
     counts("view", { start, length: part });
-    demand(start + part <= length, "view", `[${start}, ${start + part}) reaches past the end at ${length}`);
+    demand(start + part <= length, "view", () => `[${start}, ${start + part}) reaches past the end at ${length}`);
   },
   embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void {
-    const op = `embed from a ${describe(table)}`;
-    long(op, "out", out, ids.length * table.columns, `[${ids.length}, ${table.columns}]`);
+    const op = () => `embed from a ${describe(table)}`;
+    long(op, "out", out, ids.length, table.columns);
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i];
-      demand(Number.isInteger(id) && id >= 0 && id < table.rows, op, `id ${i} is ${id}, wanted 0 .. ${table.rows - 1}`);
+      const fits = Number.isInteger(id) && id >= 0 && id < table.rows;
+      demand(fits, op, () => `id ${i} is ${id}, wanted 0 .. ${table.rows - 1}`);
     }
   },
   matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void {
-    const op = `matmul with a ${describe(weight)}`;
+    const op = () => `matmul with a ${describe(weight)}`;
     counts(op, { batch });
-    long(op, "x", x, batch * weight.columns, `[${batch}, ${weight.columns}]`);
-    long(op, "out", out, batch * weight.rows, `[${batch}, ${weight.rows}]`);
-    if (bias) long(op, "bias", bias, weight.rows, `[${weight.rows}]`);
+    long(op, "x", x, batch, weight.columns);
+    long(op, "out", out, batch, weight.rows);
+    if (bias) long(op, "bias", bias, weight.rows);
   },
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number): void {
     counts("rmsNorm", { batch });
-    long("rmsNorm", "x", x, batch * gain.length, `[${batch}, ${gain.length}]`);
-    long("rmsNorm", "out", out, batch * gain.length, `[${batch}, ${gain.length}]`);
+    long("rmsNorm", "x", x, batch, gain.length);
+    long("rmsNorm", "out", out, batch, gain.length);
   },
   layerNorm(out: Buffer, x: Buffer, gain: Buffer, bias: Buffer, batch: number): void {
     counts("layerNorm", { batch });
-    long("layerNorm", "x", x, batch * gain.length, `[${batch}, ${gain.length}]`);
-    long("layerNorm", "out", out, batch * gain.length, `[${batch}, ${gain.length}]`);
-    long("layerNorm", "bias", bias, gain.length, `[${gain.length}]`);
+    long("layerNorm", "x", x, batch, gain.length);
+    long("layerNorm", "out", out, batch, gain.length);
+    long("layerNorm", "bias", bias, gain.length);
   },
   hadamard(out: Buffer, x: Buffer, signs: Buffer, block: number, batch: number): void {
     counts("hadamard", { block, batch });
     const columns = signs.length;
-    demand(block > 0 && columns % block === 0, "hadamard", `rows of ${columns} are no whole blocks of ${block}`);
-    long("hadamard", "x", x, batch * columns, `[${batch}, ${columns}]`);
-    long("hadamard", "out", out, batch * columns, `[${batch}, ${columns}]`);
+    demand(block > 0 && columns % block === 0, "hadamard", () => `rows of ${columns} are no whole blocks of ${block}`);
+    long("hadamard", "x", x, batch, columns);
+    long("hadamard", "out", out, batch, columns);
     if (hadamardFactors(block)) return;
     throw new UnsupportedError(`no Hadamard matrix of order ${block} is known here`, {
       kind: "unsupported-feature",
@@ -69,41 +80,42 @@ export const check = {
   },
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
     counts("rope", { batch, heads, headSize, position });
-    demand(headSize % 2 === 0, "rope", `headSize must be even, got ${headSize}`);
-    long("rope", "x", x, batch * heads * headSize, `[${batch}, ${heads}, ${headSize}]`);
-    const table = `[${position + batch} positions, ${headSize / 2}]`;
-    long("rope", "cos", cos, ((position + batch) * headSize) / 2, table);
-    long("rope", "sin", sin, ((position + batch) * headSize) / 2, table);
+    demand(headSize % 2 === 0, "rope", () => `headSize must be even, got ${headSize}`);
+    long("rope", "x", x, batch, heads, headSize);
+    long("rope", "cos", cos, position + batch, headSize / 2);
+    long("rope", "sin", sin, position + batch, headSize / 2);
   },
   attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void {
     const { batch, position, heads, kvHeads, headSize } = shape;
     counts("attention", { batch, position, heads, kvHeads, headSize });
     const grouped = heads === 0 || (kvHeads > 0 && heads % kvHeads === 0);
-    demand(grouped, "attention", `${heads} heads cannot share ${kvHeads} key-value heads`);
-    const queries = `[${batch}, ${heads}, ${headSize}]`;
-    const cache = `[${position + batch}, ${kvHeads}, ${headSize}]`;
-    long("attention", "q", q, batch * heads * headSize, queries);
-    long("attention", "out", out, batch * heads * headSize, queries);
-    long("attention", "keys", keys, (position + batch) * kvHeads * headSize, cache);
-    long("attention", "values", values, (position + batch) * kvHeads * headSize, cache);
+    demand(grouped, "attention", () => `${heads} heads cannot share ${kvHeads} key-value heads`);
+    long("attention", "q", q, batch, heads, headSize);
+    long("attention", "out", out, batch, heads, headSize);
+    long("attention", "keys", keys, position + batch, kvHeads, headSize);
+    long("attention", "values", values, position + batch, kvHeads, headSize);
   },
   elementwise(op: string, length: number, buffers: Readonly<Record<string, Buffer>>): void {
     counts(op, { length });
-    for (const [name, buffer] of Object.entries(buffers)) long(op, name, buffer, length, `[${length}]`);
+    for (const name in buffers) long(op, name, buffers[name], length);
   },
   round(out: Buffer, x: Buffer, batch: number, columns: number): void {
     counts("round", { batch, columns });
-    long("round", "x", x, batch * columns, `[${batch}, ${columns}]`);
-    long("round", "out", out, batch * columns, `[${batch}, ${columns}]`);
+    long("round", "x", x, batch, columns);
+    long("round", "out", out, batch, columns);
   },
   roundStatic(out: Buffer, x: Buffer, scales: Buffer, batch: number, columns: number): void {
     check.round(out, x, batch, columns);
     const fits = scales.length === 1 || scales.length === columns;
-    demand(fits, "roundStatic", `there are ${scales.length} scales for ${columns} columns, wanted 1 or one for each`);
+    demand(
+      fits,
+      "roundStatic",
+      () => `there are ${scales.length} scales for ${columns} columns, wanted 1 or one for each`,
+    );
   },
   softmax(out: Buffer, x: Buffer, rows: number, columns: number): void {
     counts("softmax", { rows, columns });
-    long("softmax", "x", x, rows * columns, `[${rows}, ${columns}]`);
-    long("softmax", "out", out, rows * columns, `[${rows}, ${columns}]`);
+    long("softmax", "x", x, rows, columns);
+    long("softmax", "out", out, rows, columns);
   },
 };

@@ -202,7 +202,7 @@ const machineSchema = closed({
 
 export const bench = command({
   name: "bench",
-  summary: "measure speed: kernels, decoding; say how weights are multiplied",
+  summary: "measure kernels and decoding; explain plans",
   description:
     "kernels: every operation beside limits of this machine measured in the same process. decode MODEL: tokens per second " +
     "of prompt and generation, and the share of the memory's read bandwidth. plan MODEL, or plan --scheme NAME: how each " +

@@ -74,6 +74,7 @@ export function createReference(): Backend {
   return {
     info: { name: "reference", threads: 1, exactness: "deterministic", features: [], fallbacks: [] },
 
+    batch: (work) => work(),
     allocate(length) {
       check.allocate(length);
       return new ArrayBuffer32(new Float32Array(length));

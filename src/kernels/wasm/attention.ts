@@ -20,6 +20,8 @@ export const attention: KernelSignature<
     ...(["out", "q", "keys", "values", "seen", "seenStep", "heads", "kvHeads", "headSize"] as const),
     ...(["scale", "scratch", "scratchBytes"] as const),
   ],
+  writes: ["out", "scratch"],
+  reads: ["q", "keys", "values"],
 };
 
 export function defineAttention(m: ModuleBuilder): void {

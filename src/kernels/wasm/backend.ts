@@ -28,9 +28,6 @@ const gemmFrom = 4;
 /** Rows of activations that share one decoding of the weights; times 256 columns of f32 they fit the L2 cache. */
 const rowsPerPass = 252;
 
-/** Items for each thread, so that a thread that is held up can be helped. */
-const itemsPerThread = 4;
-
 export interface WasmMatrix extends Matrix {
   readonly owner: WasmBackend;
   readonly layout: Layout;
@@ -59,28 +56,31 @@ export class WasmBackend implements Backend {
     });
   }
 
+  batch<T>(work: () => T): T {
+    this.#alive();
+    return this.engine.batch(work);
+  }
+
   allocate(length: number): Buffer {
     check.allocate(length);
     this.#alive();
     const address = this.engine.heap.allocate(4 * length, "numbers");
-    const buffer = new WasmBuffer(this.engine.memory, address, length);
+    const buffer = new WasmBuffer(this.engine, address, length);
     buffer.data().fill(0);
     return buffer;
   }
 
   upload(values: Float32Array): Buffer {
     this.#alive();
-    const buffer = new WasmBuffer(
-      this.engine.memory,
-      this.engine.heap.allocate(4 * values.length, "numbers"),
-      values.length,
-    );
+    const address = this.engine.heap.allocate(4 * values.length, "numbers");
+    const buffer = new WasmBuffer(this.engine, address, values.length);
     buffer.data().set(values);
     return buffer;
   }
 
   free(buffer: Buffer): void {
     const { root } = this.#own(buffer);
+    this.engine.finish();
     root.freed = true;
     this.engine.heap.free(root.address);
   }
@@ -114,6 +114,7 @@ export class WasmBackend implements Backend {
 
   freeMatrix(matrix: Matrix): void {
     const own = this.#ownMatrix(matrix);
+    this.engine.finish();
     own.freed = true;
     this.engine.heap.free(own.address);
   }
@@ -124,6 +125,7 @@ export class WasmBackend implements Backend {
     const { columns, quadBytes, blocks, blockCells, blockColumns } = layout;
     if (ids.length === 0 || columns === 0) return;
     const list = this.engine.scratch("ids", 4 * ids.length);
+    this.engine.finish();
     new Int32Array(this.engine.memory.buffer, list, ids.length).set(Array.from(ids));
     const args = {
       ...{ out: this.#own(out).address, ids: list, columns, weights: address, quadBytes, blocks },
@@ -303,6 +305,7 @@ export class WasmBackend implements Backend {
     check.round(out, x, batch, columns);
     const [from, to] = [this.#own(x), this.#own(out)];
     this.#rounder ??= new Rounder(this.engine);
+    this.engine.finish();
     if (!this.#rounder.round(scheme, from.address, to.address, batch, columns)) {
       roundRows(to.data(), from.data(), scheme, batch, columns);
     }
@@ -338,16 +341,16 @@ export class WasmBackend implements Backend {
     return { scratch: this.engine.scratch("panels", scratchBytes * this.engine.threads), scratchBytes };
   }
 
-  /** Splits `count` things into items of whole multiples of `unit`. */
+  /** Splits `count` things into an item for each thread, of whole multiples of `unit`. */
   #deal(count: number, unit: number): { items: number; perItem: number } {
-    const wanted = this.engine.threads === 1 ? 1 : this.engine.threads * itemsPerThread;
-    const perItem = roundUp(Math.ceil(count / wanted), unit);
+    const perItem = roundUp(Math.ceil(count / this.engine.threads), unit);
     return { items: Math.ceil(count / perItem), perItem };
   }
 
   #addresses<K extends string>(buffers: Readonly<Record<K, Buffer>>): Record<K, number> {
-    const entries = Object.entries<Buffer>(buffers).map(([name, buffer]) => [name, this.#own(buffer).address]);
-    return Object.fromEntries(entries) as Record<K, number>;
+    const addresses = {} as Record<K, number>;
+    for (const name in buffers) addresses[name] = this.#own(buffers[name]).address;
+    return addresses;
   }
 
   #alive(): void {
@@ -356,7 +359,7 @@ export class WasmBackend implements Backend {
 
   #own(buffer: Buffer): WasmBuffer {
     this.#alive();
-    if (!(buffer instanceof WasmBuffer) || buffer.memory !== this.engine.memory) {
+    if (!(buffer instanceof WasmBuffer) || buffer.engine !== this.engine) {
       throw new InputError("a buffer belongs to another backend", { where: "wasm" });
     }
     if (buffer.root.freed) throw new InputError("a buffer was used after it was freed", { where: "wasm" });

@@ -1,11 +1,25 @@
-/** Instances of generated modules over one memory. */
+/** Instances of generated modules over one memory, and the table in which lists of operations find their kernels. */
 export type KernelFunction = (record: number, from: number, to: number, thread: number) => void;
 
-export function instantiate(bytes: Uint8Array<ArrayBuffer>, memory: WebAssembly.Memory): Record<string, unknown> {
-  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports;
+export function instantiate(
+  bytes: Uint8Array<ArrayBuffer>,
+  memory: WebAssembly.Memory,
+  table?: WebAssembly.Table,
+): Record<string, unknown> {
+  const env = { memory, ...(table && { table }) };
+  return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env }).exports;
 }
 
-/** The kernels of a module, in the order of their definition. */
-export function kernelsOf(bytes: Uint8Array<ArrayBuffer>, memory: WebAssembly.Memory): KernelFunction[] {
-  return Object.values(instantiate(bytes, memory)) as KernelFunction[];
+/** A table with the kernels of every module in the order of their making: the same places in every thread. */
+export class KernelTable {
+  readonly table = new WebAssembly.Table({ element: "anyfunc", initial: 0 });
+
+  /** Appends a module's kernels, in the order of their definition; the place of the first. */
+  add(kernels: readonly KernelFunction[]): number {
+    const first = this.table.grow(kernels.length);
+    kernels.forEach((kernel, i) => {
+      this.table.set(first + i, kernel);
+    });
+    return first;
+  }
 }

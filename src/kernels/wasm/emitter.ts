@@ -262,7 +262,28 @@ export interface MemoryLimits {
   readonly wide?: boolean;
 }
 
+/** A type of functions that are called by their place in the table. */
+export interface IndirectType<P extends Parameters = Parameters, R extends ValueType | "void" = ValueType | "void"> {
+  readonly type: number;
+  readonly parameters: P;
+  readonly result: R;
+}
+
+/** Calls the function at `place` of the table `env.table`, with operands in the order of its parameters. */
+export function callIndirect<P extends Parameters, R extends ValueType | "void">(
+  { type, parameters, result }: IndirectType<P, R>,
+  place: Operand<"i32">,
+  operands: { readonly [K in keyof P]: Operand<P[K]> },
+): Expression<R> {
+  const code = Object.keys(parameters).map((name) => {
+    return expression(parameters[name], operands[name] as Operand<ValueType>).code;
+  });
+  return { type: result, code: [...code, expression("i32", place).code, 0x11, unsigned(type), 0x00] };
+}
+
 export interface ModuleBuilder {
+  /** A type for `callIndirect`; the module then imports a table of functions as `env.table`. */
+  indirect<P extends Parameters, R extends ValueType | "void">(parameters: P, result: R): IndirectType<P, R>;
   /** Adds a function; it is exported unless its name starts with "$". The body returns the result's expression. */
   func<P extends Parameters, R extends ValueType | "void">(
     name: string,
@@ -277,6 +298,7 @@ export interface ModuleBuilder {
 export function createModule(memory: MemoryLimits = {}): ModuleBuilder {
   const types = new Map<string, { index: number; code: number[] }>();
   const functions: { name: string; type: number; code: number[] }[] = [];
+  const imports = [[...name("env"), ...name("memory"), 0x02, ...limits(memory)]];
 
   const typeIndex = (parameters: readonly ValueType[], result: ValueType | "void") => {
     const key = `${parameters.join(" ")} > ${result}`;
@@ -291,6 +313,10 @@ export function createModule(memory: MemoryLimits = {}): ModuleBuilder {
   };
 
   return {
+    indirect(parameters, result) {
+      if (imports.length === 1) imports.push([...name("env"), ...name("table"), 0x01, 0x70, 0x00, 0x00]);
+      return { type: typeIndex(Object.values(parameters), result), parameters, result };
+    },
     func(name, parameters, result, body) {
       const entries = Object.entries(parameters);
       const builder = new FunctionBuilder(entries.length);
@@ -305,7 +331,7 @@ export function createModule(memory: MemoryLimits = {}): ModuleBuilder {
       return new Uint8Array([
         ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
         ...section(1, vector([...types.values()].map((type) => type.code))),
-        ...section(2, vector([[...name("env"), ...name("memory"), 0x02, ...limits(memory)]])),
+        ...section(2, vector(imports)),
         ...section(3, vector(functions.map((f) => unsigned(f.type)))),
         ...section(7, vector(exported.map((f) => [...name(f.name), 0x00, ...unsigned(f.index)]))),
         ...section(10, vector(functions.map((f) => f.code))),

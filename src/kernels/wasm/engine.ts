@@ -1,44 +1,60 @@
 /** Memory, generated code and threads of one backend: `run` computes a kernel's items, on one thread or several. */
 import { UnsupportedError } from "../../errors.js";
-import { instantiate, type KernelFunction, kernelsOf } from "./code.js";
+import { instantiate, type KernelFunction, KernelTable } from "./code.js";
 import { type ControlExports, control, controlModule } from "./control.js";
 import type { MemoryLimits } from "./emitter.js";
 import { Heap } from "./heap.js";
 import type { KernelSignature } from "./kernel.js";
+import { Tape } from "./tape.js";
 import { type HelperThread, startWorker } from "./worker-host.js";
 
 /** 4 GB, all that 32-bit addresses reach. */
 export const maximumPages = 65536;
 
 export interface CompiledModule {
-  readonly id: number;
-  readonly address: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly kernels: readonly KernelFunction[];
-  readonly names: readonly string[];
+  readonly kernels: ReadonlyMap<string, { readonly call: KernelFunction; readonly place: number }>;
 }
 
-/** Work below this many multiplications is not worth waking another thread for. */
-const worthSharing = 1 << 15;
+/** A single operation below this many multiplications is not worth calling other threads for. */
+const worthCalling = 1 << 15;
+
+/** Within a list the others are there anyway; below this the share is smaller than what it costs to fetch inputs. */
+const worthSharing = 1 << 10;
+
+/** Bytes of a list: some thousand operations. A longer batch is run in several. */
+const tapeBytes = 1 << 18;
+
+/** The main thread of a page may not sleep. */
+const maySleep = typeof document === "undefined" ? 1 : 0;
+
+interface Threads {
+  readonly exports: ControlExports;
+  readonly table: KernelTable;
+  readonly tape: Tape;
+  readonly helpers: readonly HelperThread[];
+}
 
 export class Engine {
   readonly memory: WebAssembly.Memory;
   readonly heap: Heap;
   readonly threads: number;
   readonly limits: MemoryLimits;
-  readonly #control: ControlExports | undefined;
-  readonly #helpers: readonly HelperThread[];
+  readonly #team: Threads | undefined;
   readonly #modules = new Map<string, CompiledModule>();
   readonly #scratch = new Map<string, { address: number; bytes: number }>();
+  #lastCode: number = control.firstCode;
+  #words: Int32Array | undefined;
+  #batches = 0;
 
   private constructor(memory: WebAssembly.Memory, limits: MemoryLimits, helpers: readonly HelperThread[]) {
     this.memory = memory;
     this.limits = limits;
     this.heap = new Heap(memory, control.end, maximumPages);
     this.threads = helpers.length + 1;
-    this.#helpers = helpers;
     if (limits.shared) {
-      this.#control = instantiate(controlModule(limits), memory) as unknown as ControlExports;
+      const table = new KernelTable();
+      const exports = instantiate(controlModule(limits), memory, table.table) as unknown as ControlExports;
+      this.#team = { exports, table, tape: new Tape(this.heap, tapeBytes), helpers };
     }
   }
 
@@ -48,56 +64,85 @@ export class Engine {
     const limits = shared ? { initialPages: 1, maximumPages, shared } : { initialPages: 1 };
     const memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages, shared });
     const helpers = await Promise.all(
-      Array.from({ length: threads - 1 }, (_, i) => startWorker({ memory, limits, thread: i + 1 })),
+      Array.from({ length: threads - 1 }, (_, i) => startWorker({ memory, limits, thread: i + 1, threads })),
     );
     return new Engine(memory, limits, helpers);
   }
 
   /** The module of that key, generated and compiled at its first use. */
   module(key: string, generate: (limits: MemoryLimits) => Uint8Array<ArrayBuffer>): CompiledModule {
-    let module = this.#modules.get(key);
-    if (!module) {
-      const bytes = generate(this.limits);
-      const address = this.heap.allocate(bytes.length, "code");
-      new Uint8Array(this.memory.buffer, address, bytes.length).set(bytes);
-      const names = Object.keys(instantiate(bytes, this.memory));
-      module = { id: this.#modules.size, address, bytes, kernels: kernelsOf(bytes, this.memory), names };
-      this.#modules.set(key, module);
-    }
+    const known = this.#modules.get(key);
+    if (known) return known;
+    const bytes = generate(this.limits);
+    const functions = Object.entries(instantiate(bytes, this.memory)) as [string, KernelFunction][];
+    const first = this.#team?.table.add(functions.map(([, kernel]) => kernel)) ?? 0;
+    if (this.#team) this.#share(bytes);
+    const module = { kernels: new Map(functions.map(([name, call], i) => [name, { call, place: first + i }])) };
+    this.#modules.set(key, module);
     return module;
+  }
+
+  /** Puts code where helper threads find it: each block begins with the address of the next and its own length. */
+  #share(bytes: Uint8Array): void {
+    const block = this.heap.allocate(8 + bytes.length, "code");
+    const words = new Uint32Array(this.memory.buffer);
+    words[block / 4] = 0;
+    words[block / 4 + 1] = bytes.length;
+    new Uint8Array(this.memory.buffer, block + 8, bytes.length).set(bytes);
+    words[this.#lastCode / 4] = block;
+    this.#lastCode = block;
   }
 
   /** Computes all items of a kernel. `work` estimates the multiplications, to decide whether threads are worth it. */
   run<F extends string>(
     module: CompiledModule,
-    { name, fields }: KernelSignature<F>,
+    signature: KernelSignature<F>,
     args: Readonly<Record<F, number>>,
     items: number,
     work: number,
   ): void {
-    const words = new Int32Array(this.memory.buffer);
-    fields.forEach((field, i) => {
-      words[control.record / 4 + i] = args[field];
-    });
-    const index = module.names.indexOf(name);
-    const kernel = module.kernels[index];
-    const threads = this.#control;
-    if (!threads || items < 2 || work < worthSharing) {
-      kernel(control.record, 0, items, 0);
+    const kernel = module.kernels.get(signature.name);
+    if (!kernel) throw new Error(`no kernel is called ${signature.name}`);
+    const team = this.#team;
+    if (!team || (this.#batches === 0 && (items < 2 || work < worthCalling))) {
+      const { fields } = signature;
+      const words = this.#record;
+      for (let i = 0; i < fields.length; i++) words[i] = args[fields[i]];
+      kernel.call(control.record, 0, items, 0);
       return;
     }
-    words[control.module / 4] = module.id;
-    words[control.codeAddress / 4] = module.address;
-    words[control.codeBytes / 4] = module.bytes.length;
-    words[control.kernel / 4] = index;
-    threads.publish(items);
-    for (let item = threads.claim(); item >= 0; item = threads.claim()) {
-      kernel(control.record, item, item + 1, 0);
-      threads.complete();
+    if (!team.tape.hasRoom(signature.fields.length)) this.finish();
+    team.tape.add(kernel.place, signature, args, items, items > 1 && work >= worthSharing);
+    if (this.#batches === 0) this.finish();
+  }
+
+  /** The words of `control.record`; a memory that is not shared has a new buffer after it has grown. */
+  get #record(): Int32Array {
+    if (!this.#words || this.#words.byteLength === 0) this.#words = new Int32Array(this.memory.buffer, control.record);
+    return this.#words;
+  }
+
+  /** Lets the operations of `work` wait for each other only where they must. They are done when it returns. */
+  batch<T>(work: () => T): T {
+    this.#batches++;
+    try {
+      return work();
+    } finally {
+      this.#batches--;
+      if (this.#batches === 0) this.finish();
     }
-    threads.join(items);
-    if (Atomics.load(words, control.failed / 4) !== 0) {
-      throw new UnsupportedError(`the kernel ${name} failed on a helper thread`, { try: "one thread" });
+  }
+
+  /** Runs what is listed. Needed before memory is read, or written other than by kernels. */
+  finish(): void {
+    const team = this.#team;
+    if (!team || team.tape.empty) return;
+    team.tape.close();
+    team.exports.publish(team.tape.address);
+    if (team.exports.run(0, this.threads, maySleep) !== 0) {
+      throw new UnsupportedError("a kernel failed on a helper thread", {
+        ...{ kind: "no-engine-feature", where: `wasm, ${this.threads} threads`, try: "one thread" },
+      });
     }
   }
 
@@ -105,14 +150,17 @@ export class Engine {
   scratch(purpose: string, bytes: number): number {
     const held = this.#scratch.get(purpose);
     if (held && held.bytes >= bytes) return held.address;
-    if (held) this.heap.free(held.address);
+    if (held) {
+      this.finish();
+      this.heap.free(held.address);
+    }
     const address = this.heap.allocate(bytes, `scratch for ${purpose}`);
     this.#scratch.set(purpose, { address, bytes });
     return address;
   }
 
   async dispose(): Promise<void> {
-    await Promise.all(this.#helpers.map((helper) => helper.terminate()));
+    await Promise.all(this.#team?.helpers.map((helper) => helper.terminate()) ?? []);
     this.#modules.clear();
     this.#scratch.clear();
   }

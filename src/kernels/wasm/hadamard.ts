@@ -14,6 +14,8 @@ type Field = "out" | "x" | "signs" | "blocks" | "scratch" | "scratchBytes";
 export const hadamard: KernelSignature<Field> = {
   name: "hadamard",
   fields: ["out", "x", "signs", "blocks", "scratch", "scratchBytes"],
+  writes: ["out", "scratch"],
+  reads: ["x", "signs"],
 };
 
 /** The module that rotates blocks of this order, which must have factors. */

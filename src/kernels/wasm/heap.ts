@@ -22,6 +22,9 @@ export class Heap {
   /** Free spans in order of address, never adjacent. */
   readonly #free: Span[] = [];
   readonly #sizes = new Map<number, number>();
+  #version = 0;
+  /** Starts of the blocks in use, in order; made anew when it is asked for after a change. */
+  #starts: readonly number[] | undefined;
   #top: number;
 
   /** Manages all of `memory` from `start` on, growing it up to `maximumPages`. */
@@ -38,12 +41,32 @@ export class Heap {
     return sum;
   }
 
+  /** Changes whenever a block is taken or given back. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** The start of the block in use that `address` lies in; the address itself outside of all. */
+  blockOf(address: number): number {
+    this.#starts ??= [...this.#sizes.keys()].sort((a, b) => a - b);
+    let [low, high] = [0, this.#starts.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#starts[middle] <= address) low = middle + 1;
+      else high = middle;
+    }
+    const start = this.#starts[low - 1];
+    return start !== undefined && address < start + (this.#sizes.get(start) ?? 0) ? start : address;
+  }
+
   /** The address of `bytes` fresh bytes, not cleared. UnsupportedError where the memory cannot grow so far. */
   allocate(bytes: number, purpose: string): number {
     const size = align(bytes + spare);
     const index = this.#free.findIndex((span) => span.end - span.start >= size);
     const start = index >= 0 ? this.#take(index, size) : this.#grow(size, purpose);
     this.#sizes.set(start, size);
+    this.#starts = undefined;
+    this.#version++;
     return start;
   }
 
@@ -52,6 +75,8 @@ export class Heap {
     const size = this.#sizes.get(start);
     if (size === undefined) return false;
     this.#sizes.delete(start);
+    this.#starts = undefined;
+    this.#version++;
     const at = this.#free.findIndex((span) => span.start > start);
     const index = at < 0 ? this.#free.length : at;
     this.#free.splice(index, 0, { start, end: start + size });

@@ -19,6 +19,12 @@ export interface Range {
 export interface KernelSignature<F extends string = string> {
   readonly name: string;
   readonly fields: readonly F[];
+  /**
+   * Fields that are addresses of what it reads (weights apart, which nobody writes) and of what it writes. Without them
+   * threads meet before and after it.
+   */
+  readonly reads?: readonly F[];
+  readonly writes?: readonly F[];
 }
 
 /** Adds a kernel to a module; its fields are loaded into locals at the start. */

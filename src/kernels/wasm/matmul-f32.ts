@@ -20,6 +20,8 @@ export const gemv: KernelSignature<
 > = {
   name: "gemv",
   fields: ["out", "x", "weights", "quadBytes", "quads", "quadsPerItem", "blocks", "cells", "table"],
+  writes: ["out"],
+  reads: ["x"],
 };
 
 /** Items: runs of `panelsPerItem` panels. xBytes, outBytes: from one row to the next. */
@@ -32,6 +34,8 @@ export const gemm: KernelSignature<
     ...(["out", "outBytes", "x", "xBytes", "batch", "weights", "quadBytes", "panels", "panelsPerItem"] as const),
     ...(["blocks", "cells", "table", "scratch", "scratchBytes"] as const),
   ],
+  writes: ["out", "scratch"],
+  reads: ["x"],
 };
 
 /** Items: single ids; row ids[i] of the table goes to out + i * columns. */
@@ -53,6 +57,8 @@ export const embed: KernelSignature<
     ...(["out", "ids", "columns", "weights", "quadBytes", "blocks", "cells", "blockColumns", "table"] as const),
     ...(["scratch", "scratchBytes"] as const),
   ],
+  writes: ["out", "scratch"],
+  reads: ["ids"],
 };
 
 /** k of a panel that are decoded at a time: 16 KiB of f32, so that panel and activations stay in the L1 cache. */

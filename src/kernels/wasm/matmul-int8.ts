@@ -23,6 +23,8 @@ export const roundRows: KernelSignature<
 > = {
   name: "roundRows",
   fields: ["x", "columns", "blocks", "blockColumns", "paddedBlock", "q", "scales", "sums"],
+  writes: ["q", "scales", "sums"],
+  reads: ["x"],
 };
 
 export const gemvInt8: KernelSignature<
@@ -30,6 +32,8 @@ export const gemvInt8: KernelSignature<
 > = {
   name: "gemvInt8",
   fields: ["out", "q", "scales", "sums", "weights", "quadBytes", "quads", "quadsPerItem", "blocks"],
+  writes: ["out"],
+  reads: ["q", "scales", "sums"],
 };
 
 /** Items: runs of panels. Activations are [batch][blocks][block], scales and sums [batch][blocks]. */
@@ -42,6 +46,8 @@ export const gemmInt8: KernelSignature<
     ...(["out", "outBytes", "q", "qBytes", "scales", "sums", "batch", "weights", "quadBytes", "panels"] as const),
     ...(["panelsPerItem", "blocks", "scratch", "scratchBytes"] as const),
   ],
+  writes: ["out", "scratch"],
+  reads: ["q", "scales", "sums"],
 };
 
 type Int8Layout = Layout & { readonly dot: ByteDot };

@@ -17,24 +17,32 @@ import {
 /** Elements of one item of the elementwise kernels. */
 export const elementsPerItem = 1024;
 
-const signature = <F extends string>(name: string, ...fields: F[]): KernelSignature<F> => ({ name, fields });
+/** A kernel's fields: addresses that it writes, addresses that it reads, and numbers. */
+function signature<W extends string, R extends string, N extends string>(
+  name: string,
+  writes: readonly W[],
+  reads: readonly R[],
+  numbers: readonly N[],
+): KernelSignature<W | R | N> {
+  return { name, fields: [...writes, ...reads, ...numbers], writes, reads };
+}
 
-export const rmsNorm = signature("rmsNorm", "out", "x", "gain", "size", "epsilon");
-export const layerNorm = signature("layerNorm", "out", "x", "gain", "bias", "size", "epsilon");
-export const softmax = signature("softmax", "out", "x", "columns");
-export const rope = signature("rope", "x", "heads", "headSize", "cos", "sin", "position");
-export const siluMultiply = signature("siluMultiply", "out", "gate", "up", "length");
-export const gelu = signature("gelu", "out", "x", "length");
-export const geluTanh = signature("geluTanh", "out", "x", "length");
-export const add = signature("add", "out", "a", "b", "length");
+export const rmsNorm = signature("rmsNorm", ["out"], ["x", "gain"], ["size", "epsilon"]);
+export const layerNorm = signature("layerNorm", ["out"], ["x", "gain", "bias"], ["size", "epsilon"]);
+export const softmax = signature("softmax", ["out"], ["x"], ["columns"]);
+export const rope = signature("rope", ["x"], ["cos", "sin"], ["heads", "headSize", "position"]);
+export const siluMultiply = signature("siluMultiply", ["out"], ["gate", "up"], ["length"]);
+export const gelu = signature("gelu", ["out"], ["x"], ["length"]);
+export const geluTanh = signature("geluTanh", ["out"], ["x"], ["length"]);
+export const add = signature("add", ["out"], ["a", "b"], ["length"]);
 /** out[row] += bias. */
-export const addBias = signature("addBias", "out", "bias", "columns");
+export const addBias = signature("addBias", ["out"], ["bias"], ["columns"]);
 /** Copies rows into wider ones whose end is zero: item i from x + i * xBytes to out + i * outBytes. */
-export const padRows = signature("padRows", "out", "x", "xBytes", "outBytes");
+export const padRows = signature("padRows", ["out"], ["x"], ["xBytes", "outBytes"]);
 /** The same for blocks inside of rows: item i is block i mod blocks of row i / blocks. */
-export const padBlocks = signature("padBlocks", "out", "x", "columns", "blocks", "blockColumns", "paddedBlock");
+export const padBlocks = signature("padBlocks", ["out"], ["x"], ["columns", "blocks", "blockColumns", "paddedBlock"]);
 /** Copies the first xBytes of rows that are outBytes apart: the way back of padRows. */
-export const cutRows = signature("cutRows", "out", "x", "xBytes", "outBytes");
+export const cutRows = signature("cutRows", ["out"], ["x"], ["xBytes", "outBytes"]);
 
 export function defineRowKernels(m: ModuleBuilder): void {
   const at = (base: Expression<"i32">, offset: Expression<"i32">) => v128.load(i32.add(base, offset));

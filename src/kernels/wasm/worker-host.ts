@@ -4,7 +4,9 @@ import type { MemoryLimits } from "./emitter.js";
 export interface WorkerData {
   readonly memory: WebAssembly.Memory;
   readonly limits: MemoryLimits;
+  /** Its number, from 1, and how many there are with the calling one. */
   readonly thread: number;
+  readonly threads: number;
 }
 
 export interface HelperThread {

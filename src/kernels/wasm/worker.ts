@@ -1,8 +1,8 @@
 /**
- * A helper thread. It compiles each module the first time a call names it (the bytes lie in shared memory, so no message
- * is needed), and works off items until it is terminated.
+ * A helper thread: takes its share of every list of operations until it is terminated. Generated code lies in shared
+ * memory, block after block, so that no message is needed: before a list it compiles what is new.
  */
-import { instantiate, type KernelFunction, kernelsOf } from "./code.js";
+import { instantiate, type KernelFunction, KernelTable } from "./code.js";
 import { type ControlExports, control, controlModule } from "./control.js";
 import type { WorkerData } from "./worker-host.js";
 import { openWorker } from "./worker-port.js";
@@ -10,34 +10,34 @@ import { openWorker } from "./worker-port.js";
 const { data, ready } = await openWorker<WorkerData>();
 work(data, ready);
 
-function work({ memory, limits, thread }: WorkerData, ready: () => void): never {
-  const { idle, claim, complete } = instantiate(controlModule(limits), memory) as unknown as ControlExports;
-  const modules = new Map<number, KernelFunction[]>();
+function work({ memory, limits, thread, threads }: WorkerData, ready: () => void): never {
+  const kernels = new KernelTable();
+  const { idle, run } = instantiate(controlModule(limits), memory, kernels.table) as unknown as ControlExports;
+  let seen = 0;
+  let lastCode: number = control.firstCode;
   ready();
   for (;;) {
-    idle();
-    for (let item = claim(); item >= 0; item = claim()) {
-      try {
-        named(modules, memory)(control.record, item, item + 1, thread);
-      } catch {
-        // The caller turns the flag into an error; without it, it would wait for ever.
-        Atomics.store(new Int32Array(memory.buffer), control.failed / 4, 1);
-      }
-      complete();
+    seen = idle(seen);
+    try {
+      lastCode = compileNew(kernels, memory, lastCode);
+      run(thread, threads, 1);
+    } catch {
+      // The caller turns the flag into an error; without it, all others would wait for ever.
+      const words = new Int32Array(memory.buffer);
+      Atomics.store(words, control.failed / 4, 1);
+      Atomics.notify(words, control.arrived / 4);
     }
   }
 }
 
-/** The kernel that the call in hand names. */
-function named(modules: Map<number, KernelFunction[]>, memory: WebAssembly.Memory): KernelFunction {
-  const words = new Int32Array(memory.buffer);
-  const id = words[control.module / 4];
-  let kernels = modules.get(id);
-  if (!kernels) {
-    const address = words[control.codeAddress / 4] >>> 0;
-    const bytes = new Uint8Array(memory.buffer, address, words[control.codeBytes / 4]).slice();
-    kernels = kernelsOf(new Uint8Array(bytes), memory);
-    modules.set(id, kernels);
+/** Compiles the blocks of code after the one at `last`; the address of the newest. */
+function compileNew(kernels: KernelTable, memory: WebAssembly.Memory, last: number): number {
+  const words = new Uint32Array(memory.buffer);
+  let block: number = last;
+  while (words[block / 4] !== 0) {
+    block = words[block / 4];
+    const bytes = new Uint8Array(memory.buffer, block + 8, words[block / 4 + 1]).slice();
+    kernels.add(Object.values(instantiate(new Uint8Array(bytes), memory)) as KernelFunction[]);
   }
-  return kernels[words[control.kernel / 4]];
+  return block;
 }

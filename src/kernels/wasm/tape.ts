@@ -1,0 +1,111 @@
+/**
+ * The list of operations that threads work through (control.ts), as it is written: entry after entry, and a barrier
+ * before an operation only where it touches what an operation since the last barrier has written, or writes what one has
+ * read. Projections of the same input so run without waiting for each other.
+ */
+import { entryHead, flags } from "./control.js";
+import type { Heap } from "./heap.js";
+import type { KernelSignature } from "./kernel.js";
+
+/** What the list knows of an allocation: after which barrier it was last read and written. */
+interface Touched {
+  read: number;
+  written: number;
+}
+
+/** Addresses remembered; more come from views that move on with every token. */
+const mostAddresses = 1 << 14;
+
+export class Tape {
+  readonly address: number;
+  readonly #words: Int32Array;
+  readonly #heap: Heap;
+  /** By the start of an allocation, and by every address that was asked for. */
+  readonly #blocks = new Map<number, Touched>();
+  readonly #addresses = new Map<number, Touched>();
+  /** The heap's version that those are of. */
+  #version = 0;
+  /** Barriers so far, over all lists. */
+  #barriers = 1;
+  /** After an operation that does not tell what it writes. */
+  #unknown = false;
+  #end = 1;
+
+  /** Takes `bytes` bytes of shared memory for the list. */
+  constructor(heap: Heap, bytes: number) {
+    this.address = heap.allocate(bytes, "the list of operations");
+    this.#words = new Int32Array(heap.memory.buffer, this.address, bytes / 4);
+    this.#heap = heap;
+  }
+
+  get empty(): boolean {
+    return this.#end === 1;
+  }
+
+  /** Whether an operation with so many arguments still fits, the end mark included. */
+  hasRoom(fields: number): boolean {
+    return this.#end + entryHead / 4 + fields + 1 <= this.#words.length;
+  }
+
+  /** Appends an operation whose kernel stands at `place` of the table. */
+  add<F extends string>(
+    place: number,
+    signature: KernelSignature<F>,
+    args: Readonly<Record<F, number>>,
+    items: number,
+    shared: boolean,
+  ): void {
+    const words = this.#words;
+    const { fields } = signature;
+    const barrier = this.#conflicts(signature, args);
+    const at = this.#end;
+    words[at] = place;
+    words[at + 1] = (barrier ? flags.barrier : 0) | (shared ? flags.shared : 0);
+    words[at + 2] = items;
+    words[at + 3] = entryHead + 4 * fields.length;
+    for (let i = 0; i < fields.length; i++) words[at + entryHead / 4 + i] = args[fields[i]];
+    this.#end = at + entryHead / 4 + fields.length;
+  }
+
+  /** Writes the end mark; the next operation begins a new list. */
+  close(): void {
+    this.#words[this.#end] = -1;
+    this.#end = 1;
+    this.#barriers++;
+    this.#unknown = false;
+    if (this.#addresses.size > mostAddresses) this.#addresses.clear();
+  }
+
+  /** Whether the operation must wait for those before it; takes note of what it reads and writes. */
+  #conflicts<F extends string>({ reads, writes }: KernelSignature<F>, args: Readonly<Record<F, number>>): boolean {
+    let conflict = this.#unknown;
+    this.#unknown = !reads || !writes;
+    if (!reads || !writes) conflict = true;
+    else {
+      for (const field of reads) conflict ||= this.#touched(args[field]).written === this.#barriers;
+      for (const field of writes) {
+        const { read, written } = this.#touched(args[field]);
+        conflict ||= read === this.#barriers || written === this.#barriers;
+      }
+    }
+    if (conflict) this.#barriers++;
+    for (const field of reads ?? []) this.#touched(args[field]).read = this.#barriers;
+    for (const field of writes ?? []) this.#touched(args[field]).written = this.#barriers;
+    return conflict;
+  }
+
+  #touched(address: number): Touched {
+    return (this.#version === this.#heap.version && this.#addresses.get(address)) || this.#lookUp(address);
+  }
+
+  #lookUp(address: number): Touched {
+    // Blocks may have moved: what was noted is kept for those that are still where they were.
+    if (this.#version !== this.#heap.version) this.#addresses.clear();
+    this.#version = this.#heap.version;
+    const block = this.#heap.blockOf(address);
+    const touched = this.#blocks.get(block) ?? { read: 0, written: 0 };
+    this.#blocks.set(block, touched);
+    this.#addresses.set(address, touched);
+    return touched;
+  }
+}
