@@ -33,7 +33,10 @@ export const RECIPE_OPTIONS = {
     (name) => transforms.get(name).name,
   ),
   recipe: text("--recipe <file>", "all of this as JSON, in place of --to, --method, --set, --transform, --tensor-type"),
-  calibrate: text("--calibrate <file>", "text for methods that look at activations (demo brings its own)"),
+  calibrate: text(
+    "--calibrate <file>",
+    "text or conversations (JSON lines) for methods that look at activations; default: bundled text",
+  ),
   imatrix: text("--imatrix <file>", "importance matrix in place of a text, for --method imatrix"),
   ...ENGINE_OPTIONS,
 };
@@ -49,8 +52,8 @@ export async function settingsOf(model: string, chosen: Chosen): Promise<Setting
     const why = scheme === undefined ? "neither is given" : "a recipe names its schemes itself";
     throw new InputError("either --to or --recipe must be given", { kind, why, try: "--to q4_0" });
   }
-  const { calibrate = model === "demo" ? DEMO_CALIBRATION : undefined, threads, backend } = chosen;
-  const calibrationText = calibrate === undefined ? undefined : () => readText(calibrate);
+  const { calibrate = DEMO_CALIBRATION, threads, backend } = chosen;
+  const calibrationText = () => readText(calibrate);
   const common = { input: modelPath(model), output: path, calibrationText, threads, backend, imatrix: chosen.imatrix };
   if (file !== undefined) return { ...common, recipe: await readRecipeFile(file) };
   return { ...common, scheme, method, methodOptions: Object.fromEntries(set), transforms: transform, overrides };

@@ -1,6 +1,7 @@
 /** Architectures, and opening a model: checkpoint, configuration, tokenizer, weights, sessions. */
 export type * from "./architecture.js";
 export { architectureOf, architectures } from "./architectures.js";
+export { type ChatOptions, encodeChat, type Message, renderChat } from "./chat.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
 export {

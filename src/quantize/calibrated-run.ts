@@ -4,6 +4,7 @@ import { InputError } from "../errors.js";
 import { type Backend, backends, createBackend } from "../kernels/index.js";
 import { checkpointHash, hashOf, openArtifacts, workFolder } from "./artifacts.js";
 import { calibrationWindows } from "./calibration.js";
+import { calibrationIds } from "./calibration-text.js";
 import { outputFiles } from "./output.js";
 import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import type { PlannedTensor } from "./plan.js";
@@ -57,7 +58,7 @@ export async function calibrationOf(plan: QuantizePlan, { calibrationText }: Qua
     });
   }
   const content = await calibrationText();
-  const ids = (await openTokenizer(checkpoint)).encode(content);
+  const ids = await calibrationIds(await openTokenizer(checkpoint), content);
   calibrationWindows(ids, recipe.calibration);
   const text = hashOf(ids);
   return { ids, text, units: unitsOf(plan, hashOf([await checkpointHash(checkpoint), text, FORM])) };

@@ -9,6 +9,7 @@ import { schemes } from "../formats/index.js";
 import { createBackend } from "../kernels/index.js";
 import { architectureOf, createLayerRunner, nameIn, readVector, readWeight, withStoredRope } from "../models/index.js";
 import { columnsOf, dequantize, type PackedTensor, quantize } from "../tensor/index.js";
+import { calibrationIds } from "./calibration-text.js";
 import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
 import { type CalibrationSettings, DEFAULT_CALIBRATION } from "./recipe.js";
 import type { InputStatistics } from "./statistics.js";
@@ -37,7 +38,7 @@ export async function collectImportance(options: CollectOptions): Promise<Import
     const config = await withStoredRope(checkpoint, parsed, specs);
     const settings = { ...DEFAULT_CALIBRATION, ...options.calibration };
     const window = Math.min(settings.window, config.context);
-    const ids = (await openTokenizer(checkpoint)).encode(options.text);
+    const ids = await calibrationIds(await openTokenizer(checkpoint), options.text);
     const windows = calibrationWindows(ids, { ...settings, window });
     const specOf = (role: string) => specs.find((spec) => spec.role === role);
     const load = async (prefix: string) => {

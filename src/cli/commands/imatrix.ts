@@ -1,4 +1,3 @@
-import { InputError } from "../../errors.js";
 import { collectImportance, writeImatrix } from "../../quantize/index.js";
 import { command } from "../command.js";
 import { ENGINE_OPTIONS } from "../engine.js";
@@ -25,7 +24,7 @@ export const imatrix = command({
   arguments: [MODEL],
   options: {
     output: requiredText("-o, --output <file>", "GGUF file to write"),
-    text: text("--text <file>", "text to run on (demo brings its own)"),
+    text: text("--text <file>", "text or conversations to run on; default: bundled text"),
     windows: integer("--windows <n>", "at most so many windows, taken evenly", { min: 1, default: 32 }),
     window: integer("--window <n>", "tokens in each", { min: 2, default: 512 }),
     ...ENGINE_OPTIONS,
@@ -40,10 +39,11 @@ export const imatrix = command({
     tokens: count("seen by each"),
     seconds: number(),
   }),
-  async run({ progress }, [model], { output, text: file, windows, window, threads, backend }): Promise<Result> {
-    const source = file ?? (model === "demo" ? DEMO_CALIBRATION : undefined);
-    if (source === undefined)
-      throw new InputError("--text must be given", { kind: "missing-argument", why: "only demo brings its own text" });
+  async run(
+    { progress },
+    [model],
+    { output, text: source = DEMO_CALIBRATION, windows, window, threads, backend },
+  ): Promise<Result> {
     const begin = performance.now();
     let started = false;
     const importance = await collectImportance({
