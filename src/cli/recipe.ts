@@ -59,7 +59,8 @@ export async function settingsOf(model: string, chosen: Chosen): Promise<Setting
   return { ...common, scheme, method, methodOptions: Object.fromEntries(set), transforms: transform, overrides };
 }
 
-async function readRecipeFile(file: string): Promise<Recipe> {
+/** The recipe in a file; an InputError names what is wrong with it. */
+export async function readRecipeFile(file: string): Promise<Recipe> {
   const content = await readText(file);
   try {
     return readRecipe(JSON.parse(content), file).json;

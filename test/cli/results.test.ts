@@ -74,6 +74,32 @@ test("bench prints one document for each of its verbs, which the same schema adm
   assert.ok(decoded.tokensPerSecond > 0 && decoded.bytesPerToken > 4_000_000);
 });
 
+test("bench quality measures methods and recipes on the same tokens and keeps rows of other runs", {
+  skip: withoutDemo,
+}, async () => {
+  const [recipe, kept] = [join(folder, "eight.json"), join(folder, "kept.json")];
+  writeFileSync(recipe, JSON.stringify({ recipe: 1, steps: [{ quantize: "rtn", scheme: "q8_0" }] }));
+  const old = { model: "other", scheme: "q4_0", method: "rtn" };
+  writeFileSync(kept, JSON.stringify({ rows: [old, { ...old, model: "demo" }] }));
+  const flags = ["--to", "q4_0", "--method", "rtn", "--recipe", recipe, "--tokens", "64", "--keep", kept];
+  interface Row {
+    readonly model: string;
+    readonly method: string;
+    readonly tokens: number;
+    readonly kl: number;
+  }
+  const { rows } = await document<{ rows: Row[] }>(["bench", "quality", "demo", ...flags]);
+  assert.deepEqual(
+    rows.map(({ method, tokens }) => [method, tokens]),
+    [
+      ["rtn", 64],
+      ["eight", 64],
+    ],
+  );
+  assert.ok(rows[1].kl < rows[0].kl, "eight bits cost less than four");
+  assert.deepEqual(JSON.parse(readFileSync(kept, "utf8")).rows, [old, ...rows]);
+});
+
 test("bench without a verb, or with one too many or unknown, says what it wanted", async () => {
   for (const args of [[], ["speed"], ["decode"], ["plan", "--scheme", "q4_0", "demo"], ["kernels", "demo"]]) {
     const { code, stderr } = await bitloom(["bench", ...args]);

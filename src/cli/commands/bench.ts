@@ -1,7 +1,10 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
+import { basename, extname } from "node:path";
 import {
   benchDecode,
   benchKernels,
+  benchQuality,
   type DecodeReport,
   type KernelReport,
   type KernelResult,
@@ -9,11 +12,14 @@ import {
   planModel,
   planScheme,
   processClock,
+  type QualityCase,
+  qualityCase,
 } from "../../bench/index.js";
 import { openCheckpoint } from "../../checkpoints/index.js";
 import { InputError } from "../../errors.js";
 import { schemes } from "../../formats/index.js";
 import type { Backend } from "../../kernels/index.js";
+import { methods, type QualityRow } from "../../quantize/index.js";
 import { type Context, command } from "../command.js";
 import {
   ACTIVATIONS,
@@ -26,10 +32,12 @@ import {
   withBackend,
   withModel,
 } from "../engine.js";
-import { modelPath } from "../model-path.js";
-import { byteSize, dimensions, percent, significant } from "../numbers.js";
-import { choice, flag, integer, optionalName, text, type Values } from "../option.js";
-import { boolean, closed, count, list, number, string } from "../schema.js";
+import { interruptible } from "../interrupt.js";
+import { DEMO_CALIBRATION, DEMO_TEXT, modelPath, readText } from "../model-path.js";
+import { byteSize, dimensions, duration, percent, signed, significant } from "../numbers.js";
+import { choice, flag, integer, names, optionalName, repeated, text, type Values } from "../option.js";
+import { readRecipeFile } from "../recipe.js";
+import { boolean, closed, count, interval, list, number, string } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import type { Style } from "../terminal.js";
 
@@ -61,7 +69,12 @@ interface Planned {
   readonly plans: readonly PlanRow[];
   readonly engine: Engine;
 }
-type Result = Timed | Decoded | Planned;
+interface Compared {
+  readonly rows: readonly QualityRow[];
+  readonly machine: Machine;
+  readonly engine: Engine;
+}
+type Result = Timed | Decoded | Planned | Compared;
 
 const options = {
   only: text("--only <regex>", "kernels: the cases whose operation, scheme and shape match"),
@@ -70,13 +83,26 @@ const options = {
   scheme: optionalName("--scheme <name>", "plan: of this scheme in place of a model", schemes),
   shape: text("--shape <RxC>", "plan: outputs x inputs of the matrix (default: 2048x2048)"),
   prompt: integer("--prompt <n>", "decode: tokens of the prompt", { min: 1, default: 128 }),
-  tokens: integer("-n, --tokens <n>", "decode: tokens to make", { min: 1, default: 64 }),
+  tokens: integer("-n, --tokens <n>", "decode: tokens to make; quality: tokens to predict", {
+    ...{ min: 1, max: 2 ** 31, defaultText: "decode: 64; quality: 8192" },
+  }),
   runs: integer("--runs <n>", "decode: measured runs, after one to warm up", { min: 1, default: 3 }),
+  to: names("--to <schemes>", "quality: schemes, with commas between", schemes, ["q4_0", "mxfp4", "int3-g64"]),
+  method: repeated("--method <names>", "quality: methods, transforms before them (awq+gptq)", (given) => given),
+  recipe: repeated("--recipe <file>", "quality: a recipe as one more row, named after its file", (given) => given),
+  text: text("--text <file>", "quality: what is predicted; default: the demo's held-out text"),
+  calibrate: text("--calibrate <file>", "quality: text for calibration; default: bundled text"),
+  windows: integer("--windows <n>", "quality: windows of calibration text", {
+    min: 1,
+    max: 65536,
+    defaultText: "the recipe's",
+  }),
+  keep: text("--keep <file>", "quality: a JSON file whose other rows stay and whose rows measured again are replaced"),
   activations: ACTIVATIONS,
   exactness: EXACTNESS,
   ...ENGINE_OPTIONS,
   threads: integer("--threads <n>", "threads to compute with", {
-    ...{ min: 1, max: 256, defaultText: "kernels: 1; decode: all cores" },
+    ...{ min: 1, max: 256, defaultText: "kernels, plan: 1; others: all cores" },
   }),
 };
 type Chosen = Values<typeof options>;
@@ -114,6 +140,64 @@ async function kernels({ json, write }: Context, chosen: Chosen, backend: Backen
   return { ...report, machine, engine: engineOf(backend.info), clock };
 }
 
+async function quality(
+  context: Context,
+  files: readonly string[],
+  chosen: Chosen,
+  backend: Backend,
+): Promise<Compared> {
+  const [name] = exactly(1, files, "quality", "bitloom bench quality demo --method rtn --method gptq");
+  const { progress, json, write } = context;
+  const methodNames = chosen.method.length > 0 ? chosen.method : chosen.recipe.length > 0 ? [] : methods.names;
+  const cases = chosen.to.flatMap((scheme) => methodNames.map((method) => qualityCase(scheme, method)));
+  for (const file of chosen.recipe) cases.push(await recipeCase(file));
+  const lines: Promise<void>[] = [];
+  progress.start("measuring", cases.length);
+  const rows = await interruptible(async (signal) =>
+    benchQuality({
+      ...{ backend, cases, signal, input: modelPath(name), name: basename(modelPath(name)) },
+      text: await readText(chosen.text ?? DEMO_TEXT),
+      calibrationText: await readText(chosen.calibrate ?? DEMO_CALIBRATION),
+      ...{ windows: chosen.windows, tokens: chosen.tokens ?? 8192 },
+      onProgress: (done, _, what) => progress.update(done, what),
+      onRow(row) {
+        if (!json) lines.push(write(`${qualityRow(row)}\n`));
+        if (chosen.keep) keepRows(chosen.keep, [row]);
+      },
+    }),
+  );
+  await Promise.all(lines);
+  return { rows, machine: machineOf(), engine: engineOf(backend.info) };
+}
+
+async function recipeCase(file: string): Promise<QualityCase> {
+  const recipe = await readRecipeFile(file);
+  const first = recipe.steps.find((step) => "quantize" in step);
+  return { scheme: first?.scheme ?? "", method: basename(file, extname(file)), recipe };
+}
+
+function qualityRow({ scheme, method, bitsPerWeight, perplexity, deltaNll, ci95, kl, seconds }: QualityRow): string {
+  const interval = ci95.map((end) => signed(end, 4)).join(" to ");
+  return [
+    ...[
+      scheme.padEnd(10),
+      method.padEnd(16),
+      `${bitsPerWeight.toFixed(3)} bits`,
+      `perplexity ${perplexity.toFixed(3)}`,
+    ],
+    ...[`${signed(deltaNll, 5)} nats (${interval})`, `KL ${significant(kl, 4)}`, duration(seconds)],
+  ].join("  ");
+}
+
+/** Rows of other models, schemes and methods that stand in the file stay. */
+function keepRows(file: string, rows: readonly QualityRow[]): void {
+  const before = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { rows: QualityRow[] }).rows : [];
+  const keyOf = ({ model, scheme, method }: QualityRow) => `${model} ${scheme} ${method}`;
+  const now = new Set(rows.map(keyOf));
+  const all = [...before.filter((row) => !now.has(keyOf(row))), ...rows];
+  writeFileSync(file, `${JSON.stringify({ rows: all }, null, 2)}\n`);
+}
+
 function regularExpression(pattern: string): RegExp {
   try {
     return new RegExp(pattern);
@@ -125,7 +209,7 @@ function regularExpression(pattern: string): RegExp {
 
 async function decode(names: readonly string[], chosen: Chosen, backend: Backend): Promise<Decoded> {
   const [name] = exactly(1, names, "decode", "bitloom bench decode demo");
-  const { prompt, tokens, runs, activations } = chosen;
+  const { prompt, tokens = 64, runs, activations } = chosen;
   const report = await withModel(
     backend,
     name,
@@ -206,13 +290,14 @@ export const bench = command({
   description:
     "kernels: every operation beside limits of this machine measured in the same process. decode MODEL: tokens per second " +
     "of prompt and generation, and the share of the memory's read bandwidth. plan MODEL, or plan --scheme NAME: how each " +
-    "weight is held and multiplied, and why.",
-  arguments: [{ name: "WHAT", description: "kernels, decode MODEL, or plan MODEL", count: "any" }],
+    "weight is held and multiplied, and why. quality MODEL: what every method costs under every scheme.",
+  arguments: [{ name: "WHAT", description: "kernels, decode MODEL, plan MODEL, or quality MODEL", count: "any" }],
   options,
   examples: [
     'bitloom bench kernels --only "gemv int8"',
     "bitloom bench decode demo --activations int8",
     "bitloom bench plan --scheme nvfp4 --shape 2048x576",
+    "bitloom bench quality demo --to q4_0,mxfp4 --method rtn --method awq+gptq",
   ],
   output: closed(
     { engine: engineSchema },
@@ -236,6 +321,17 @@ export const bench = command({
       ...{ model: string(), activations: string(), promptTokens: count(), generatedTokens: count() },
       ...{ promptTokensPerSecond: number(), tokensPerSecond: number(), perToken: closed(times) },
       ...{ bytesPerToken: number(), gbs: number(), readBandwidthGBs: number(), shareOfReadBandwidth: number() },
+      rows: list(
+        closed({
+          ...{ model: string(), method: string(), scheme: string(), bytes: count("of the files that hold tensors") },
+          ...{ bitsPerWeight: number(), tokens: count("predicted"), perplexity: number() },
+          deltaNll: number("nats per token more than the original, paired"),
+          ci95: interval("95 % interval of deltaNll"),
+          kl: number("divergence from the original, nats per token"),
+          klCi95: interval("95 % interval of kl"),
+          ...{ top1Agreement: number(), seconds: number("of quantizing") },
+        }),
+      ),
       plans: list(
         closed({
           ...{ role: string(), count: count(), scheme: string(), shape: list(count()) },
@@ -245,7 +341,7 @@ export const bench = command({
     },
   ),
   async run(context, [what, ...names], chosen): Promise<Result> {
-    const verbs = { kernels, decode, plan };
+    const verbs = { kernels, decode, plan, quality };
     const { backend } = chosen;
     const withEngine = (initial: number, work: (made: Backend) => Promise<Result>) =>
       withBackend({ backend, threads: chosen.threads ?? initial, exactness: chosen.exactness }, work);
@@ -254,15 +350,19 @@ export const bench = command({
       return withEngine(1, (made) => verbs.kernels(context, chosen, made));
     }
     if (what === "decode") return withEngine(availableParallelism(), (made) => verbs.decode(names, chosen, made));
+    if (what === "quality") {
+      return withEngine(availableParallelism(), (made) => verbs.quality(context, names, chosen, made));
+    }
     if (what === "plan") return withEngine(1, (made) => verbs.plan(names, chosen, made));
     throw new InputError(what === undefined ? "bench needs to know what" : `bench does not know "${what}"`, {
       kind: what === undefined ? "missing-argument" : "unknown-name",
-      why: "wanted kernels, decode or plan",
+      why: "wanted kernels, decode, plan or quality",
       try: "bitloom bench decode demo",
     });
   },
   render(result, style) {
     if ("plans" in result) return renderPlanned(result, style);
+    if ("rows" in result) return "";
     return "results" in result ? "" : renderDecoded(result);
   },
 });
