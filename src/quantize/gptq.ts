@@ -13,10 +13,9 @@ import { choice, type ValuesOf } from "../options.js";
 import { quantize } from "../tensor/index.js";
 import { inverseUpperFactor } from "./cholesky.js";
 import { improve } from "./coordinate-descent.js";
-import { type Grid, hasGrid, levelIn, nearestLevels, packGrid, ruleGrid, valueIn } from "./grid.js";
-import { importanceWeights } from "./imatrix.js";
-import { method, type QuantizationJob } from "./method.js";
-import { searchScales } from "./scale-search.js";
+import { type Grid, hasGrid, levelIn, nearestLevels, packGrid, valueIn } from "./grid.js";
+import { method } from "./method.js";
+import { SCALE_OPTIONS, searchedGrid } from "./searched-grid.js";
 import { type InputStatistics, outputError } from "./statistics.js";
 
 const OPTIONS = {
@@ -26,13 +25,8 @@ const OPTIONS = {
     ["activation", "groups", "none"],
     "activation",
   ),
-  scales: choice(
-    "how scales are found: weighted by E[x^2], by MSE, or the scheme's rule",
-    ["importance", "mse", "rule"],
-    "importance",
-  ),
+  ...SCALE_OPTIONS,
   block: { kind: "integer", summary: "columns updated together", default: 128, min: 1, max: 65536 },
-  steps: { kind: "integer", summary: "scales tried for every group", default: 40, min: 1, max: 1000 },
   sweeps: {
     kind: "integer",
     summary: "passes of coordinate descent over codes and scales afterwards",
@@ -55,21 +49,13 @@ export const gptq = method({
   quantize(job, options) {
     const { scheme, values, shape, statistics } = job;
     if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
-    const grid = scaledGrid(job, options);
+    const grid = searchedGrid(job, options);
     if (!statistics?.hessian) return { packed: packGrid(grid, nearestLevels(grid, values)) };
     const { levels, notes } = roundColumns(grid, values, statistics, options);
     const moved = improve(grid, values, levels, statistics, { damping: notes.damping, sweeps: options.sweeps });
     return { packed: packGrid(grid, levels), notes: { ...notes, moved } };
   },
 });
-
-function scaledGrid(job: QuantizationJob, { scales, steps }: Options): Grid {
-  const grid = ruleGrid(job.scheme, job.values, job.shape);
-  if (scales === "rule") return grid;
-  const weigh = scales === "importance" ? importanceWeights(job, "squares") : undefined;
-  searchScales(grid, job.values, { norm: 2, steps, weigh });
-  return grid;
-}
 
 /** The levels of all elements, error fed forward. */
 function roundColumns(grid: Grid, values: Float32Array, statistics: InputStatistics, options: Options) {

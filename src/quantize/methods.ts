@@ -1,4 +1,5 @@
 import { registry } from "../registry.js";
+import { adaround } from "./adaround.js";
 import { gptq } from "./gptq.js";
 import { hqq } from "./hqq.js";
 import { imatrix } from "./imatrix.js";
@@ -6,4 +7,4 @@ import type { QuantizationMethod } from "./method.js";
 import { mse } from "./mse.js";
 import { rtn } from "./rtn.js";
 
-export const methods = registry<QuantizationMethod>("method", [rtn, mse, imatrix, hqq, gptq]);
+export const methods = registry<QuantizationMethod>("method", [rtn, mse, imatrix, hqq, gptq, adaround]);
