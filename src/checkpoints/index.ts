@@ -28,6 +28,7 @@ export { openGguf } from "./gguf/open.js";
 export { type GgufArray, type GgufScalar, type GgufValue, gguf } from "./gguf/values.js";
 export { canHold as ggufCanHold, writeGguf } from "./gguf/write.js";
 export { type FileSet, openSafetensorsFile, openSafetensorsFolder } from "./safetensors/open.js";
+export { readBeside } from "./side-files.js";
 export { blobSource, bufferSource, memorySink } from "./source.js";
 export type * from "./tokenizer.js";
 export * from "./tokenizers/index.js";

@@ -7,6 +7,17 @@ const MAX_DEPTH = 64;
 
 /** The object in a JSON file of at most `maxBytes`; a FileError for anything else. */
 export async function readJsonObject(source: ByteSource, maxBytes: number): Promise<Metadata> {
+  const value = await readJson(source, maxBytes);
+  if (isObject(value)) return value;
+  throw new FileError("a JSON file holds the wrong thing", {
+    kind: "bad-json",
+    where: place(source.name, { offset: 0 }),
+    why: "wanted an object at the top",
+  });
+}
+
+/** The value in a JSON file of at most `maxBytes`; a FileError if it is none. */
+export async function readJson(source: ByteSource, maxBytes: number): Promise<unknown> {
   const fault = (offset: number, message: string, why: string) =>
     new FileError(message, { kind: "bad-json", where: place(source.name, { offset }), why });
   if (source.size > maxBytes) {
@@ -22,8 +33,7 @@ export async function readJsonObject(source: ByteSource, maxBytes: number): Prom
     throw fault(0, "a JSON file is not UTF-8", "a byte sequence that UTF-8 does not have");
   }
   try {
-    const value = JSON.parse(text) as unknown;
-    if (isObject(value)) return value;
+    return JSON.parse(text);
   } catch (error) {
     throw new FileError("a JSON file cannot be parsed", {
       kind: "bad-json",
@@ -32,7 +42,6 @@ export async function readJsonObject(source: ByteSource, maxBytes: number): Prom
       cause: error,
     });
   }
-  throw fault(0, "a JSON file holds the wrong thing", "wanted an object at the top");
 }
 
 export function isObject(value: unknown): value is Metadata {

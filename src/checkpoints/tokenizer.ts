@@ -8,6 +8,8 @@ export interface Tokenizer {
   readonly eos: readonly number[];
   /** Whether the model was trained with `bos` in front of every text. */
   readonly addBos: boolean;
+  /** Whether the first of `eos` goes behind every text. */
+  readonly addEos: boolean;
   readonly chatTemplate?: string;
   /**
    * The ids of a text. An unpaired surrogate is an InputError, because it has no UTF-8. As in the original

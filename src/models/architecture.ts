@@ -1,10 +1,12 @@
 /**
- * An architecture says how a checkpoint's numbers become logits: which weights there are, what each container calls
- * them, how the configuration is read and written, and one `forward` that serves prefill and decoding alike.
+ * An architecture says how a checkpoint's numbers become logits or vectors: which weights there are, what each container
+ * calls them, how the configuration is read and written, and one `forward`. A decoder's serves prefill and decoding alike
+ * and ends in logits; an encoder's takes a whole text and ends in one vector for each token.
  */
 import type { Checkpoint, Metadata } from "../checkpoints/checkpoint.js";
 import type { GgufValue } from "../checkpoints/gguf/values.js";
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
+import type { GeluForm } from "../kernels/gelu.js";
 import type { Named } from "../registry.js";
 import type { Linear } from "./linear.js";
 
@@ -15,8 +17,8 @@ export interface Rope {
   readonly factors?: Float32Array;
 }
 
-/** The shape of a decoder-only transformer. */
-export interface DecoderConfig {
+/** The shape of a transformer. */
+export interface ModelConfig {
   readonly vocabularySize: number;
   readonly width: number;
   readonly hidden: number;
@@ -27,10 +29,31 @@ export interface DecoderConfig {
   /** The longest sequence the model was trained for. */
   readonly context: number;
   readonly epsilon: number;
-  readonly rope: Rope;
-  /** The head is the embedding matrix. */
+  /** The head, if there is one, is the embedding matrix. */
   readonly tied: boolean;
 }
+
+/** The shape of a decoder-only transformer. */
+export interface DecoderConfig extends ModelConfig {
+  readonly rope: Rope;
+}
+
+/** The shape of an encoder, and how its vectors become one for a text. */
+export interface EncoderConfig extends ModelConfig {
+  /** Kinds of token with an embedding of their own: BERT's first and second sentence. A text is all of the first kind. */
+  readonly tokenTypes: number;
+  readonly gelu: GeluForm;
+  readonly pooling: Pooling;
+  /** Whether the vector of a text is divided by its length. */
+  readonly normalize: boolean;
+  /** Tokens of the longest text, special ones included; longer texts are cut. */
+  readonly maxTokens: number;
+  /** What stands before all names in the safetensors file: "" or "bert.". */
+  readonly prefix: string;
+}
+
+/** The mean of all tokens' vectors, or the vector of the first token. */
+export type Pooling = "mean" | "cls";
 
 /** One weight: what it is for, what it is called, what it must look like. */
 export interface WeightSpec {
@@ -40,6 +63,10 @@ export interface WeightSpec {
   /** Name by container; a container without an entry derives the weight from its metadata. */
   readonly names: { readonly safetensors?: string; readonly gguf?: string };
   readonly optional?: boolean;
+  /** Rows are looked up and nothing is multiplied with them, so the table keeps its numbers when a model is quantized. */
+  readonly table?: boolean;
+  /** The numbers that the configuration implies where a file does not hold them. */
+  readonly implied?: Float32Array;
   /** Rows of the GGUF file in terms of the canonical (Hugging Face) order: file row i is canonical row order[i]. */
   readonly ggufRows?: readonly number[];
 }
@@ -60,10 +87,16 @@ export interface KvCache {
   readonly values: readonly Buffer[];
 }
 
-export interface ForwardState {
+/** What every layer works on; architectures add what theirs need. */
+export interface LayerState {
   readonly backend: Backend;
-  readonly config: DecoderConfig;
   readonly weights: Weights;
+  /** x: the hidden states. */
+  readonly scratch: { readonly x: Buffer };
+}
+
+export interface ForwardState extends LayerState {
+  readonly config: DecoderConfig;
   readonly cache: KvCache;
   readonly scratch: Scratch;
 }
@@ -100,18 +133,62 @@ export interface LinearGroup {
   readonly producer?: { readonly role: string; readonly kind: "gain" | "rows" };
 }
 
-/** The forward pass in parts, for work that takes one layer at a time. `forward` is made of the same functions. */
-export interface ForwardParts {
-  /** Writes the hidden states of `ids` to scratch.x. */
-  embed(state: ForwardState, ids: ArrayLike<number>): void;
-  /** One layer on scratch.x, in place. */
-  layer(state: ForwardState, layer: number, batch: number, position: number, observe?: Observer): void;
-  /** The input of the head for the last `count` of `batch` rows of scratch.x. */
-  headInput(state: ForwardState, batch: number, count: number): Buffer;
-  linears(config: DecoderConfig): readonly LinearGroup[];
+/**
+ * How the weights of a decoder hang together beyond one input, for changes of basis that leave the outputs as they are
+ * (quantize/fold.ts). What reads the residual stream are the groups whose producer is a gain, and the head.
+ */
+export interface WeightGraph {
+  /** The stream between layers, if its norms see lengths alone (RMSNorm), so that an orthogonal matrix may turn it. */
+  readonly stream: {
+    /** Tables whose rows enter it, and roles inside a layer that add to it. */
+    readonly tables: readonly string[];
+    readonly writers: readonly string[];
+    /** The norm before the head, the head where it is not a table, and what the configuration then says. */
+    readonly norm: string;
+    readonly head: string;
+    readonly untied: Readonly<Record<string, boolean>>;
+  };
+  /** Roles inside a layer; heads of `headSize` rows, rotary positions pairing row i with i + headSize / 2. */
+  readonly attention: {
+    readonly query: string;
+    readonly key: string;
+    readonly value: string;
+    readonly output: string;
+  };
 }
 
-export interface Architecture extends Named {
+/** A decoder's way from hidden states to logits. */
+export interface Head<Config extends ModelConfig, State extends LayerState> {
+  /** The weight that makes logits: "head", or "embedding" where that is the same matrix. */
+  role(config: Config): string;
+  /** Weights that `input` reads. */
+  readonly before: readonly string[];
+  /** The input of the head for the last `count` of `batch` rows of scratch.x. */
+  input(state: State, batch: number, count: number): Buffer;
+}
+
+/** The forward pass in parts, for work that takes one layer at a time. `forward` is made of the same functions. */
+export interface ForwardParts<Config extends ModelConfig = ModelConfig, State extends LayerState = LayerState> {
+  /** Buffers to run one layer at a time on texts of at most `window` ids; `keep` is given each, to free it. */
+  room(backend: Backend, config: Config, window: number, keep: (buffer: Buffer) => Buffer): Omit<State, "weights">;
+  /** Weights that `embed` reads, "embedding" first. */
+  readonly before: readonly string[];
+  /** Writes the hidden states of `ids` to scratch.x. */
+  embed(state: State, ids: ArrayLike<number>): void;
+  /** One layer on scratch.x, in place. */
+  layer(state: State, layer: number, batch: number, position: number, observe?: Observer): void;
+  /** Absent where nothing follows the layers. */
+  readonly head?: Head<Config, State>;
+  linears(config: Config): readonly LinearGroup[];
+  /** Absent where nothing may be folded across layers or heads. */
+  readonly graph?: WeightGraph;
+}
+
+/** An architecture whose kind of configuration and state have been checked and may be forgotten. */
+export interface Architecture<Config extends ModelConfig = ModelConfig, State extends LayerState = LayerState>
+  extends Named {
+  /** What comes out: logits of the next token, or vectors. */
+  readonly kind: "decoder" | "encoder";
   readonly summary: string;
   readonly source: string;
   /** `model_type` values of config.json that this architecture reads. */
@@ -119,16 +196,46 @@ export interface Architecture extends Named {
   /** `general.architecture` in GGUF. */
   readonly gguf: string;
   /** Reads the configuration; a FileError names a key that is missing or senseless. */
-  parse(checkpoint: Checkpoint): DecoderConfig;
-  weights(config: DecoderConfig): readonly WeightSpec[];
+  parse(checkpoint: Checkpoint): Config;
+  /** The configuration with what files keep elsewhere than in their metadata: tensors, other files of the folder. */
+  complete?(checkpoint: Checkpoint, config: Config): Promise<Config>;
+  weights(config: Config): readonly WeightSpec[];
+  /** Whether a tensor of the file says nothing that the outputs need: rope frequencies, a copy of a tied head. */
+  isSuperfluous(name: string, config: Config): boolean;
   /** config.json of this configuration. */
-  toHuggingFace(config: DecoderConfig): Metadata;
+  toHuggingFace(config: Config): Metadata;
   /** The architecture's GGUF keys of this configuration. */
-  toGguf(config: DecoderConfig): Record<string, GgufValue>;
+  toGguf(config: Config): Record<string, GgufValue>;
+  /** Metadata for both containers about what neither has keys for. */
+  ownMetadata?(config: Config): Metadata;
+  readonly parts: ForwardParts<Config, State>;
+}
+
+export interface DecoderArchitecture extends Architecture<DecoderConfig, ForwardState> {
+  readonly kind: "decoder";
   /**
    * Runs ids at positions position .. position + ids.length - 1, appending to the cache. Returns logits: one row for
    * each id, or for the last alone.
    */
   forward(state: ForwardState, ids: ArrayLike<number>, position: number, rows: "all" | "last"): Buffer;
-  readonly parts: ForwardParts;
+}
+
+/** Activations of one text, sized for the longest. One pair of keys and values serves all layers. */
+export interface EncoderState extends LayerState {
+  readonly config: EncoderConfig;
+  readonly scratch: {
+    readonly x: Buffer;
+    readonly query: Buffer;
+    readonly keys: Buffer;
+    readonly values: Buffer;
+    readonly mixed: Buffer;
+    readonly projected: Buffer;
+    readonly up: Buffer;
+  };
+}
+
+export interface EncoderArchitecture extends Architecture<EncoderConfig, EncoderState> {
+  readonly kind: "encoder";
+  /** Runs a whole text. Returns the last layer's vectors, one row for each id. */
+  forward(state: EncoderState, ids: ArrayLike<number>): Buffer;
 }

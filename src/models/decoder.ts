@@ -5,9 +5,20 @@
  * Touvron et al. 2023 (Llama); RMSNorm: Zhang and Sennrich 2019; RoPE: Su et al. 2021; SwiGLU: Shazeer 2020;
  * grouped-query attention: Ainslie et al. 2023.
  */
-import type { Buffer } from "../kernels/backend.js";
-import type { DecoderConfig, ForwardParts, ForwardState, LinearGroup, Observer, WeightSpec } from "./architecture.js";
+import type { Checkpoint } from "../checkpoints/checkpoint.js";
+import type { Backend, Buffer } from "../kernels/backend.js";
+import type {
+  DecoderConfig,
+  ForwardParts,
+  ForwardState,
+  LinearGroup,
+  Observer,
+  WeightGraph,
+  WeightSpec,
+} from "./architecture.js";
 import { applyLinear } from "./linear.js";
+import { makeScratch } from "./session.js";
+import { readVector } from "./weights.js";
 
 /** Logits of `ids` standing at `position` and after; fills the cache for them. See Architecture.forward. */
 export function decoderForward(
@@ -21,7 +32,7 @@ export function decoderForward(
   for (let layer = 0; layer < config.layers; layer++) decoderLayer(state, layer, ids.length, position);
   const count = rows === "all" ? ids.length : 1;
   const normed = headInput(state, ids.length, count);
-  applyLinear(backend, scratch.logits, normed, weights.linear(config.tied ? "embedding" : "head"), count);
+  applyLinear(backend, scratch.logits, normed, weights.linear(headRole(config)), count);
   return scratch.logits.view(0, count * config.vocabularySize);
 }
 
@@ -80,7 +91,60 @@ function decoderLinears({ heads, kvHeads }: DecoderConfig): readonly LinearGroup
   ];
 }
 
-export const decoderParts: ForwardParts = { embed, layer: decoderLayer, headInput, linears: decoderLinears };
+const decoderGraph: WeightGraph = {
+  stream: { tables: ["embedding"], writers: ["output", "down"], norm: "norm", head: "head", untied: { tied: false } },
+  attention: { query: "query", key: "key", value: "value", output: "output" },
+};
+
+const headRole = ({ tied }: DecoderConfig) => (tied ? "embedding" : "head");
+
+/** Room for one layer at a time: one pair of keys and values serves all, and no logits are made. */
+function decoderRoom(
+  backend: Backend,
+  config: DecoderConfig,
+  window: number,
+  keep: (buffer: Buffer) => Buffer,
+): Omit<ForwardState, "weights"> {
+  const scratch = makeScratch(backend, { ...config, vocabularySize: 1 }, window, window, keep);
+  const side = () => keep(backend.allocate(window * config.kvHeads * config.headSize));
+  const [keys, values] = [side(), side()];
+  const every = (buffer: Buffer) => new Array<Buffer>(config.layers).fill(buffer);
+  return { backend, config, scratch, cache: { context: window, keys: every(keys), values: every(values) } };
+}
+
+const decoderParts: ForwardParts<DecoderConfig, ForwardState> = {
+  room: decoderRoom,
+  before: ["embedding"],
+  embed,
+  layer: decoderLayer,
+  head: { role: headRole, before: ["norm"], input: headInput },
+  linears: decoderLinears,
+  graph: decoderGraph,
+};
+
+/** Rope divisors kept as a tensor replace the marker that the configuration holds for them. */
+async function withStoredRope(checkpoint: Checkpoint, config: DecoderConfig): Promise<DecoderConfig> {
+  const factors = config.rope.factors && (await readVector(checkpoint, ropeFactors(config)));
+  return factors ? { ...config, rope: { ...config.rope, factors } } : config;
+}
+
+const ropeFactors = ({ headSize, rope }: DecoderConfig): WeightSpec => ({
+  role: "ropeFactors",
+  shape: [headSize / 2],
+  names: { gguf: "rope_freqs.weight" },
+  optional: true,
+  implied: rope.factors,
+});
+
+/** What the decoders of this family have in common. */
+export const decoder = {
+  kind: "decoder",
+  complete: withStoredRope,
+  isSuperfluous: (name: string, { tied }: DecoderConfig) =>
+    (tied && name === "lm_head.weight") || name.endsWith("rotary_emb.inv_freq"),
+  forward: decoderForward,
+  parts: decoderParts,
+} as const;
 
 /** role, Hugging Face name, GGUF name of each matrix of a layer. */
 const LAYER_MATRICES = [
@@ -142,9 +206,7 @@ export function decoderWeights(config: DecoderConfig, options: DecoderWeightOpti
   }
   specs.push({ role: "norm", shape: [width], names: names("model.norm.weight", "output_norm.weight") });
   if (!config.tied) specs.push({ role: "head", shape: vocabulary, names: names("lm_head.weight", "output.weight") });
-  if (config.rope.factors) {
-    specs.push({ role: "ropeFactors", shape: [headSize / 2], names: { gguf: "rope_freqs.weight" } });
-  }
+  if (config.rope.factors) specs.push(ropeFactors(config));
   return specs;
 }
 

@@ -1,6 +1,13 @@
 /** Architectures, and opening a model: checkpoint, configuration, tokenizer, weights, sessions. */
 export type * from "./architecture.js";
-export { architectureOf, architectures } from "./architectures.js";
+export {
+  architectureOf,
+  architectures,
+  type Description,
+  decoderOf,
+  describeModel,
+  encoderOf,
+} from "./architectures.js";
 export { type ChatOptions, encodeChat, type Message, renderChat } from "./chat.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
@@ -28,4 +35,5 @@ export { argmax, type SamplingOptions, sample } from "./sampling.js";
 export type { Session, SessionOptions } from "./session.js";
 export { stepKinds } from "./steps/index.js";
 export type { PreparedStep, StepKind, StepRecord } from "./steps/step.js";
-export { findWeight, inverse, nameIn, readVector, readWeight, withStoredRope } from "./weights.js";
+export { type Embedding, type Encoder, loadEncoder, openEncoder, shortened, type TextEncoder } from "./text-encoder.js";
+export { findWeight, inverse, nameIn, readVector, readWeight, readWeights } from "./weights.js";

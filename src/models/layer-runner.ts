@@ -5,20 +5,21 @@
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
 import { type Products, productsOn, transposed } from "../kernels/products.js";
 import type { PackedTensor } from "../tensor/index.js";
-import type { Architecture, DecoderConfig, ForwardState, Observer, Weights } from "./architecture.js";
+import type { Architecture, LayerState, ModelConfig, Observer, Weights } from "./architecture.js";
 import { type LinearRecords, makeLinears } from "./linear.js";
-import { makeScratch } from "./session.js";
 
 /** A weight by role: a matrix, or the numbers of a norm or bias. */
 export type LayerWeights = ReadonlyMap<string, PackedTensor | Float32Array>;
 
 export interface LayerRunner {
-  /** Hidden states [ids.length, width] of ids under this embedding. */
-  embed(table: PackedTensor, texts: readonly (readonly number[])[]): Float32Array[];
+  /** Length of a hidden state. */
+  readonly width: number;
+  /** Hidden states [ids.length, width] of ids under these weights, those of `parts.before`. */
+  embed(weights: LayerWeights, texts: readonly (readonly number[])[]): Float32Array[];
   /** Loads a layer, with what `records` say of its linear maps; `dispose` of the result gives the memory back. */
   load(layer: number, weights: LayerWeights, records?: LinearRecords): LoadedLayer;
-  /** The head's input for hidden states. */
-  headInput(gain: Float32Array, hidden: Float32Array): Float32Array;
+  /** The head's input for hidden states under these weights, those of `parts.head.before`. */
+  headInput(weights: LayerWeights, hidden: Float32Array): Float32Array;
   /** X^T X of x [tokens, columns], in f32. */
   gram(x: Float32Array, tokens: number): Float32Array;
   /** Products of other matrices on the same backend. */
@@ -35,7 +36,7 @@ export interface LoadedLayer {
 interface Parts {
   readonly backend: Backend;
   readonly architecture: Architecture;
-  readonly config: DecoderConfig;
+  readonly config: ModelConfig;
   /** The longest text. */
   readonly window: number;
 }
@@ -47,17 +48,10 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
     return buffer;
   };
   const { parts } = architecture;
-  const scratch = makeScratch(backend, { ...config, vocabularySize: 1 }, window, window, keep);
-  // One layer runs at a time, so one pair of buffers serves all.
-  const side = keep(backend.allocate(window * config.kvHeads * config.headSize));
-  const other = keep(backend.allocate(window * config.kvHeads * config.headSize));
-  const cache = {
-    context: window,
-    keys: new Array<Buffer>(config.layers).fill(side),
-    values: new Array<Buffer>(config.layers).fill(other),
-  };
+  const room = parts.room(backend, config, window, keep);
+  const { x } = room.scratch;
   const { width } = config;
-  const stateWith = (weights: Weights): ForwardState => ({ backend, config, weights, cache, scratch });
+  const stateWith = (weights: Weights): LayerState => ({ ...room, weights });
 
   function withWeights(named: LayerWeights, records: LinearRecords = {}) {
     const matrices = new Map<string, Matrix>();
@@ -87,11 +81,12 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
   const products = productsOn(backend);
 
   return {
-    embed(table, texts) {
-      const { state, dispose } = withWeights(new Map([["embedding", table]]));
+    width,
+    embed(named, texts) {
+      const { state, dispose } = withWeights(named);
       const hidden = texts.map((ids) => {
         parts.embed(state, ids);
-        return scratch.x.data().slice(0, ids.length * width);
+        return x.data().slice(0, ids.length * width);
       });
       dispose();
       return hidden;
@@ -102,23 +97,24 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
         dispose,
         run(hidden, observe) {
           const tokens = hidden.length / width;
-          scratch.x.data().set(hidden);
+          x.data().set(hidden);
           const observer: Observer | undefined =
             observe &&
             ((role, input, batch) => {
               const { columns } = state.weights.matrix(`layers.${layer}.${role}`);
               observe(role, input.data().subarray(0, batch * columns), batch);
             });
-          parts.layer(state, layer, tokens, 0, observer);
-          return scratch.x.data().slice(0, hidden.length);
+          backend.batch(() => parts.layer(state, layer, tokens, 0, observer));
+          return x.data().slice(0, hidden.length);
         },
       };
     },
-    headInput(gain, hidden) {
-      const { state, dispose } = withWeights(new Map([["norm", gain]]));
-      scratch.x.data().set(hidden);
+    headInput(named, hidden) {
+      if (!parts.head) throw new Error(`architecture ${architecture.name} has no head`);
+      const { state, dispose } = withWeights(named);
+      x.data().set(hidden);
       const tokens = hidden.length / width;
-      const input = parts.headInput(state, tokens, tokens).data().slice(0, hidden.length);
+      const input = parts.head.input(state, tokens, tokens).data().slice(0, hidden.length);
       dispose();
       return input;
     },

@@ -1,9 +1,10 @@
-import type { Architecture } from "./architecture.js";
+import type { DecoderArchitecture } from "./architecture.js";
 import { ggufDecoderKeys, huggingFaceDecoder, parseGguf, parseHuggingFace } from "./config.js";
-import { decoderForward, decoderParts, decoderWeights } from "./decoder.js";
+import { decoder, decoderWeights } from "./decoder.js";
 
 /** Llama 1 to 3.x, Mistral, SmolLM and everything else that transformers loads as LlamaForCausalLM. */
-export const llama: Architecture = {
+export const llama: DecoderArchitecture = {
+  ...decoder,
   name: "llama",
   summary: "RMSNorm, rotary positions, grouped-query attention, SwiGLU",
   source: "Touvron et al. 2023, arXiv 2302.13971; Grattafiori et al. 2024, arXiv 2407.21783",
@@ -18,6 +19,4 @@ export const llama: Architecture = {
     ...huggingFaceDecoder(config),
   }),
   toGguf: (config) => ggufDecoderKeys("llama", config),
-  forward: decoderForward,
-  parts: decoderParts,
 };

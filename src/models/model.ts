@@ -2,18 +2,18 @@
 import { type Checkpoint, openCheckpoint, openTokenizer, type Tokenizer } from "../checkpoints/index.js";
 import { FileError } from "../errors.js";
 import type { Activations, Backend } from "../kernels/backend.js";
-import type { Architecture, DecoderConfig, Weights } from "./architecture.js";
-import { architectureOf } from "./architectures.js";
+import type { DecoderArchitecture, DecoderConfig, WeightSpec, Weights } from "./architecture.js";
+import { decoderOf, describeModel } from "./architectures.js";
 import { readLinears, withSteps } from "./linear.js";
 import { createSession, type Session, type SessionOptions } from "./session.js";
 import type { StepRecord } from "./steps/step.js";
-import { loadWeights, withStoredRope } from "./weights.js";
+import { type LoadedWeights, loadWeights } from "./weights.js";
 
 /** Weights and configuration: ids in, logits out. */
 export interface Decoder {
   readonly path: string;
   readonly container: string;
-  readonly architecture: Architecture;
+  readonly architecture: DecoderArchitecture;
   readonly config: DecoderConfig;
   readonly weights: Weights;
   readonly size: ModelSize;
@@ -48,32 +48,31 @@ export interface ModelOptions {
 export async function openModel(path: string, options: ModelOptions): Promise<Model> {
   const checkpoint = await openCheckpoint(path);
   try {
-    const tokenizer = await openTokenizer(checkpoint);
-    const vocabulary = architectureOf(checkpoint).parse(checkpoint).vocabularySize;
-    if (tokenizer.size > vocabulary) {
-      const why = `the tokenizer has ${tokenizer.size} tokens, the embedding ${vocabulary} rows`;
-      throw new FileError("tokenizer and model do not belong together", {
-        kind: "vocabulary-mismatch",
-        where: checkpoint.path,
-        why,
-      });
-    }
+    const { vocabularySize } = decoderOf(checkpoint).parse(checkpoint);
+    const tokenizer = await openTokenizerOf(checkpoint, vocabularySize);
     return { ...(await loadDecoder(checkpoint, options)), tokenizer };
   } finally {
     await checkpoint.close();
   }
 }
 
+/** The checkpoint's tokenizer; a FileError if it has tokens that the embedding has no rows for. */
+export async function openTokenizerOf(checkpoint: Checkpoint, vocabularySize: number): Promise<Tokenizer> {
+  const tokenizer = await openTokenizer(checkpoint);
+  if (tokenizer.size <= vocabularySize) return tokenizer;
+  throw new FileError("tokenizer and model do not belong together", {
+    kind: "vocabulary-mismatch",
+    where: checkpoint.path,
+    why: `the tokenizer has ${tokenizer.size} tokens, the embedding ${vocabularySize} rows`,
+  });
+}
+
 /** Loads the weights of an open checkpoint, which may be closed afterwards. */
 export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions): Promise<Decoder> {
-  const { backend, activations = "f32" } = options;
-  const architecture = architectureOf(checkpoint);
-  const parsed = architecture.parse(checkpoint);
-  const specs = architecture.weights(parsed);
-  const config = await withStoredRope(checkpoint, parsed, specs);
-  const stored = readLinears(checkpoint.metadata, checkpoint.path);
-  const linears = withSteps(stored, specs, options.inputSteps ?? []);
-  const weights = await loadWeights(backend, checkpoint, specs, activations, linears);
+  const { backend } = options;
+  const architecture = decoderOf(checkpoint);
+  const { config, specs } = await describeModel(checkpoint, architecture);
+  const weights = await loadModelWeights(checkpoint, specs, options);
   return {
     path: checkpoint.path,
     container: checkpoint.container,
@@ -84,6 +83,16 @@ export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions)
     session: (session) => createSession({ backend, architecture, config, weights }, session),
     dispose: () => weights.dispose(),
   };
+}
+
+/** The weights, with what the file and the options say of their inputs. */
+export function loadModelWeights(
+  checkpoint: Checkpoint,
+  specs: readonly WeightSpec[],
+  { backend, activations = "f32", inputSteps = [] }: ModelOptions,
+): Promise<LoadedWeights> {
+  const stored = readLinears(checkpoint.metadata, checkpoint.path);
+  return loadWeights(backend, checkpoint, specs, activations, withSteps(stored, specs, inputSteps));
 }
 
 /** Sizes counted from the file. */

@@ -1,9 +1,10 @@
-import type { Architecture } from "./architecture.js";
+import type { DecoderArchitecture } from "./architecture.js";
 import { ggufDecoderKeys, huggingFaceDecoder, parseGguf, parseHuggingFace } from "./config.js";
-import { decoderForward, decoderParts, decoderWeights } from "./decoder.js";
+import { decoder, decoderWeights } from "./decoder.js";
 
 /** Qwen2 and Qwen2.5: Llama with biases on query, key and value; its GGUF files keep the rotary order of Hugging Face. */
-export const qwen2: Architecture = {
+export const qwen2: DecoderArchitecture = {
+  ...decoder,
   name: "qwen2",
   summary: "as llama, with biases on query, key and value",
   source: "Yang et al. 2024, arXiv 2407.10671",
@@ -19,6 +20,4 @@ export const qwen2: Architecture = {
     ...huggingFaceDecoder(config),
   }),
   toGguf: (config) => ggufDecoderKeys("qwen2", config),
-  forward: decoderForward,
-  parts: decoderParts,
 };

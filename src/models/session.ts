@@ -1,7 +1,7 @@
 /** One sequence in work: a KV cache, the activations of a step, and the position reached. */
 import { InputError } from "../errors.js";
 import type { Backend, Buffer } from "../kernels/backend.js";
-import type { Architecture, DecoderConfig, KvCache, Scratch, Weights } from "./architecture.js";
+import type { DecoderArchitecture, DecoderConfig, KvCache, Scratch, Weights } from "./architecture.js";
 import { ropeTables } from "./rope.js";
 
 export interface Session {
@@ -30,7 +30,7 @@ export interface SessionOptions {
 
 interface Parts {
   readonly backend: Backend;
-  readonly architecture: Architecture;
+  readonly architecture: DecoderArchitecture;
   readonly config: DecoderConfig;
   readonly weights: Weights;
 }
@@ -71,7 +71,7 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
         });
       }
     }
-    const logits = architecture.forward(state, ids, position, rows);
+    const logits = backend.batch(() => architecture.forward(state, ids, position, rows));
     position += ids.length;
     return logits.data();
   }

@@ -3,7 +3,7 @@ import type { Checkpoint, TensorEntry } from "../checkpoints/checkpoint.js";
 import { FileError, UnsupportedError } from "../errors.js";
 import type { Activations, Backend, Buffer, Matrix } from "../kernels/backend.js";
 import { dequantize, gatherRows, type PackedTensor } from "../tensor/index.js";
-import type { DecoderConfig, WeightSpec, Weights } from "./architecture.js";
+import type { WeightSpec, Weights } from "./architecture.js";
 import { type LinearRecords, makeLinears, withLowRank } from "./linear.js";
 
 /** The tensor of the file that holds `spec`; undefined if it is optional and absent. */
@@ -56,6 +56,19 @@ export async function readVector(checkpoint: Checkpoint, spec: WeightSpec): Prom
   return Float32Array.from(inverse(spec.ggufRows), (row) => values[row]);
 }
 
+/** Several weights by role, matrices as they are packed, norms and biases as numbers; those that are there. */
+export async function readWeights(
+  checkpoint: Checkpoint,
+  specs: readonly WeightSpec[],
+): Promise<Map<string, PackedTensor | Float32Array>> {
+  const weights = new Map<string, PackedTensor | Float32Array>();
+  for (const spec of specs) {
+    const found = await (spec.shape.length > 1 ? readWeight : readVector)(checkpoint, spec);
+    if (found) weights.set(spec.role, found);
+  }
+  return weights;
+}
+
 /** The permutation that undoes `order`: inverse(order)[order[i]] = i. */
 export function inverse(order: readonly number[]): number[] {
   const back = new Array<number>(order.length);
@@ -88,7 +101,7 @@ export async function loadWeights(
       if (values) vectors.set(spec.role, backend.upload(values));
     } else {
       const packed = await readWeight(checkpoint, spec);
-      if (packed) matrices.set(spec.role, backend.loadMatrix(packed, activations));
+      if (packed) matrices.set(spec.role, backend.loadMatrix(packed, spec.table ? "f32" : activations));
     }
   }
   const matrix = (role: string) => matrices.get(role) ?? absent(role);
@@ -109,15 +122,4 @@ export async function loadWeights(
 
 function absent(role: string): never {
   throw new Error(`no weight is loaded as ${role}`);
-}
-
-/** Rope divisors kept as a tensor replace the marker that the configuration holds for them. */
-export async function withStoredRope(
-  checkpoint: Checkpoint,
-  config: DecoderConfig,
-  specs: readonly WeightSpec[],
-): Promise<DecoderConfig> {
-  const spec = specs.find((one) => one.role === "ropeFactors");
-  const factors = spec && (await readVector(checkpoint, { ...spec, optional: true }));
-  return factors ? { ...config, rope: { ...config.rope, factors } } : config;
 }

@@ -1,6 +1,6 @@
 /** From text to windows of ids, and from windows to what is known of every input of a layer. */
 import { InputError } from "../errors.js";
-import type { LayerRunner, LinearGroup, LoadedLayer } from "../models/index.js";
+import type { LayerRunner, LayerWeights, LinearGroup, LoadedLayer } from "../models/index.js";
 import type { CalibrationSettings } from "./recipe.js";
 import { type InputStatistics, type Needs, needsAtLeast, StatisticsSum } from "./statistics.js";
 
@@ -63,17 +63,17 @@ function addInput(
   sum.add(x, tokens);
 }
 
-/** Statistics of the head's input. */
+/** Statistics of the head's input. `weights`: what stands before the head. */
 export function observeHead(
   runner: LayerRunner,
-  gain: Float32Array,
+  weights: LayerWeights,
   hidden: readonly Float32Array[],
   needs: Needs,
 ): InputStatistics {
   const sums = new Map<string, StatisticsSum>();
   for (const states of hidden) {
-    const x = runner.headInput(gain, states);
-    addInput(runner, sums, "head", x, states.length / gain.length, needs);
+    const x = runner.headInput(weights, states);
+    addInput(runner, sums, "head", x, states.length / runner.width, needs);
   }
   return (sums.get("head") as StatisticsSum).result();
 }

@@ -7,10 +7,10 @@ import { containers, gguf, openCheckpoint, openTokenizer } from "../checkpoints/
 import { FileError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import { createBackend } from "../kernels/index.js";
-import { architectureOf, createLayerRunner, nameIn, readVector, readWeight, withStoredRope } from "../models/index.js";
-import { columnsOf, dequantize, type PackedTensor, quantize } from "../tensor/index.js";
-import { calibrationIds } from "./calibration-text.js";
+import { architectureOf, createLayerRunner, describeModel, nameIn, readWeights } from "../models/index.js";
+import { columnsOf, dequantize, quantize } from "../tensor/index.js";
 import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
+import { calibrationIds } from "./calibration-text.js";
 import { type CalibrationSettings, DEFAULT_CALIBRATION } from "./recipe.js";
 import type { InputStatistics } from "./statistics.js";
 
@@ -33,23 +33,18 @@ export async function collectImportance(options: CollectOptions): Promise<Import
   const backend = await createBackend(options.backend ?? "wasm", { threads: options.threads });
   try {
     const architecture = architectureOf(checkpoint);
-    const parsed = architecture.parse(checkpoint);
-    const specs = architecture.weights(parsed);
-    const config = await withStoredRope(checkpoint, parsed, specs);
+    const { parts } = architecture;
+    const { config, specs } = await describeModel(checkpoint, architecture);
     const settings = { ...DEFAULT_CALIBRATION, ...options.calibration };
     const window = Math.min(settings.window, config.context);
     const ids = await calibrationIds(await openTokenizer(checkpoint), options.text);
     const windows = calibrationWindows(ids, { ...settings, window });
     const specOf = (role: string) => specs.find((spec) => spec.role === role);
-    const load = async (prefix: string) => {
-      const weights = new Map<string, PackedTensor | Float32Array>();
-      for (const spec of specs.filter(({ role }) => role.startsWith(prefix))) {
-        const read = spec.shape.length > 1 ? readWeight : readVector;
-        const found = await read(checkpoint, spec);
-        if (found) weights.set(spec.role, found);
-      }
-      return weights;
-    };
+    const load = (wanted: (role: string) => boolean) =>
+      readWeights(
+        checkpoint,
+        specs.filter(({ role }) => wanted(role)),
+      );
     const runner = createLayerRunner({ backend, architecture, config, window });
     const result = new Map<string, InputStatistics>();
     const add = (role: string, statistics: InputStatistics | undefined) => {
@@ -57,12 +52,11 @@ export async function collectImportance(options: CollectOptions): Promise<Import
       const name = spec && nameIn("gguf", spec);
       if (name && statistics) result.set(name, statistics);
     };
-    const table = (await load("embedding")).get("embedding") as PackedTensor;
-    let hidden = runner.embed(table, windows);
+    let hidden = runner.embed(await load((role) => parts.before.includes(role)), windows);
     for (let layer = 0; layer < config.layers; layer++) {
       options.onProgress?.(layer, config.layers);
-      const loaded = runner.load(layer, await load(`layers.${layer}.`));
-      const groups = architecture.parts.linears(config);
+      const loaded = runner.load(layer, await load((role) => role.startsWith(`layers.${layer}.`)));
+      const groups = parts.linears(config);
       const { outputs, statistics } = observeLayer(runner, loaded, hidden, groups, "moments");
       loaded.dispose();
       hidden = outputs;
@@ -70,8 +64,11 @@ export async function collectImportance(options: CollectOptions): Promise<Import
         for (const role of roles) add(`layers.${layer}.${role}`, statistics.get(roles[0]));
       await new Promise((resolve) => setTimeout(resolve));
     }
-    const gain = (await load("norm")).get("norm") as Float32Array;
-    add(config.tied ? "embedding" : "head", observeHead(runner, gain, hidden, "moments"));
+    const { head } = parts;
+    if (head) {
+      const before = await load((role) => head.before.includes(role));
+      add(head.role(config), observeHead(runner, before, hidden, "moments"));
+    }
     options.onProgress?.(config.layers, config.layers);
     runner.dispose();
     return result;

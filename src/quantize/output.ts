@@ -37,13 +37,14 @@ export async function outputFiles(plan: QuantizePlan, calibrationText?: string):
 async function ggufMetadata({ checkpoint, architecture, config }: QuantizePlan): Promise<Metadata> {
   if (checkpoint.container === "gguf") {
     const { "general.file_type": _counted, ...kept } = checkpoint.typedMetadata ?? checkpoint.metadata;
-    return kept;
+    return { ...kept, ...architecture.ownMetadata?.(config) };
   }
   const definition = await openDefinition(checkpoint);
   return {
     "general.architecture": gguf.string(architecture.gguf),
     "general.name": gguf.string(nameOf(checkpoint.path)),
     ...architecture.toGguf(config),
+    ...architecture.ownMetadata?.(config),
     ...ggufTokenizerMetadata(definition, config.vocabularySize),
   };
 }
@@ -56,8 +57,10 @@ const nameOf = (path: string) =>
     .pop() ?? path;
 
 function huggingFaceConfig({ checkpoint, architecture, config }: QuantizePlan): Metadata {
-  if (checkpoint.container !== "gguf") return checkpoint.metadata;
-  if (config.rope.factors?.some((factor) => factor !== 1)) {
+  const own = architecture.ownMetadata?.(config);
+  if (checkpoint.container !== "gguf") return { ...checkpoint.metadata, ...own };
+  // Of weights that a configuration implies there are rope divisors only.
+  if (architecture.weights(config).some(({ implied }) => implied?.some((factor) => factor !== 1))) {
     throw new UnsupportedError("scaled rotary positions cannot be written to config.json from a GGUF file", {
       kind: "unsupported-feature",
       where: checkpoint.path,
@@ -65,5 +68,5 @@ function huggingFaceConfig({ checkpoint, architecture, config }: QuantizePlan): 
       try: "write a .gguf file, or start from the original folder",
     });
   }
-  return architecture.toHuggingFace(config);
+  return { ...architecture.toHuggingFace(config), ...own };
 }

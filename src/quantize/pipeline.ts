@@ -12,6 +12,7 @@ import {
   type LinearGroup,
   readVector,
   readWeight,
+  readWeights,
 } from "../models/index.js";
 import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
 import { type ArtifactStore, type FinishedTensor, hashOf } from "./artifacts.js";
@@ -42,7 +43,7 @@ export interface PipelineOptions {
 }
 
 /** The units of a plan with the names of their artifacts. `base` stands for input, text and version. */
-export function unitsOf({ tensors, config, recipe }: QuantizePlan, base: string): readonly Unit[] {
+export function unitsOf({ tensors, architecture, config, recipe }: QuantizePlan, base: string): readonly Unit[] {
   const { seed, calibration, json } = recipe;
   const transforms = json.steps.filter((step) => "transform" in step);
   const units: Unit[] = [];
@@ -54,12 +55,13 @@ export function unitsOf({ tensors, config, recipe }: QuantizePlan, base: string)
   };
   const roleOf = (tensor: PlannedTensor) => tensor.spec?.role ?? "";
   const only = (role: string) => tensors.filter((tensor) => roleOf(tensor) === role && tensor.quantizer);
-  if (!config.tied) add("embedding", only("embedding"));
+  const head = architecture.parts.head?.role(config);
+  if (head !== "embedding") add("embedding", only("embedding"));
   for (let layer = 0; layer < config.layers; layer++) {
     const inside = tensors.filter((tensor) => roleOf(tensor).startsWith(`layers.${layer}.`));
     add(`layers.${layer}`, inside, layer);
   }
-  add("head", only(config.tied ? "embedding" : "head"));
+  if (head !== undefined) add("head", only(head));
   return units;
 }
 
@@ -84,8 +86,8 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
       hidden ??= runner.embed(await embeddingFor(options), windows);
       if (unit.layer === undefined) {
         await onUnit(unit, "calibrating");
-        const gain = await vectorOf(plan, "norm");
-        const statistics = observeHead(runner, gain, hidden, recipe.needs);
+        const before = await readRoles(plan, architecture.parts.head?.before ?? []);
+        const statistics = observeHead(runner, before, hidden, recipe.needs);
         await onUnit(unit, "quantizing");
         const weights = await readAll(plan, unit);
         const known = new Map(unit.tensors.map(({ spec }) => [spec?.role ?? "", statistics]));
@@ -115,22 +117,19 @@ async function readAll({ checkpoint }: QuantizePlan, unit: Unit): Promise<Values
   return values;
 }
 
-async function vectorOf({ checkpoint, architecture, config }: QuantizePlan, role: string): Promise<Float32Array> {
-  const spec = architecture.weights(config).find((one) => one.role === role);
-  const values = spec && (await readVector(checkpoint, spec));
-  if (!values) throw new Error(`the architecture has no ${role}`);
-  return values;
+function readRoles({ checkpoint, architecture, config }: QuantizePlan, roles: readonly string[]) {
+  const specs = architecture.weights(config).filter(({ role }) => roles.includes(role));
+  return readWeights(checkpoint, specs);
 }
 
 /** What embeds the windows: the quantized table if it is finished before the layers, else the original. */
-async function embeddingFor({ plan, units, store }: PipelineOptions): Promise<PackedTensor> {
-  const { checkpoint, architecture, config, recipe } = plan;
+async function embeddingFor({ plan, units, store }: PipelineOptions): Promise<LayerWeights> {
+  const { architecture, recipe } = plan;
+  const weights = await readRoles(plan, architecture.parts.before);
   const unit = units.find(({ name }) => name === "embedding");
-  if (unit && recipe.calibration.sequential !== "none") return (await store.get(unit.key, "embedding"))[0].packed;
-  const spec = architecture.weights(config).find(({ role }) => role === "embedding");
-  const table = spec && (await readWeight(checkpoint, spec));
-  if (!table) throw new Error("the architecture has no embedding");
-  return table;
+  if (!unit || recipe.calibration.sequential === "none") return weights;
+  const [{ packed }] = await store.get(unit.key, "embedding");
+  return weights.set("embedding", packed);
 }
 
 /** The layer that the windows pass through when it has been made before. */

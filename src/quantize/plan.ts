@@ -3,7 +3,7 @@ import type { Checkpoint, Container, TensorEntry, TensorPlan } from "../checkpoi
 import { InputError, UnsupportedError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import type { Scheme } from "../formats/scheme.js";
-import { type Architecture, type DecoderConfig, findWeight, nameIn, type WeightSpec } from "../models/index.js";
+import { type Architecture, findWeight, type ModelConfig, nameIn, type WeightSpec } from "../models/index.js";
 import type { Quantizer, ReadRecipe } from "./recipe.js";
 
 /** Tensors whose name (in the output or by role) matches `pattern` get `scheme`; the first override that fits wins. */
@@ -24,14 +24,14 @@ export interface PlannedTensor extends TensorPlan {
 export interface PlanOptions {
   readonly checkpoint: Checkpoint;
   readonly architecture: Architecture;
-  readonly config: DecoderConfig;
+  readonly config: ModelConfig;
   readonly container: Container;
   readonly recipe: ReadRecipe;
 }
 
 /**
  * The output's tensors in order. A matrix (embedding and head included) gets the scheme of the recipe's first step that fits
- * its name or role, and stays in its own if none does. Vectors stay as they are, but f32 in GGUF, as llama.cpp wants them,
+ * its name or role, and stays in its own if none does. Vectors and tables stay as they are, but f32 in GGUF, as llama.cpp wants them,
  * and where a transform may change them. An InputError lists the tensors that the container cannot hold.
  */
 export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
@@ -39,7 +39,7 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
   const specs = architecture.weights(config);
   const known = specs.flatMap((spec) => plannedWeight(options, spec));
   const names = new Set(specs.map((spec) => nameIn(checkpoint.container, spec)));
-  const others = checkpoint.tensors.filter((tensor) => !names.has(tensor.name) && !isImplied(tensor, config));
+  const others = checkpoint.tensors.filter(({ name }) => !names.has(name) && !architecture.isSuperfluous(name, config));
   const planned = [...known, ...others.map((tensor) => copied(options, tensor))];
   const misfits = planned.flatMap((tensor) => {
     const fits = container.canHold(tensor.scheme, tensor.shape);
@@ -59,27 +59,21 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
 }
 
 function plannedWeight(options: PlanOptions, spec: WeightSpec): PlannedTensor[] {
-  const { checkpoint, config, container, recipe } = options;
+  const { checkpoint, container, recipe } = options;
   const name = nameIn(container.name, spec);
   if (name === undefined) return [];
   const source = findWeight(checkpoint, spec);
   if (!source) {
-    const implied = spec.role === "ropeFactors" && checkpoint.container !== "gguf" && config.rope.factors;
+    const implied = spec.implied && nameIn(checkpoint.container, spec) === undefined;
     return implied ? [{ name, spec, shape: spec.shape, scheme: schemes.get("f32") }] : [];
   }
   const own = source.scheme as Scheme;
-  if (spec.shape.length === 1) {
+  if (spec.shape.length === 1 || spec.table) {
     const wide = container.name === "gguf" || recipe.transforms.length > 0;
     return [{ name, spec, source, shape: spec.shape, scheme: wide ? schemes.get("f32") : own }];
   }
   const quantizer = recipe.quantizers.find(({ pattern }) => pattern.test(name) || pattern.test(spec.role));
   return [{ name, spec, source, shape: spec.shape, scheme: quantizer?.scheme ?? own, quantizer }];
-}
-
-/** Tensors that files carry although the configuration says the same. */
-function isImplied(tensor: TensorEntry, config: DecoderConfig): boolean {
-  const tiedHead = config.tied && tensor.name === "lm_head.weight";
-  return tiedHead || tensor.name.endsWith("rotary_emb.inv_freq");
 }
 
 /** A tensor that the architecture does not know goes through unchanged, which only its own container can promise. */

@@ -28,10 +28,10 @@ export async function produceTensor(
   planned: PlannedTensor,
   parts: Parts | undefined,
 ): Promise<Produced> {
-  const { checkpoint, config, container, recipe } = plan;
+  const { checkpoint, container, recipe } = plan;
   const { spec, source, scheme, shape, quantizer } = planned;
   if (!spec) return { packed: await checkpoint.read(source?.name ?? ""), report: { relativeMse: 0 } };
-  if (!source) return exact(scheme, config.rope.factors ?? new Float32Array(), shape);
+  if (!source) return exact(scheme, spec?.implied ?? new Float32Array(), shape);
   const order = container.name === "gguf" ? spec.ggufRows : undefined;
   const [finished] = await finishedTensor(parts, spec.role);
   if (shape.length === 1) {

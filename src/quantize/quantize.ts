@@ -1,7 +1,7 @@
 import type { Checkpoint, Container, Metadata, SideFile } from "../checkpoints/checkpoint.js";
 import { containerFor, openCheckpoint } from "../checkpoints/index.js";
 import { InputError } from "../errors.js";
-import { type Architecture, architectureOf, type DecoderConfig, modelSize, withStoredRope } from "../models/index.js";
+import { type Architecture, architectureOf, describeModel, type ModelConfig, modelSize } from "../models/index.js";
 import { type PackedTensor, packedBytes } from "../tensor/index.js";
 import type { TensorReport } from "./artifacts.js";
 import { calibratedParts } from "./calibrated-run.js";
@@ -76,7 +76,7 @@ export interface QuantizeResult {
 export interface QuantizePlan {
   readonly checkpoint: Checkpoint;
   readonly architecture: Architecture;
-  readonly config: DecoderConfig;
+  readonly config: ModelConfig;
   readonly container: Container;
   readonly recipe: ReadRecipe;
   /** Whether the model must be run on text. */
@@ -119,8 +119,7 @@ export async function planQuantization(options: QuantizeOptions): Promise<Quanti
   const checkpoint = await openCheckpoint(options.input);
   try {
     const architecture = architectureOf(checkpoint);
-    const parsed = architecture.parse(checkpoint);
-    const config = await withStoredRope(checkpoint, parsed, architecture.weights(parsed));
+    const { config } = await describeModel(checkpoint, architecture);
     const recipe = withinContext(asked, config);
     const tensors = planTensors({ checkpoint, architecture, config, container, recipe });
     const importance = options.imatrix === undefined ? undefined : await importanceFor(recipe, options.imatrix);
@@ -145,7 +144,7 @@ async function importanceFor(recipe: ReadRecipe, path: string): Promise<Importan
 }
 
 /** Windows are no longer than what the model was trained for. */
-function withinContext(recipe: ReadRecipe, { context }: DecoderConfig): ReadRecipe {
+function withinContext(recipe: ReadRecipe, { context }: ModelConfig): ReadRecipe {
   if (recipe.calibration.window <= context) return recipe;
   const calibration = { ...recipe.calibration, window: context };
   return { ...recipe, calibration, json: { ...recipe.json, calibration } };

@@ -9,7 +9,7 @@ import type { Checkpoint, SideFile } from "../checkpoints/checkpoint.js";
 import { openCheckpoint } from "../checkpoints/index.js";
 import { NumericError } from "../errors.js";
 import type { Backend } from "../kernels/index.js";
-import { createLayerRunner, type LayerWeights, readVector, readWeight } from "../models/index.js";
+import { createLayerRunner, readWeights } from "../models/index.js";
 import type { PackedTensor } from "../tensor/index.js";
 import { relativeSquaredError } from "./errors.js";
 import type { OutputFiles } from "./output.js";
@@ -72,38 +72,27 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
 async function compareLayer({ plan, backend, layer, tensors, ids }: RehearsalOptions, written: Checkpoint) {
   const { checkpoint, architecture, config } = plan;
   const specs = architecture.weights(config);
-  const embedding = specs.find(({ role }) => role === "embedding");
-  const table = embedding && (await readWeight(checkpoint, embedding));
-  if (!table) throw new Error("the architecture has no embedding");
+  const before = specs.filter(({ role }) => architecture.parts.before.includes(role));
+  const own = tensors.flatMap(({ spec }) => (spec ? [spec] : []));
   const text = ids.slice(0, TOKENS);
   const runner = createLayerRunner({ backend, architecture, config, window: text.length });
   try {
-    const [states] = runner.embed(table, [text]);
+    const [states] = runner.embed(await readWeights(checkpoint, before), [text]);
     const outputs: Float32Array[] = [];
     for (const source of [checkpoint, written]) {
-      const loaded = runner.load(layer, await layerWeights(source, tensors));
+      const loaded = runner.load(layer, await readWeights(source, own));
       outputs.push(loaded.run(states));
       loaded.dispose();
     }
-    const [before, after] = outputs;
+    const [wanted, after] = outputs;
     if (!after.every(Number.isFinite)) {
       throw new NumericError(`the first quantized layer gives numbers that are not finite`, {
         where: `layers.${layer} of ${checkpoint.path}`,
-        why: before.every(Number.isFinite) ? "the original's are finite" : "the original's are not finite either",
+        why: wanted.every(Number.isFinite) ? "the original's are finite" : "the original's are not finite either",
       });
     }
-    return relativeSquaredError(before, after);
+    return relativeSquaredError(wanted, after);
   } finally {
     runner.dispose();
   }
-}
-
-async function layerWeights(source: Checkpoint, tensors: readonly PlannedTensor[]): Promise<LayerWeights> {
-  const weights = new Map<string, PackedTensor | Float32Array>();
-  for (const { spec } of tensors) {
-    if (!spec) continue;
-    const weight = spec.shape.length > 1 ? await readWeight(source, spec) : await readVector(source, spec);
-    if (weight) weights.set(spec.role, weight);
-  }
-  return weights;
 }

@@ -57,6 +57,7 @@ export function tokenizerFromJson(definition: TokenizerDefinition): Tokenizer {
     bos,
     eos,
     addBos: definition.addBos,
+    addEos: definition.addEos,
     chatTemplate: definition.chatTemplate,
     encode,
     decode: (ids, options) => decodeAll(tokenBytes, ids, options),

@@ -1,0 +1,158 @@
+/**
+ * Encoders of BERT's kind: every token sees all others, and each block adds its output to its input and normalizes the sum
+ * (post-norm), x = norm(x + attention(x)), x = norm(x + mlp(x)). Vectors of tokens are pooled into one for the text.
+ *
+ * Devlin et al. 2018, arXiv 1810.04805 (BERT); Vaswani et al. 2017 (attention, post-norm); Ba et al. 2016 (LayerNorm);
+ * Reimers and Gurevych 2019, arXiv 1908.10084, section 3 (pooling).
+ */
+import type { Backend, Buffer } from "../kernels/backend.js";
+import type { EncoderConfig, EncoderState, ForwardParts, LinearGroup, Observer, WeightSpec } from "./architecture.js";
+import { applyLinear } from "./linear.js";
+
+/** The last layer's vectors, [ids.length, width]. */
+export function encoderForward(state: EncoderState, ids: ArrayLike<number>): Buffer {
+  embed(state, ids);
+  for (let layer = 0; layer < state.config.layers; layer++) encoderLayer(state, layer, ids.length);
+  return state.scratch.x.view(0, ids.length * state.config.width);
+}
+
+/** x = norm(token + type + position), the type being that of a first sentence. */
+function embed(state: EncoderState, ids: ArrayLike<number>): void {
+  const { backend, config, weights, scratch } = state;
+  const { x, projected } = scratch;
+  const length = ids.length * config.width;
+  const add = (rows: ArrayLike<number>, table: string) => {
+    backend.embed(projected, rows, weights.matrix(table));
+    backend.add(x, x, projected, length);
+  };
+  backend.embed(x, ids, weights.matrix("embedding"));
+  add(new Int32Array(ids.length), "tokenTypes");
+  add(
+    Int32Array.from(ids, (_, position) => position),
+    "positions",
+  );
+  normalize(state, "embeddingNorm", ids.length);
+}
+
+function normalize({ backend, config, weights, scratch }: EncoderState, role: string, batch: number): void {
+  const { x } = scratch;
+  backend.layerNorm(x, x, weights.vector(role), weights.vector(`${role}.bias`), batch, config.epsilon);
+}
+
+/** x = norm(x + attention(x)), x = norm(x + down(gelu(up(x)))). */
+function encoderLayer(state: EncoderState, layer: number, batch: number, position = 0, observe?: Observer): void {
+  const { backend, config, weights, scratch } = state;
+  const { width, hidden, heads, kvHeads, headSize, gelu } = config;
+  const { x, query, keys, values, mixed, projected, up } = scratch;
+  const linear = (out: Buffer, input: Buffer, name: string) => {
+    observe?.(name, input, batch);
+    applyLinear(backend, out, input, weights.linear(`layers.${layer}.${name}`), batch);
+  };
+
+  linear(query, x, "query");
+  linear(keys, x, "key");
+  linear(values, x, "value");
+  backend.attention(mixed, query, keys, values, { batch, position, heads, kvHeads, headSize, causal: false });
+  linear(projected, mixed, "output");
+  backend.add(x, x, projected, batch * width);
+  normalize(state, `layers.${layer}.attentionNorm`, batch);
+
+  linear(up, x, "up");
+  backend.gelu(up, up, batch * hidden, gelu);
+  linear(projected, up, "down");
+  backend.add(x, x, projected, batch * width);
+  normalize(state, `layers.${layer}.mlpNorm`, batch);
+}
+
+/**
+ * What reads the same input, and what may be rescaled for it. The output of a norm is also added to what comes later, so no
+ * gain can take over a division; GELU lies between up and down. Mixing values is linear, so value rows can.
+ */
+const encoderLinears = (): readonly LinearGroup[] => [
+  { roles: ["query", "key", "value"] },
+  { roles: ["output"], producer: { role: "value", kind: "rows" } },
+  { roles: ["up"] },
+  { roles: ["down"] },
+];
+
+export function encoderRoom(
+  backend: Backend,
+  config: EncoderConfig,
+  window: number,
+  keep: (buffer: Buffer) => Buffer,
+): Omit<EncoderState, "weights"> {
+  const rows = (width: number) => keep(backend.allocate(window * width));
+  const { width, hidden, heads, kvHeads, headSize } = config;
+  const scratch = {
+    x: rows(width),
+    query: rows(heads * headSize),
+    keys: rows(kvHeads * headSize),
+    values: rows(kvHeads * headSize),
+    mixed: rows(heads * headSize),
+    projected: rows(width),
+    up: rows(hidden),
+  };
+  return { backend, config, scratch };
+}
+
+export const encoderParts: ForwardParts<EncoderConfig, EncoderState> = {
+  room: encoderRoom,
+  before: ["embedding", "tokenTypes", "positions", "embeddingNorm", "embeddingNorm.bias"],
+  embed,
+  layer: encoderLayer,
+  linears: encoderLinears,
+};
+
+/** role, Hugging Face name, GGUF name of each linear map and norm of a layer; all have a bias. */
+const LAYER_WEIGHTS = [
+  ["query", "attention.self.query", "attn_q"],
+  ["key", "attention.self.key", "attn_k"],
+  ["value", "attention.self.value", "attn_v"],
+  ["output", "attention.output.dense", "attn_output"],
+  ["attentionNorm", "attention.output.LayerNorm", "attn_output_norm"],
+  ["up", "intermediate.dense", "ffn_up"],
+  ["down", "output.dense", "ffn_down"],
+  ["mlpNorm", "output.LayerNorm", "layer_output_norm"],
+] as const;
+
+/** The weight table of an encoder. */
+export function encoderWeights(config: EncoderConfig): WeightSpec[] {
+  const { width, hidden, heads, kvHeads, headSize, vocabularySize, context, tokenTypes, prefix } = config;
+  const shapes: Record<(typeof LAYER_WEIGHTS)[number][0], readonly number[]> = {
+    query: [heads * headSize, width],
+    key: [kvHeads * headSize, width],
+    value: [kvHeads * headSize, width],
+    output: [width, heads * headSize],
+    attentionNorm: [width],
+    up: [hidden, width],
+    down: [width, hidden],
+    mlpNorm: [width],
+  };
+  const names = (safetensors: string, gguf: string) => ({ safetensors: prefix + safetensors, gguf });
+  const withBias = (role: string, shape: readonly number[], hf: string, gguf: string): WeightSpec[] => [
+    { role, shape, names: names(`${hf}.weight`, `${gguf}.weight`) },
+    { role: `${role}.bias`, shape: [shape[0]], names: names(`${hf}.bias`, `${gguf}.bias`) },
+  ];
+  const table = (role: string, rows: number, hf: string, gguf: string): WeightSpec => ({
+    role,
+    shape: [rows, width],
+    names: names(`embeddings.${hf}.weight`, `${gguf}.weight`),
+    table: true,
+  });
+  const layers = Array.from({ length: config.layers }, (_, layer) =>
+    LAYER_WEIGHTS.flatMap(([role, hf, gguf]) =>
+      withBias(`layers.${layer}.${role}`, shapes[role], `encoder.layer.${layer}.${hf}`, `blk.${layer}.${gguf}`),
+    ),
+  );
+  return [
+    {
+      role: "embedding",
+      shape: [vocabularySize, width],
+      names: names("embeddings.word_embeddings.weight", "token_embd.weight"),
+    },
+    table("positions", context, "position_embeddings", "position_embd"),
+    table("tokenTypes", tokenTypes, "token_type_embeddings", "token_types"),
+    ...withBias("embeddingNorm", [width], "embeddings.LayerNorm", "token_embd_norm"),
+    ...layers.flat(),
+  ];
+}
