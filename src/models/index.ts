@@ -13,13 +13,13 @@ export { type GeneratedToken, type GenerateOptions, generate } from "./generate.
 export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
 export {
   applyLinear,
+  besideSpecs,
   essentialRole,
   LINEARS_KEY,
   type Linear,
   type LinearRecord,
   type LinearRecords,
   linearsMetadata,
-  lowRankSpecs,
   readLinears,
 } from "./linear.js";
 export {

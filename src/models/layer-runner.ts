@@ -6,7 +6,7 @@ import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
 import { type Products, productsOn, transposed } from "../kernels/products.js";
 import type { PackedTensor } from "../tensor/index.js";
 import type { Architecture, LayerState, ModelConfig, Observer, Weights } from "./architecture.js";
-import { type LinearRecords, makeLinears } from "./linear.js";
+import { basisInput, type LinearRecords, makeLinears } from "./linear.js";
 
 /** A weight by role: a matrix, or the numbers of a norm or bias. */
 export type LayerWeights = ReadonlyMap<string, PackedTensor | Float32Array>;
@@ -28,7 +28,7 @@ export interface LayerRunner {
 }
 
 export interface LoadedLayer {
-  /** The hidden states after the layer. `observe` sees the inputs of its linear maps, before their own steps, valid during the call. */
+  /** The hidden states after the layer. `observe` sees the inputs of its linear maps (basisInput), valid during the call. */
   run(hidden: Float32Array, observe?: (role: string, input: Float32Array, tokens: number) => void): Float32Array;
   dispose(): void;
 }
@@ -101,8 +101,9 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
           const observer: Observer | undefined =
             observe &&
             ((role, input, batch) => {
-              const { columns } = state.weights.matrix(`layers.${layer}.${role}`);
-              observe(role, input.data().subarray(0, batch * columns), batch);
+              const linear = state.weights.linear(`layers.${layer}.${role}`);
+              const seen = basisInput(input, linear, batch).data();
+              observe(role, seen.subarray(0, batch * linear.matrix.columns), batch);
             });
           backend.batch(() => parts.layer(state, layer, tokens, 0, observer));
           return x.data().slice(0, hidden.length);

@@ -4,14 +4,15 @@
  * `applyLinear` and know of nothing but x and y.
  *
  * Steps and pairs are data. The metadata of a file hold, under `bitloom.linears`, a JSON object from the role of a linear
- * map to its `LinearRecord`; a pair's tensors stand beside the weight, `NAME.lowrank_a` and `NAME.lowrank_b`.
+ * map to its `LinearRecord`; a pair's tensors stand beside the weight, `NAME.lowrank_a` and `NAME.lowrank_b`, columns kept
+ * apart as `NAME.apart`.
  */
 import type { Metadata } from "../checkpoints/checkpoint.js";
 import { FileError } from "../errors.js";
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
 import type { WeightSpec } from "./architecture.js";
 import { stepKinds } from "./steps/index.js";
-import type { PreparedStep, StepRecord } from "./steps/step.js";
+import type { PreparedStep, StepKind, StepRecord } from "./steps/step.js";
 
 /** What a linear map does besides its matrix and bias. */
 export interface LinearRecord {
@@ -19,6 +20,11 @@ export interface LinearRecord {
   readonly input?: readonly StepRecord[];
   /** The pair's inner length: A is [rows, rank], B is [rank, columns]. */
   readonly rank?: number;
+  /**
+   * Columns kept apart: after the essential steps they leave the input, as if it were 0 there, go through no rounding, and are
+   * multiplied with a matrix of their own, [rows, apart.length].
+   */
+  readonly apart?: readonly number[];
 }
 
 /** Records by the role of the weight ("layers.3.query"); a linear map without one is its matrix and bias. */
@@ -30,32 +36,82 @@ export const LINEARS_KEY = "bitloom.linears";
 export interface Linear {
   readonly matrix: Matrix;
   readonly bias?: Buffer;
-  readonly input: readonly PreparedStep[];
+  readonly input: readonly (PreparedStep & Pick<StepKind, "essential">)[];
   readonly lowRank?: { readonly a: Matrix; readonly b: Matrix };
+  readonly apart?: { readonly matrix: Matrix; readonly columns: readonly number[] };
   readonly room: Room;
 }
 
 /** Buffers between the parts of a linear map, one for each purpose, as long as the longest use so far. */
 export interface Room {
-  take(purpose: "input" | "inner" | "correction", length: number): Buffer;
+  take(purpose: "input" | "inner" | "correction" | "apart", length: number): Buffer;
   dispose(): void;
 }
 
 /** out = linear(x) for `batch` rows. x stays as it is. */
 export function applyLinear(backend: Backend, out: Buffer, x: Buffer, linear: Linear, batch: number): void {
-  const { matrix, bias, input, lowRank, room } = linear;
-  const { rows, columns } = matrix;
-  const changed = input.length > 0 ? room.take("input", batch * columns) : x;
-  input.forEach((step, index) => {
-    step.run(changed, index === 0 ? x : changed, batch);
-  });
+  const { matrix, bias, lowRank, apart, room } = linear;
+  const { rows } = matrix;
+  const [essential, roundings] = splitSteps(linear);
+  const basis = afterSteps(x, linear, essential, batch);
+  const taken = apart && room.take("apart", batch * apart.columns.length);
+  const rest = apart && taken ? takeApart(basis, taken, linear, apart.columns, batch) : basis;
+  const changed = afterSteps(rest, linear, roundings, batch);
   backend.matmul(out, changed, matrix, batch, bias);
+  const addProduct = (input: Buffer, factor: Matrix) => {
+    const correction = room.take("correction", batch * rows);
+    backend.matmul(correction, input, factor, batch);
+    backend.add(out, out, correction, batch * rows);
+  };
+  if (apart && taken) addProduct(taken, apart.matrix);
   if (!lowRank) return;
   const inner = room.take("inner", batch * lowRank.b.rows);
-  const correction = room.take("correction", batch * rows);
   backend.matmul(inner, changed, lowRank.b, batch);
-  backend.matmul(correction, inner, lowRank.a, batch);
-  backend.add(out, out, correction, batch * rows);
+  addProduct(inner, lowRank.a);
+}
+
+/** Moves columns of x to `taken`, [batch, columns.length]; a buffer of the room with x and 0 in their places. */
+function takeApart(
+  x: Buffer,
+  taken: Buffer,
+  { matrix, room }: Linear,
+  columns: readonly number[],
+  batch: number,
+): Buffer {
+  const size = matrix.columns;
+  const rest = room.take("input", batch * size);
+  const [from, apart, to] = [x.data(), taken.data(), rest.data()];
+  if (rest !== x) to.set(from.subarray(0, batch * size));
+  for (let row = 0; row < batch; row++) {
+    columns.forEach((column, i) => {
+      apart[row * columns.length + i] = from[row * size + column];
+      to[row * size + column] = 0;
+    });
+  }
+  return rest;
+}
+
+/**
+ * x as the matrix was made for it: through the steps that it would be another map without (a rotation), which come first, and
+ * not through roundings. A buffer of the map's room, or x itself.
+ */
+export function basisInput(x: Buffer, linear: Linear, batch: number): Buffer {
+  return afterSteps(x, linear, splitSteps(linear)[0], batch);
+}
+
+/** The steps up to the last essential one, and those after it. */
+function splitSteps({ input }: Linear): readonly [Linear["input"], Linear["input"]] {
+  const end = input.findLastIndex((step) => step.essential) + 1;
+  return [input.slice(0, end), input.slice(end)];
+}
+
+function afterSteps(x: Buffer, { matrix, room }: Linear, steps: readonly PreparedStep[], batch: number): Buffer {
+  if (steps.length === 0) return x;
+  const out = room.take("input", batch * matrix.columns);
+  steps.forEach((step, index) => {
+    step.run(out, index === 0 ? x : out, batch);
+  });
+  return out;
 }
 
 export function makeRoom(backend: Backend): Room {
@@ -94,14 +150,18 @@ export function makeLinears({ backend, records, matrix, optionalVector }: Parts)
   const room = makeRoom(backend);
   const made = new Map<string, Linear>();
   const make = (role: string): Linear => {
-    const { input = [], rank } = records[role] ?? {};
+    const { input = [], rank, apart } = records[role] ?? {};
     const weight = matrix(role);
     const place = { role, columns: weight.columns };
     return {
       matrix: weight,
       bias: optionalVector(`${role}.bias`),
-      input: input.map((record) => stepKinds.get(record.kind).prepare(backend, record, place)),
+      input: input.map((record) => {
+        const { prepare, essential } = stepKinds.get(record.kind);
+        return { ...prepare(backend, record, place), essential };
+      }),
       ...(rank !== undefined && { lowRank: { a: matrix(`${role}.lowrank_a`), b: matrix(`${role}.lowrank_b`) } }),
+      ...(apart && { apart: { matrix: matrix(`${role}.apart`), columns: apart } }),
       room,
     };
   };
@@ -119,31 +179,27 @@ export function makeLinears({ backend, records, matrix, optionalVector }: Parts)
   };
 }
 
-/** The pair of a weight as weights of their own, roles and names with `.lowrank_a` and `.lowrank_b`. */
-export function lowRankSpecs(weight: WeightSpec, rank: number): readonly [a: WeightSpec, b: WeightSpec] {
+/** What stands beside a weight, as weights of their own: roles and names with `.lowrank_a`, `.lowrank_b` and `.apart`. */
+export function besideSpecs(weight: WeightSpec, { rank, apart }: LinearRecord): readonly WeightSpec[] {
   const [rows, columns] = weight.shape;
   const part = (suffix: string, shape: readonly number[]): WeightSpec => ({
     role: weight.role + suffix,
     shape,
     names: Object.fromEntries(Object.entries(weight.names).map(([container, name]) => [container, name + suffix])),
   });
-  const a = part(".lowrank_a", [rows, rank]);
-  return [{ ...a, ...(weight.ggufRows && { ggufRows: weight.ggufRows }) }, part(".lowrank_b", [rank, columns])];
+  const pair = rank === undefined ? [] : [part(".lowrank_a", [rows, rank]), part(".lowrank_b", [rank, columns])];
+  return apart ? [...pair, part(".apart", [rows, apart.length])] : pair;
 }
 
-/** The weight table with the pairs that the records name. A FileError for a role that is no linear map of the model. */
-export function withLowRank(
-  specs: readonly WeightSpec[],
-  records: LinearRecords,
-  where: string,
-): readonly WeightSpec[] {
+/** The weight table with what the records say stands beside weights. FileError for a role that is no linear map of the model. */
+export function withBeside(specs: readonly WeightSpec[], records: LinearRecords, where: string): readonly WeightSpec[] {
   const matrices = new Set(specs.filter(({ shape }) => shape.length === 2).map(({ role }) => role));
   for (const role of Object.keys(records)) {
     if (!matrices.has(role)) throw damaged(where, `"${role}" is no linear map of this model`);
   }
   return specs.flatMap((spec) => {
-    const rank = records[spec.role]?.rank;
-    return rank === undefined ? [spec] : [spec, ...lowRankSpecs(spec, rank)];
+    const record = records[spec.role];
+    return record ? [spec, ...besideSpecs(spec, record)] : [spec];
   });
 }
 
@@ -177,12 +233,15 @@ export function readLinears(metadata: Metadata, where: string): LinearRecords {
 
 function faultOf(record: unknown): string | undefined {
   if (!isObject(record)) return "wanted an object";
-  const { input = [], rank, ...rest } = record;
+  const { input = [], rank, apart, ...rest } = record;
   if (Object.keys(rest).length > 0) return `${Object.keys(rest)[0]} is not known; a newer version may have written it`;
   if (!Array.isArray(input)) return "wanted a list of steps as input";
   for (const step of input) {
     if (!isObject(step) || typeof step.kind !== "string") return "wanted a kind for every step";
     if (!stepKinds.find(step.kind)) return `the step "${step.kind}" is not known; a newer version may have written it`;
+  }
+  if (apart !== undefined && !(Array.isArray(apart) && apart.every((j) => Number.isSafeInteger(j) && j >= 0))) {
+    return "wanted a list of columns as apart";
   }
   if (rank !== undefined && !(Number.isSafeInteger(rank) && (rank as number) > 0)) return `rank is ${rank}`;
   return undefined;
@@ -211,7 +270,8 @@ export function linearsMetadata(records: LinearRecords): string | undefined {
 /** The first role whose linear map another program would compute wrongly, because it knows of no steps and no pairs. */
 export function essentialRole(records: LinearRecords): string | undefined {
   const found = Object.entries(records).find(
-    ([, { input = [], rank }]) => rank !== undefined || input.some(({ kind }) => stepKinds.get(kind).essential),
+    ([, { input = [], rank, apart }]) =>
+      rank !== undefined || apart !== undefined || input.some(({ kind }) => stepKinds.get(kind).essential),
   );
   return found?.[0];
 }

@@ -4,7 +4,7 @@ import { FileError, UnsupportedError } from "../errors.js";
 import type { Activations, Backend, Buffer, Matrix } from "../kernels/backend.js";
 import { dequantize, gatherRows, type PackedTensor } from "../tensor/index.js";
 import type { WeightSpec, Weights } from "./architecture.js";
-import { type LinearRecords, makeLinears, withLowRank } from "./linear.js";
+import { type LinearRecords, makeLinears, withBeside } from "./linear.js";
 
 /** The tensor of the file that holds `spec`; undefined if it is optional and absent. */
 export function findWeight(checkpoint: Checkpoint, spec: WeightSpec): TensorEntry | undefined {
@@ -91,7 +91,8 @@ export async function loadWeights(
   activations: Activations,
   records: LinearRecords = {},
 ): Promise<LoadedWeights> {
-  const specs = withLowRank(table, records, checkpoint.path);
+  const own = new Set(table);
+  const specs = withBeside(table, records, checkpoint.path);
   for (const spec of specs) findWeight(checkpoint, spec);
   const matrices = new Map<string, Matrix>();
   const vectors = new Map<string, Buffer>();
@@ -101,7 +102,8 @@ export async function loadWeights(
       if (values) vectors.set(spec.role, backend.upload(values));
     } else {
       const packed = await readWeight(checkpoint, spec);
-      if (packed) matrices.set(spec.role, backend.loadMatrix(packed, spec.table ? "f32" : activations));
+      if (packed)
+        matrices.set(spec.role, backend.loadMatrix(packed, spec.table || !own.has(spec) ? "f32" : activations));
     }
   }
   const matrix = (role: string) => matrices.get(role) ?? absent(role);

@@ -10,7 +10,8 @@ import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Checkpoint } from "../checkpoints/checkpoint.js";
 import { schemes } from "../formats/index.js";
-import type { Planes } from "../formats/scheme.js";
+import type { Planes, Scheme } from "../formats/scheme.js";
+import type { LinearRecords } from "../models/index.js";
 import { type PackedTensor, PLANE_NAMES } from "../tensor/index.js";
 
 /** One tensor of a part, with what is to be reported about it. */
@@ -42,13 +43,21 @@ interface Header {
     readonly planes: Readonly<Record<string, readonly [offset: number, length: number]>>;
     readonly report: TensorReport;
   }[];
+  /** What the linear maps of the part do besides multiplying, by role. */
+  readonly linears?: LinearRecords;
 }
 
 export interface ArtifactStore {
   has(key: string): Promise<boolean>;
-  put(key: string, tensors: readonly FinishedTensor[]): Promise<void>;
+  put(key: string, tensors: readonly FinishedTensor[], linears?: LinearRecords): Promise<void>;
   /** The tensors of a part; all of them, or the one of that role. */
   get(key: string, role?: string): Promise<FinishedTensor[]>;
+  /** What there is in a part. */
+  list(
+    key: string,
+  ): Promise<readonly { readonly role: string; readonly scheme: Scheme; readonly shape: readonly number[] }[]>;
+  /** What the linear maps of a part do besides multiplying, by role. */
+  linears(key: string): Promise<LinearRecords>;
   /** Removes parts that are not among `keys`: leftovers of other recipes. */
   keepOnly(keys: ReadonlySet<string>): Promise<void>;
   remove(): Promise<void>;
@@ -66,33 +75,30 @@ export async function openArtifacts(folder: string): Promise<ArtifactStore> {
     async has(key) {
       return (await present()).includes(`${key}.part`);
     },
-    async put(key, tensors) {
+    async put(key, tensors, linears) {
       const temporary = join(folder, `${key}.${process.pid}.tmp`);
       const file = await open(temporary, "w");
       try {
-        await file.writev(serialized(tensors));
+        await file.writev(serialized(tensors, linears));
         await file.sync();
       } finally {
         await file.close();
       }
       await rename(temporary, pathOf(key));
     },
-    async get(key, role) {
-      const file = await open(pathOf(key), "r");
-      try {
-        const read = async (offset: number, length: number) => {
-          const bytes = new Uint8Array(length);
-          await file.read(bytes, 0, length, offset);
-          return bytes;
-        };
-        const length = new DataView((await read(0, 4)).buffer).getUint32(0, true);
-        const header = JSON.parse(new TextDecoder().decode(await read(4, length))) as Header;
+    list: (key) =>
+      withPart(pathOf(key), async ({ tensors }) =>
+        tensors.map(({ role, scheme, shape }) => ({ role, scheme: schemes.get(scheme), shape })),
+      ),
+    linears: (key) => withPart(pathOf(key), async ({ linears = {} }) => linears),
+    get: (key, role) =>
+      withPart(pathOf(key), async (header, read) => {
         const wanted = header.tensors.filter((tensor) => role === undefined || tensor.role === role);
         const finished: FinishedTensor[] = [];
         for (const { role: name, scheme, shape, planes, report } of wanted) {
           const entries: [string, Uint8Array][] = [];
           for (const [plane, [offset, size]] of Object.entries(planes)) {
-            entries.push([plane, await read(4 + length + offset, size)]);
+            entries.push([plane, await read(offset, size)]);
           }
           const packed = {
             scheme: schemes.get(scheme),
@@ -102,10 +108,7 @@ export async function openArtifacts(folder: string): Promise<ArtifactStore> {
           finished.push({ role: name, packed, report });
         }
         return finished;
-      } finally {
-        await file.close();
-      }
-    },
+      }),
     async keepOnly(keys) {
       for (const name of await readdir(folder)) {
         if (!keys.has(name.replace(/\.part$/, ""))) await rm(join(folder, name), { force: true });
@@ -115,7 +118,27 @@ export async function openArtifacts(folder: string): Promise<ArtifactStore> {
   };
 }
 
-function serialized(tensors: readonly FinishedTensor[]): Uint8Array[] {
+/** Runs `work` on the header of a part and a reader of its data. */
+async function withPart<T>(
+  path: string,
+  work: (header: Header, read: (offset: number, length: number) => Promise<Uint8Array>) => Promise<T>,
+): Promise<T> {
+  const file = await open(path, "r");
+  try {
+    const read = async (offset: number, length: number) => {
+      const bytes = new Uint8Array(length);
+      await file.read(bytes, 0, length, offset);
+      return bytes;
+    };
+    const length = new DataView((await read(0, 4)).buffer).getUint32(0, true);
+    const header = JSON.parse(new TextDecoder().decode(await read(4, length))) as Header;
+    return await work(header, (offset, size) => read(4 + length + offset, size));
+  } finally {
+    await file.close();
+  }
+}
+
+function serialized(tensors: readonly FinishedTensor[], linears: LinearRecords | undefined): Uint8Array[] {
   const data: Uint8Array[] = [];
   let offset = 0;
   const header: Header = {
@@ -129,6 +152,7 @@ function serialized(tensors: readonly FinishedTensor[]): Uint8Array[] {
       });
       return { role, scheme: packed.scheme.name, shape: packed.shape, planes: Object.fromEntries(planes), report };
     }),
+    ...(linears && { linears }),
   };
   const text = new TextEncoder().encode(JSON.stringify(header));
   const length = new Uint8Array(4);

@@ -1,4 +1,5 @@
-import { scaleColumns, type TransformJob, transform } from "./transform.js";
+import { scaleColumns } from "./fold.js";
+import { type TransformJob, transform } from "./transform.js";
 
 /**
  * Activation-aware scaling: channels that carry large activations get finer steps. s = E|x|^alpha, normalised, with the

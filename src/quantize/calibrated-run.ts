@@ -8,9 +8,10 @@ import { calibrationIds } from "./calibration-text.js";
 import { outputFiles } from "./output.js";
 import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import type { PlannedTensor } from "./plan.js";
-import { type Parts, produceTensor } from "./produce.js";
+import { type Parts, produceTensor, weightOf } from "./produce.js";
 import type { QuantizeOptions, QuantizePlan } from "./quantize.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
+import { settledPlan } from "./settled.js";
 
 const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
 
@@ -74,7 +75,10 @@ export async function rehearseUnit(
   parts: Parts | undefined,
   ids: readonly number[],
 ): Promise<Rehearsal> {
-  const files = await outputFiles(plan, parts?.text);
-  const produce = async (planned: PlannedTensor) => (await produceTensor(plan, planned, parts)).packed;
-  return rehearse({ plan, backend, layer, tensors, files, produce, ids });
+  const settled = parts ? await settledPlan(plan, parts) : plan;
+  const own = new Set(tensors.map(({ spec }) => spec?.role));
+  const members = settled.tensors.filter(({ spec }) => spec && (own.has(spec.role) || own.has(weightOf(spec.role))));
+  const files = await outputFiles(settled, parts?.text);
+  const produce = async (planned: PlannedTensor) => (await produceTensor(settled, planned, parts)).packed;
+  return rehearse({ plan, backend, layer, tensors, written: members, linears: settled.linears, files, produce, ids });
 }

@@ -56,6 +56,11 @@ export function explainPlan(plan: QuantizePlan): ExplainedPlan {
     const why = `maps whose input something before them can take a change of${left}`;
     return { step: place(json), summary, source, json, needs: transform.needs(options), tensors: taken, why };
   });
-  const steps = [...transforming, ...quantizing].sort((a, b) => a.step - b.step);
+  const folding = recipe.folds.map(({ transform, options, json }): ExplainedStep => {
+    const { summary, source } = transform;
+    const why = "a change of basis of the whole model, made as its tensors are read";
+    return { step: place(json), summary, source, json, needs: transform.needs(options), tensors: [], why };
+  });
+  const steps = [...folding, ...transforming, ...quantizing].sort((a, b) => a.step - b.step);
   return { steps, kept: tensors.filter(isKept).map(({ name }) => name) };
 }

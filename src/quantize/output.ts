@@ -2,6 +2,7 @@
 import type { Metadata, SideFile } from "../checkpoints/checkpoint.js";
 import { definitionFiles, gguf, ggufTokenizerMetadata, openDefinition } from "../checkpoints/index.js";
 import { UnsupportedError } from "../errors.js";
+import { LINEARS_KEY, linearsMetadata } from "../models/index.js";
 import { toolVersion } from "./artifacts.js";
 import type { QuantizePlan } from "./quantize.js";
 
@@ -20,9 +21,13 @@ export interface OutputFiles {
 export async function outputFiles(plan: QuantizePlan, calibrationText?: string): Promise<OutputFiles> {
   const { checkpoint, container } = plan;
   const made = { version: toolVersion(), recipe: plan.recipe.json, ...(calibrationText && { calibrationText }) };
+  const linears = linearsMetadata(plan.linears);
   if (container.name === "gguf") {
-    const metadata = { ...(await ggufMetadata(plan)), [RECIPE_KEY]: gguf.string(JSON.stringify(made)) };
-    return { metadata, sideFiles: [] };
+    const own = {
+      [RECIPE_KEY]: gguf.string(JSON.stringify(made)),
+      ...(linears && { [LINEARS_KEY]: gguf.string(linears) }),
+    };
+    return { metadata: { ...(await ggufMetadata(plan)), ...own }, sideFiles: [] };
   }
   const definition = await openDefinition(checkpoint);
   const encoder = new TextEncoder();
@@ -31,7 +36,8 @@ export async function outputFiles(plan: QuantizePlan, calibrationText?: string):
   });
   const { bos, eos } = definition;
   const ids = { bos_token_id: bos ?? null, eos_token_id: eos.length === 1 ? eos[0] : eos.length > 1 ? eos : null };
-  return { metadata: { ...huggingFaceConfig(plan), ...ids, [RECIPE_KEY]: JSON.stringify(made) }, sideFiles };
+  const own = { [RECIPE_KEY]: JSON.stringify(made), ...(linears && { [LINEARS_KEY]: linears }) };
+  return { metadata: { ...huggingFaceConfig(plan), ...ids, ...own }, sideFiles };
 }
 
 async function ggufMetadata({ checkpoint, architecture, config }: QuantizePlan): Promise<Metadata> {

@@ -10,6 +10,7 @@ import {
   type LayerRunner,
   type LayerWeights,
   type LinearGroup,
+  type LinearRecords,
   readVector,
   readWeight,
   readWeights,
@@ -17,12 +18,14 @@ import {
 import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
 import { type ArtifactStore, type FinishedTensor, hashOf } from "./artifacts.js";
 import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
+import { compensated } from "./compensated.js";
 import { relativeSquaredError } from "./errors.js";
+import { divideRows, scaleColumns } from "./fold.js";
+import { roundInput } from "./input-rounding.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize.js";
 import { type InputStatistics, scaledStatistics } from "./statistics.js";
 import { reportOf } from "./tensor-report.js";
-import { divideRows, scaleColumns } from "./transform.js";
 
 /** A part of the model that is finished and stored as a whole. */
 export interface Unit {
@@ -45,12 +48,12 @@ export interface PipelineOptions {
 /** The units of a plan with the names of their artifacts. `base` stands for input, text and version. */
 export function unitsOf({ tensors, architecture, config, recipe }: QuantizePlan, base: string): readonly Unit[] {
   const { seed, calibration, json } = recipe;
-  const transforms = json.steps.filter((step) => "transform" in step);
+  const others = json.steps.filter((step) => !("quantize" in step));
   const units: Unit[] = [];
   const add = (name: string, members: readonly PlannedTensor[], layer?: number) => {
     const before = calibration.sequential === "none" ? "" : (units.at(-1)?.key ?? "");
     const members_ = members.map(({ spec, scheme, quantizer }) => [spec?.role, scheme.name, quantizer?.json]);
-    const key = hashOf([base, seed, calibration, transforms, recipe.needs, name, members_, before]);
+    const key = hashOf([base, seed, calibration, others, recipe.needs, name, members_, before]);
     if (members.length > 0) units.push({ name, layer, tensors: members, key });
   };
   const roleOf = (tensor: PlannedTensor) => tensor.spec?.role ?? "";
@@ -89,13 +92,18 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
         const before = await readRoles(plan, architecture.parts.head?.before ?? []);
         const statistics = observeHead(runner, before, hidden, recipe.needs);
         await onUnit(unit, "quantizing");
-        const weights = await readAll(plan, unit);
-        const known = new Map(unit.tensors.map(({ spec }) => [spec?.role ?? "", statistics]));
-        await store.put(unit.key, await quantizeAll(plan, runner, unit, weights, known));
+        const { finished, linears } = await makeMaps(plan, runner, unit, await readAll(plan, unit), statistics);
+        await store.put(unit.key, finished, linears);
       } else if (missing[index]) hidden = await makeLayer(options, runner, unit, hidden);
       else {
         await onUnit(unit, "passing");
-        hidden = advance(runner, unit, await passingWeights(options, unit), hidden);
+        hidden = advance(
+          runner,
+          unit,
+          await passingWeights(options, unit),
+          hidden,
+          await passingLinears(options, unit),
+        );
       }
     }
   } finally {
@@ -143,6 +151,12 @@ async function passingWeights({ plan, store }: PipelineOptions, unit: Unit): Pro
   return weights;
 }
 
+/** What its linear maps do besides multiplying. */
+async function passingLinears({ plan, store }: PipelineOptions, unit: Unit): Promise<LinearRecords> {
+  const original = plan.recipe.calibration.sequential === "none";
+  return original ? plan.linears : { ...plan.linears, ...(await store.linears(unit.key)) };
+}
+
 function plainWeights(unit: Unit, values: Values): Map<string, PackedTensor | Float32Array> {
   const weights = new Map<string, PackedTensor | Float32Array>();
   for (const { spec } of unit.tensors) {
@@ -157,8 +171,9 @@ function advance(
   unit: Unit,
   weights: LayerWeights,
   hidden: readonly Float32Array[],
+  linears: LinearRecords,
 ): Float32Array[] {
-  const loaded = runner.load(unit.layer ?? 0, weights);
+  const loaded = runner.load(unit.layer ?? 0, weights, linears);
   try {
     return hidden.map((states) => loaded.run(states));
   } finally {
@@ -179,30 +194,58 @@ async function makeLayer(
   const values = await readAll(plan, unit);
   await onUnit(unit, "calibrating");
   const weights = plainWeights(unit, values);
-  const first = observe(runner, unit, weights, hidden, groups, recipe.needs);
+  const first = observe(runner, unit, weights, hidden, groups, plan);
   const statistics = new Map(first.statistics);
   const notes = applyTransforms(plan, runner, unit, values, statistics, groups);
   await onUnit(unit, "quantizing");
   const finished: FinishedTensor[] = [];
   const current = plainWeights(unit, values);
+  let linears: LinearRecords = {};
   for (const [index, group] of groups.entries()) {
     if (recipe.calibration.sequential === "stages" && index > 0) {
-      const again = observe(runner, unit, current, hidden, [group], recipe.needs);
+      const now = { ...plan, linears: { ...plan.linears, ...linears } };
+      const again = observe(runner, unit, current, hidden, [group], now);
       statistics.set(group.roles[0], again.statistics.get(group.roles[0]) as InputStatistics);
     }
     const roles = group.roles.map((role) => `${unit.name}.${role}`);
-    const members = unit.tensors.filter(({ spec }) => spec && roles.includes(spec.role));
-    const known = new Map(roles.map((role) => [role, statistics.get(group.roles[0]) as InputStatistics]));
-    const made = await quantizeAll(plan, runner, { ...unit, tensors: members }, values, known, notes);
-    for (const tensor of made) current.set(tensor.role, tensor.packed);
-    finished.push(...made);
+    const maps = { ...unit, tensors: unit.tensors.filter(({ spec }) => spec && roles.includes(spec.role)) };
+    const made = await makeMaps(plan, runner, maps, values, statistics.get(group.roles[0]), notes);
+    for (const tensor of made.finished) current.set(tensor.role, tensor.packed);
+    finished.push(...made.finished);
+    linears = { ...linears, ...made.linears };
   }
   const done = new Set(finished.map(({ role }) => role));
   const rest = unit.tensors.filter(({ spec }) => spec && !done.has(spec.role) && values.has(spec.role));
   finished.push(...(await quantizeAll(plan, runner, { ...unit, tensors: rest }, values)));
-  await store.put(unit.key, finished);
+  await store.put(unit.key, finished, linears);
   if (recipe.calibration.sequential === "none") return first.outputs;
-  return advance(runner, unit, current, hidden);
+  return advance(runner, unit, current, hidden, { ...plan.linears, ...linears });
+}
+
+type Notes = ReadonlyMap<string, Readonly<Record<string, number>>>;
+
+/** Rounds the input that the maps of `unit` share, quantizes their matrices, and makes up for the errors. */
+async function makeMaps(
+  plan: QuantizePlan,
+  runner: LayerRunner,
+  unit: Unit,
+  values: Values,
+  statistics: InputStatistics | undefined,
+  notes: Notes = new Map(),
+): Promise<{ readonly finished: FinishedTensor[]; readonly linears: LinearRecords }> {
+  const before = new Map(values);
+  const rounded = roundInput(plan, unit.tensors, values, statistics);
+  const known = rounded ? rounded.statistics : statistics;
+  const roles = unit.tensors.map(({ spec }) => spec?.role ?? "");
+  const moved = new Set(roles.filter((role) => values.get(role) !== before.get(role)));
+  const byRole = known && new Map(roles.map((role) => [role, known]));
+  const noted: Notes = new Map(roles.map((role) => [role, { ...notes.get(role), ...rounded?.notes }]));
+  const made = await quantizeAll(plan, runner, unit, values, byRole, noted, moved);
+  const pairs = compensated(plan, unit.tensors, made, values, known, runner.products);
+  const linears = { ...rounded?.records };
+  for (const { role, rank } of pairs) linears[role] = { ...plan.linears[role], ...linears[role], rank };
+  const beside = [...(rounded?.beside ?? []), ...pairs.flatMap(({ tensors }) => tensors)];
+  return { finished: [...made, ...beside], linears };
 }
 
 function observe(
@@ -211,11 +254,11 @@ function observe(
   weights: LayerWeights,
   hidden: readonly Float32Array[],
   groups: readonly LinearGroup[],
-  needs: QuantizePlan["recipe"]["needs"],
+  { recipe, linears }: QuantizePlan,
 ) {
-  const loaded = runner.load(unit.layer ?? 0, weights);
+  const loaded = runner.load(unit.layer ?? 0, weights, linears);
   try {
-    return observeLayer(runner, loaded, hidden, groups, needs);
+    return observeLayer(runner, loaded, hidden, groups, recipe.needs);
   } finally {
     loaded.dispose();
   }
@@ -283,15 +326,17 @@ async function quantizeAll(
   unit: Unit,
   values: Values,
   statistics: ReadonlyMap<string, InputStatistics> = new Map(),
-  notes: ReadonlyMap<string, Readonly<Record<string, number>>> = new Map(),
+  notes: Notes = new Map(),
+  moved: ReadonlySet<string> = new Set(),
 ): Promise<FinishedTensor[]> {
   const finished: FinishedTensor[] = [];
   for (const { spec, scheme, shape, source, quantizer } of unit.tensors) {
     const role = spec?.role ?? "";
     const numbers = values.get(role);
     if (!spec || !numbers) continue;
-    // Numbers that lie in the scheme already are kept as they are, if no transform has moved them.
-    const isThere = source?.scheme?.name === scheme.name && recipe.transforms.length === 0;
+    // Numbers that lie in the scheme already are kept as they are, if nothing has moved them.
+    const isStill = recipe.transforms.length === 0 && !moved.has(role);
+    const isThere = source?.scheme?.name === scheme.name && isStill;
     const original = isThere && shape.length > 1 ? await readWeight(checkpoint, spec) : undefined;
     if (original || !quantizer) {
       const packed = original ?? quantize(numbers, shape, scheme);

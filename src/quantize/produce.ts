@@ -31,9 +31,9 @@ export async function produceTensor(
   const { checkpoint, container, recipe } = plan;
   const { spec, source, scheme, shape, quantizer } = planned;
   if (!spec) return { packed: await checkpoint.read(source?.name ?? ""), report: { relativeMse: 0 } };
-  if (!source) return exact(scheme, spec?.implied ?? new Float32Array(), shape);
-  const order = container.name === "gguf" ? spec.ggufRows : undefined;
   const [finished] = await finishedTensor(parts, spec.role);
+  if (!source && !finished) return exact(scheme, spec.implied ?? new Float32Array(), shape);
+  const order = container.name === "gguf" ? spec.ggufRows : undefined;
   if (shape.length === 1) {
     const values = finished ? dequantize(finished.packed) : await readVector(checkpoint, spec);
     if (!values) throw new Error(`${spec.role} was planned and is gone`);
@@ -68,8 +68,11 @@ function importanceOf({ importance }: QuantizePlan, { spec, shape }: PlannedTens
   });
 }
 
+/** The weight that a tensor stands beside (models/linear.ts, besideSpecs). */
+export const weightOf = (role: string) => role.replace(/\.[^.]+$/, "");
+
 async function finishedTensor(parts: Parts | undefined, role: string): Promise<FinishedTensor[]> {
-  const key = parts?.keys.get(role);
+  const key = parts?.keys.get(role) ?? parts?.keys.get(weightOf(role));
   return parts && key !== undefined ? parts.store.get(key, role) : [];
 }
 

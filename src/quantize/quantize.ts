@@ -1,16 +1,28 @@
 import type { Checkpoint, Container, Metadata, SideFile } from "../checkpoints/checkpoint.js";
 import { containerFor, openCheckpoint } from "../checkpoints/index.js";
-import { InputError } from "../errors.js";
-import { type Architecture, architectureOf, describeModel, type ModelConfig, modelSize } from "../models/index.js";
+import { InputError, UnsupportedError } from "../errors.js";
+import {
+  type Architecture,
+  architectureOf,
+  describeModel,
+  essentialRole,
+  type LinearRecords,
+  type ModelConfig,
+  modelSize,
+  readLinears,
+} from "../models/index.js";
 import { type PackedTensor, packedBytes } from "../tensor/index.js";
 import type { TensorReport } from "./artifacts.js";
 import { calibratedParts } from "./calibrated-run.js";
+import { foldedModel } from "./folded.js";
 import { type Importance, readImatrix } from "./imatrix-file.js";
+import { roundedInputs } from "./input-rounding.js";
 import { outputFiles } from "./output.js";
 import { type Override, type PlannedTensor, planTensors } from "./plan.js";
 import { type Parts, produceTensor } from "./produce.js";
 import { type CalibrationSettings, type ReadRecipe, type Recipe, readRecipe } from "./recipe.js";
 import type { Rehearsal } from "./rehearsal.js";
+import { settledPlan } from "./settled.js";
 import { needsAtLeast } from "./statistics.js";
 
 export interface QuantizeOptions {
@@ -84,6 +96,8 @@ export interface QuantizePlan {
   /** What a file says of the activations, by GGUF name, in place of calibration. */
   readonly importance?: Importance;
   readonly tensors: readonly PlannedTensor[];
+  /** What linear maps of the model, after the recipe's folds, do besides multiplying. */
+  readonly linears: LinearRecords;
 }
 
 /** The recipe that the short options mean. */
@@ -116,19 +130,67 @@ export function recipeOf(options: QuantizeOptions): ReadRecipe {
 export async function planQuantization(options: QuantizeOptions): Promise<QuantizePlan> {
   const asked = recipeOf(options);
   const container = containerFor(options.output);
-  const checkpoint = await openCheckpoint(options.input);
+  const input = await openCheckpoint(options.input);
   try {
-    const architecture = architectureOf(checkpoint);
-    const { config } = await describeModel(checkpoint, architecture);
-    const recipe = withinContext(asked, config);
+    const original = await modelOf(input);
+    const recipe = withinContext(asked, original.config);
+    const folded = await foldedModel(original, recipe.folds, recipe.seed, container.name);
+    const { checkpoint, architecture, config } = folded;
+    const stored = readLinears(checkpoint.metadata, checkpoint.path);
+    refuseSteps(container.name, stored, recipe, options.output);
     const tensors = planTensors({ checkpoint, architecture, config, container, recipe });
     const importance = options.imatrix === undefined ? undefined : await importanceFor(recipe, options.imatrix);
-    const calibrated = !importance && (recipe.needs !== "nothing" || recipe.transforms.length > 0);
-    return { checkpoint, architecture, config, container, recipe, calibrated, importance, tensors };
+    const layered = recipe.needs !== "nothing" || recipe.transforms.length > 0 || recipe.compensations.length > 0;
+    const calibrated = !importance && layered;
+    const plan = {
+      checkpoint,
+      architecture,
+      config,
+      container,
+      recipe,
+      calibrated,
+      importance,
+      tensors,
+      linears: stored,
+    };
+    return calibrated ? plan : { ...plan, linears: roundedInputs(plan) };
   } catch (error) {
-    await checkpoint.close();
+    await input.close();
     throw error;
   }
+}
+
+async function modelOf(checkpoint: Checkpoint) {
+  const architecture = architectureOf(checkpoint);
+  const { config } = await describeModel(checkpoint, architecture);
+  return { checkpoint, architecture, config };
+}
+
+/**
+ * GGUF files are for other engines too, which know nothing of what a linear map does besides multiplying. Weights with
+ * something beside them belong to the numbers that they were made from, and are not quantized again.
+ */
+function refuseSteps(container: string, linears: LinearRecords, recipe: ReadRecipe, where: string): void {
+  const beside = Object.entries(linears).find(([, { rank, apart }]) => rank !== undefined || apart !== undefined)?.[0];
+  if (beside !== undefined) {
+    throw new UnsupportedError("a model with tensors beside its weights cannot be quantized again", {
+      kind: "unsupported-feature",
+      where: beside,
+      why: "a low-rank pair, or columns kept apart, go with the weights as they are",
+      try: "start from the original model",
+    });
+  }
+  const step =
+    recipe.compensations[0]?.compensation.name ??
+    recipe.activations.find(({ method }) => method.essential)?.method.name;
+  const role = essentialRole(linears) ?? (step && `the linear maps that ${step} takes`);
+  if (container !== "gguf" || role === undefined) return;
+  throw new UnsupportedError("a GGUF file cannot say what the recipe does to activations", {
+    kind: "unsupported-feature",
+    where,
+    why: `the input of ${role} must be rotated or compensated at run time, and other engines would leave that out`,
+    try: "a folder as output",
+  });
 }
 
 /** The importance matrix of a file, if it says all that the recipe needs. */
@@ -153,12 +215,14 @@ function withinContext(recipe: ReadRecipe, { context }: ModelConfig): ReadRecipe
 export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeResult> {
   const begin = performance.now();
   const plan = await planQuantization(options);
-  const { checkpoint, tensors } = plan;
+  const { checkpoint } = plan;
   options.onPlan?.(plan);
   try {
     const parts = plan.calibrated ? await calibratedParts(plan, options) : undefined;
-    const { metadata, sideFiles } = await outputFiles(plan, parts?.text);
-    const reports = await writeTensors(plan, options, metadata, sideFiles, parts);
+    const settled = parts ? await settledPlan(plan, parts) : plan;
+    const { tensors } = settled;
+    const { metadata, sideFiles } = await outputFiles(settled, parts?.text);
+    const reports = await writeTensors(settled, options, metadata, sideFiles, parts);
     await parts?.store.remove();
     const output = await openCheckpoint(options.output);
     const { bytes, bitsPerWeight } = modelSize(output);

@@ -6,10 +6,14 @@ import { InputError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import type { Scheme } from "../formats/scheme.js";
 import { optionsSchema, readOptions } from "../options.js";
+import type { ActivationMethod } from "./activations/activation.js";
+import { activationMethods } from "./activations/index.js";
+import type { Compensation } from "./compensation.js";
+import { compensations } from "./compensations.js";
 import type { QuantizationMethod } from "./method.js";
 import { methods } from "./methods.js";
 import { type Needs, needsAtLeast } from "./statistics.js";
-import type { Transform } from "./transform.js";
+import { type Fold, isFold, type Rescaling, type Transform } from "./transform.js";
 import { transforms } from "./transforms.js";
 
 /** A recipe as JSON holds it. Everything but `steps` may be left out. */
@@ -33,7 +37,7 @@ export interface CalibrationSettings {
   readonly sequential: (typeof SEQUENTIAL)[number];
 }
 
-export type RecipeStep = QuantizeStep | TransformStep;
+export type RecipeStep = QuantizeStep | TransformStep | ActivationStep | CompensateStep;
 
 export interface QuantizeStep {
   /** A method's name. */
@@ -51,6 +55,23 @@ export interface TransformStep {
   readonly options?: Readonly<Record<string, unknown>>;
 }
 
+/** How inputs of linear maps are rounded; the first step that fits all maps that read an input takes it. */
+export interface ActivationStep {
+  /** An activation method's name. */
+  readonly activations: string;
+  readonly scheme: string;
+  readonly tensors?: string;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+/** What is added to a quantized matrix to make up for its error; the first step that fits takes a matrix. */
+export interface CompensateStep {
+  /** A compensation's name. */
+  readonly compensate: string;
+  readonly tensors?: string;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
 export const DEFAULT_CALIBRATION: CalibrationSettings = { windows: 32, window: 512, sequential: "layers" };
 
 /** A recipe whose names, patterns and options have been looked up. */
@@ -58,7 +79,11 @@ export interface ReadRecipe {
   readonly seed: number;
   readonly calibration: CalibrationSettings;
   readonly quantizers: readonly Quantizer[];
+  /** Changes of basis of the whole model, done as it is read. */
+  readonly folds: readonly ChosenFold[];
   readonly transforms: readonly ChosenTransform[];
+  readonly activations: readonly ChosenActivation[];
+  readonly compensations: readonly ChosenCompensation[];
   /** The most that any step needs. */
   readonly needs: Needs;
   /** The recipe with every default written out. */
@@ -73,11 +98,29 @@ export interface Quantizer {
   readonly json: QuantizeStep;
 }
 
-export interface ChosenTransform {
+interface Chosen<T> {
   readonly pattern: RegExp;
-  readonly transform: Transform;
+  readonly transform: T;
   readonly options: Readonly<Record<string, never>>;
   readonly json: TransformStep;
+}
+
+export type ChosenTransform = Chosen<Rescaling>;
+export type ChosenFold = Chosen<Fold>;
+
+export interface ChosenActivation {
+  readonly pattern: RegExp;
+  readonly method: ActivationMethod;
+  readonly scheme: Scheme;
+  readonly options: Readonly<Record<string, never>>;
+  readonly json: ActivationStep;
+}
+
+export interface ChosenCompensation {
+  readonly pattern: RegExp;
+  readonly compensation: Compensation;
+  readonly options: Readonly<Record<string, never>>;
+  readonly json: CompensateStep;
 }
 
 const EVERYTHING = ".*";
@@ -91,11 +134,32 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
   }
   const calibration = readCalibration(recipe.calibration ?? {}, where);
   const quantizers: Quantizer[] = [];
+  const folds: ChosenFold[] = [];
   const chosen: ChosenTransform[] = [];
-  recipe.steps.forEach((step, index) => {
+  const activations: ChosenActivation[] = [];
+  const compensating: ChosenCompensation[] = [];
+  const steps = recipe.steps.map((step, index) => {
     const place = `${where}, step ${index + 1}`;
-    if ("quantize" in step) quantizers.push(readQuantizer(step, place));
-    else chosen.push(readTransform(step, place));
+    if ("quantize" in step) {
+      const quantizer = readQuantizer(step, place);
+      quantizers.push(quantizer);
+      return quantizer.json;
+    }
+    if ("activations" in step) {
+      const activation = readActivation(step, place);
+      activations.push(activation);
+      return activation.json;
+    }
+    if ("compensate" in step) {
+      const compensation = readCompensation(step, place);
+      compensating.push(compensation);
+      return compensation.json;
+    }
+    const { transform, ...rest } = readTransform(step, place);
+    if (!isFold(transform)) chosen.push({ ...rest, transform });
+    else if (chosen.length === 0) folds.push({ ...rest, transform });
+    else throw foldTooLate(transform.name, chosen[0].transform.name, place);
+    return rest.json;
   });
   if (quantizers.length === 0) {
     throw new InputError("the recipe quantizes nothing", { kind: "wrong-recipe", where, try: "a quantize step" });
@@ -103,13 +167,27 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
   const needs = [
     ...quantizers.map(({ method, options }) => method.needs(options)),
     ...chosen.map(({ transform, options }) => transform.needs(options)),
+    ...activations.map(({ method, options }) => method.needs(options)),
+    ...compensating.map(({ compensation, options }) => compensation.needs(options)),
   ].reduce<Needs>((most, one) => (needsAtLeast(one, most) ? one : most), "nothing");
-  const steps = recipe.steps.map((_, index) => {
-    const before = recipe.steps.slice(0, index).filter((step) => "quantize" in step).length;
-    return "quantize" in recipe.steps[index] ? quantizers[before].json : chosen[index - before].json;
-  });
-  return { seed, calibration, quantizers, transforms: chosen, needs, json: { recipe: 1, seed, calibration, steps } };
+  return {
+    seed,
+    calibration,
+    quantizers,
+    folds,
+    transforms: chosen,
+    activations,
+    compensations: compensating,
+    needs,
+    json: { recipe: 1, seed, calibration, steps },
+  };
 }
+
+const foldTooLate = (fold: string, before: string, where: string) =>
+  new InputError(`${fold} changes the whole model and must come before ${before}`, { kind: "wrong-recipe", where });
+
+/** Keys that a step must have, its kind first. */
+const FORMS = [["quantize", "scheme"], ["activations", "scheme"], ["compensate"], ["transform"]] as const;
 
 function checkedShape(value: unknown, where: string): Recipe {
   const wrong = (why: string) =>
@@ -122,9 +200,9 @@ function checkedShape(value: unknown, where: string): Recipe {
   value.steps.forEach((step: unknown, index) => {
     const name = `step ${index + 1}`;
     if (!isRecord(step)) throw wrong(`${name} is no object`);
-    const allowed = "quantize" in step ? ["quantize", "scheme"] : ["transform"];
+    const allowed = FORMS.find(([kind]) => kind in step) ?? ["transform"];
     if (!allowed.every((key) => typeof step[key] === "string")) throw wrong(`${name} wants texts: ${allowed}`);
-    const other = Object.keys(step).find((key) => ![...allowed, "tensors", "options"].includes(key));
+    const other = Object.keys(step).find((key) => ![...allowed, "tensors", "options"].some((known) => known === key));
     if (other !== undefined) throw wrong(`${name} has a key "${other}"`);
     if (step.tensors !== undefined && typeof step.tensors !== "string") throw wrong(`${name}: tensors is no text`);
     if (step.options !== undefined && !isRecord(step.options)) throw wrong(`${name}: options is no object`);
@@ -153,12 +231,34 @@ function readQuantizer(step: QuantizeStep, where: string): Quantizer {
   return { pattern: readPattern(tensors, where), scheme, method, options, json };
 }
 
-function readTransform(step: TransformStep, where: string): ChosenTransform {
+function readTransform(step: TransformStep, where: string): Chosen<Transform> {
   const found = transforms.get(step.transform);
   const options = readOptions(found.options, step.options ?? {}, `transform ${found.name}`);
   const { tensors = EVERYTHING } = step;
   const json = { transform: found.name, tensors, options };
   return { pattern: readPattern(tensors, where), transform: found, options, json };
+}
+
+function readActivation(step: ActivationStep, where: string): ChosenActivation {
+  const method = activationMethods.get(step.activations);
+  const scheme = schemes.get(step.scheme);
+  const why = method.fault?.(scheme);
+  if (why !== undefined) {
+    const message = `activations cannot be rounded to ${scheme.name} by ${method.name}`;
+    throw new InputError(message, { kind: "wrong-recipe", where, why });
+  }
+  const options = readOptions(method.options, step.options ?? {}, `activation method ${method.name}`);
+  const { tensors = EVERYTHING } = step;
+  const json = { activations: method.name, scheme: scheme.name, tensors, options };
+  return { pattern: readPattern(tensors, where), method, scheme, options, json };
+}
+
+function readCompensation(step: CompensateStep, where: string): ChosenCompensation {
+  const compensation = compensations.get(step.compensate);
+  const options = readOptions(compensation.options, step.options ?? {}, `compensation ${compensation.name}`);
+  const { tensors = EVERYTHING } = step;
+  const json = { compensate: compensation.name, tensors, options };
+  return { pattern: readPattern(tensors, where), compensation, options, json };
 }
 
 function readPattern(source: string, where: string): RegExp {
@@ -210,6 +310,8 @@ export function recipeSchema(): Record<string, unknown> {
           oneOf: [
             ...methods.entries.map((one) => step("quantize", one, { scheme: { type: "string" } })),
             ...transforms.entries.map((one) => step("transform", one, {})),
+            ...activationMethods.entries.map((one) => step("activations", one, { scheme: { type: "string" } })),
+            ...compensations.entries.map((one) => step("compensate", one, {})),
           ],
         },
       },

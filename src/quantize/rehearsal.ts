@@ -9,7 +9,7 @@ import type { Checkpoint, SideFile } from "../checkpoints/checkpoint.js";
 import { openCheckpoint } from "../checkpoints/index.js";
 import { NumericError } from "../errors.js";
 import type { Backend } from "../kernels/index.js";
-import { createLayerRunner, readWeights } from "../models/index.js";
+import { createLayerRunner, type LinearRecords, readWeights } from "../models/index.js";
 import type { PackedTensor } from "../tensor/index.js";
 import { relativeSquaredError } from "./errors.js";
 import type { OutputFiles } from "./output.js";
@@ -31,7 +31,11 @@ export interface RehearsalOptions {
   readonly plan: QuantizePlan;
   readonly backend: Backend;
   readonly layer: number;
+  /** The layer's as planned, and as they came out. */
   readonly tensors: readonly PlannedTensor[];
+  readonly written: readonly PlannedTensor[];
+  /** What linear maps do in the output. */
+  readonly linears: LinearRecords;
   readonly files: OutputFiles;
   readonly produce: (planned: PlannedTensor) => Promise<PackedTensor>;
   /** What the layer is run on. */
@@ -43,7 +47,7 @@ const TOKENS = 64;
 
 export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   const begin = performance.now();
-  const { plan, layer, tensors, files, produce } = options;
+  const { plan, layer, written: tensors, files, produce } = options;
   const folder = await mkdtemp(join(tmpdir(), "bitloom-rehearsal-"));
   try {
     const path = join(folder, plan.container.name === "gguf" ? "first.gguf" : "first");
@@ -69,29 +73,33 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
 }
 
 /** The layer from the file that was written beside the original's, on the same hidden states. */
-async function compareLayer({ plan, backend, layer, tensors, ids }: RehearsalOptions, written: Checkpoint) {
+async function compareLayer(options: RehearsalOptions, written: Checkpoint) {
+  const { plan, backend, layer, tensors, written: made, linears: finished, ids } = options;
   const { checkpoint, architecture, config } = plan;
   const specs = architecture.weights(config);
   const before = specs.filter(({ role }) => architecture.parts.before.includes(role));
-  const own = tensors.flatMap(({ spec }) => (spec ? [spec] : []));
+  const [own, after] = [tensors, made].map((list) => list.flatMap(({ spec }) => (spec ? [spec] : [])));
   const text = ids.slice(0, TOKENS);
   const runner = createLayerRunner({ backend, architecture, config, window: text.length });
   try {
     const [states] = runner.embed(await readWeights(checkpoint, before), [text]);
     const outputs: Float32Array[] = [];
-    for (const source of [checkpoint, written]) {
-      const loaded = runner.load(layer, await readWeights(source, own));
+    for (const [source, members, linears] of [
+      [checkpoint, own, plan.linears] as const,
+      [written, after, finished] as const,
+    ]) {
+      const loaded = runner.load(layer, await readWeights(source, members), linears);
       outputs.push(loaded.run(states));
       loaded.dispose();
     }
-    const [wanted, after] = outputs;
-    if (!after.every(Number.isFinite)) {
+    const [wanted, got] = outputs;
+    if (!got.every(Number.isFinite)) {
       throw new NumericError(`the first quantized layer gives numbers that are not finite`, {
         where: `layers.${layer} of ${checkpoint.path}`,
         why: wanted.every(Number.isFinite) ? "the original's are finite" : "the original's are not finite either",
       });
     }
-    return relativeSquaredError(wanted, after);
+    return relativeSquaredError(wanted, got);
   } finally {
     runner.dispose();
   }

@@ -9,6 +9,8 @@ export interface InputStatistics {
   readonly meanAbsolute: Float64Array;
   /** max |x_j|. */
   readonly maxAbsolute: Float64Array;
+  /** Inputs of tokens taken evenly, [at most 512, columns]. */
+  readonly sample?: Float32Array;
   /** E[x x^T], [columns, columns], where a method needs it. */
   readonly hessian?: Float64Array;
 }
@@ -39,13 +41,14 @@ function quadratic(e: Float64Array, h: Float64Array): number {
 
 /** Statistics after the input has been divided channel by channel: x'_j = x_j / s_j. */
 export function scaledStatistics(statistics: InputStatistics, s: Float64Array): InputStatistics {
-  const { columns, tokens, hessian } = statistics;
+  const { columns, tokens, hessian, sample } = statistics;
   return {
     columns,
     tokens,
     meanSquare: statistics.meanSquare.map((x, j) => x / (s[j] * s[j])),
     meanAbsolute: statistics.meanAbsolute.map((x, j) => x / s[j]),
     maxAbsolute: statistics.maxAbsolute.map((x, j) => x / s[j]),
+    ...(sample && { sample: sample.map((x, i) => x / s[i % columns]) }),
     ...(hessian && { hessian: hessian.map((x, at) => x / (s[Math.floor(at / columns)] * s[at % columns])) }),
   };
 }
@@ -59,6 +62,8 @@ export type Needs = (typeof NEEDS)[number];
 
 export const needsAtLeast = (needs: Needs, wanted: Needs): boolean => NEEDS.indexOf(needs) >= NEEDS.indexOf(wanted);
 
+const SAMPLE_ROWS = 512;
+
 /**
  * Sums over batches of inputs. The Hessian of a batch is the product X^T X, computed by `gram` (a backend's matmul) in f32
  * and added up in binary64, batch by batch in order: the result does not depend on threads.
@@ -71,6 +76,9 @@ export class StatisticsSum {
   private readonly absolute: Float64Array;
   private readonly largest: Float64Array;
   private readonly products: Float64Array | undefined;
+  /** Every `stride`-th row; every other of them is dropped when there are too many. */
+  private rows: Float32Array[] = [];
+  private stride = 1;
 
   constructor(columns: number, gram?: (x: Float32Array, tokens: number) => Float32Array) {
     this.columns = columns;
@@ -93,13 +101,29 @@ export class StatisticsSum {
         if (magnitude > largest[j]) largest[j] = magnitude;
       }
     }
+    this.keepRows(x, tokens);
     const products = this.gram?.(x, tokens);
     if (products && this.products) for (let i = 0; i < products.length; i++) this.products[i] += products[i];
     this.tokens += tokens;
   }
 
+  private keepRows(x: Float32Array, tokens: number): void {
+    const { columns } = this;
+    for (let token = 0; token < tokens; token++) {
+      if ((this.tokens + token) % this.stride !== 0) continue;
+      this.rows.push(x.slice(token * columns, (token + 1) * columns));
+      if (this.rows.length <= SAMPLE_ROWS) continue;
+      this.rows = this.rows.filter((_, i) => i % 2 === 0);
+      this.stride *= 2;
+    }
+  }
+
   result(): InputStatistics {
-    const { columns, tokens } = this;
+    const { columns, tokens, rows } = this;
+    const sample = new Float32Array(rows.length * columns);
+    rows.forEach((row, i) => {
+      sample.set(row, i * columns);
+    });
     const mean = (sums: Float64Array) => sums.map((x) => x / tokens);
     return {
       columns,
@@ -107,6 +131,7 @@ export class StatisticsSum {
       meanSquare: mean(this.square),
       meanAbsolute: mean(this.absolute),
       maxAbsolute: this.largest,
+      sample,
       ...(this.products && { hessian: mean(this.products) }),
     };
   }

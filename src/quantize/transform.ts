@@ -1,11 +1,19 @@
 /**
- * A transform changes a model without changing what it computes, so that what is rounded afterwards rounds better. The one
- * kind there is: channel j of a linear map's input is divided by s_j and column j of its weights multiplied by s_j; the
- * division is folded into what comes before, the gain of a norm or the rows of a linear map.
+ * A transform changes a model without changing what it computes, so that what is rounded afterwards rounds better. Two
+ * kinds, both made of folds (fold.ts): a rescaling looks at one input of linear maps at a time and divides its channels by
+ * scales that statistics decide; a fold changes the basis of the whole model, needs no data, and is done as tensors are read.
  */
+import type { Architecture, LinearRecords, ModelConfig } from "../models/index.js";
 import type { OptionRecords, ValuesOf } from "../options.js";
 import type { Named } from "../registry.js";
 import type { InputStatistics, Needs } from "./statistics.js";
+
+interface Described<O extends OptionRecords> extends Named {
+  readonly summary: string;
+  readonly source: string;
+  readonly options: O;
+  needs(options: ValuesOf<O>): Needs;
+}
 
 /** A linear map that reads the input in question. */
 export interface Consumer {
@@ -30,28 +38,50 @@ export interface TransformOutcome {
   readonly notes?: Readonly<Record<string, number>>;
 }
 
-export interface TransformRecord<O extends OptionRecords> extends Named {
-  readonly summary: string;
-  readonly source: string;
-  readonly options: O;
-  needs(options: ValuesOf<O>): Needs;
+/** The division of one input's channels by scales, folded into what comes before: the gain of a norm, the rows of a map. */
+export interface RescalingRecord<O extends OptionRecords> extends Described<O> {
   /** The scales of one input; undefined to leave it alone. */
   choose(job: TransformJob, options: ValuesOf<O>): TransformOutcome | undefined;
 }
 
-export type Transform = TransformRecord<OptionRecords>;
-
-export function transform<const O extends OptionRecords>(record: TransformRecord<O>): Transform {
-  return record as unknown as Transform;
+/** A model about to be folded. Values are f32 numbers in canonical row order. */
+export interface FoldJob {
+  readonly architecture: Architecture;
+  readonly config: ModelConfig;
+  readonly seed: number;
+  /** Whether the recipe's pattern takes the weight of this role. */
+  takes(role: string): boolean;
+  /** Whether the model has a weight of this role (a bias may be absent). */
+  has(role: string): boolean;
+  read(role: string): Promise<Float32Array>;
 }
 
-/** Column j of every row times s_j. */
-export function scaleColumns(values: Float32Array, s: Float64Array): Float32Array {
-  return values.map((x, i) => x * s[i % s.length]);
+export interface ModelFold {
+  /** What changes in the configuration. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Steps that linear maps need from now on, after those that they have. */
+  readonly linears?: LinearRecords;
+  /** Weights that change, by role, made when they are asked for. */
+  readonly weights: ReadonlyMap<string, () => Promise<Float32Array>>;
 }
 
-/** Row r divided by s_r; a vector is a matrix of one column. */
-export function divideRows(values: Float32Array, s: Float64Array): Float32Array {
-  const columns = values.length / s.length;
-  return values.map((x, i) => x / s[Math.floor(i / columns)]);
+/** A change of basis of the whole model that needs no data. */
+export interface FoldRecord<O extends OptionRecords> extends Described<O> {
+  /** UnsupportedError for a model that cannot be folded so. */
+  fold(job: FoldJob, options: ValuesOf<O>): ModelFold | Promise<ModelFold>;
+}
+
+export type Rescaling = RescalingRecord<OptionRecords>;
+export type Fold = FoldRecord<OptionRecords>;
+export type Transform = Rescaling | Fold;
+
+export const isFold = (one: Transform): one is Fold => "fold" in one;
+
+export function transform<const O extends OptionRecords>(record: RescalingRecord<O>): Rescaling {
+  return record as unknown as Rescaling;
+}
+
+/** Infers the option types of a fold from its record. */
+export function fold<const O extends OptionRecords>(record: Omit<FoldRecord<O>, "needs">): Fold {
+  return { ...record, needs: () => "nothing" } as unknown as Fold;
 }

@@ -1,11 +1,13 @@
 /** What holds for every quantization method, under every scheme. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { InputError } from "../../src/errors.js";
-import { type Scheme, scheme, schemes } from "../../src/formats/index.js";
+import { type NumberFormat, type Scheme, scheme, schemes } from "../../src/formats/index.js";
+import { createBackend, productsOn } from "../../src/kernels/index.js";
 import { readOptions } from "../../src/options.js";
 import { methods, type QuantizationMethod, readRecipe, transforms } from "../../src/quantize/index.js";
 import { StatisticsSum } from "../../src/quantize/statistics.js";
+import { isFold } from "../../src/quantize/transform.js";
 import { randomUniform } from "../../src/random.js";
 import { dequantize, quantize } from "../../src/tensor/index.js";
 
@@ -51,6 +53,10 @@ function statisticsOf(stream: number) {
 const calibration = statisticsOf(2);
 const heldOut = statisticsOf(3);
 
+const backend = await createBackend("wasm");
+after(() => backend.dispose());
+const products = productsOn(backend);
+
 const defaults = (method: QuantizationMethod) => readOptions(method.options, {}, method.name);
 const jobOf = (s: Scheme, values: Float32Array) => ({
   scheme: s,
@@ -58,9 +64,15 @@ const jobOf = (s: Scheme, values: Float32Array) => ({
   shape: [ROWS, values.length / ROWS],
   statistics: calibration,
   seed: 0,
+  products,
 });
+/** The defaults, but few iterations: what is tested holds after each of them. */
+function settings(method: QuantizationMethod) {
+  const { iterations } = method.options;
+  return readOptions(method.options, iterations?.kind === "integer" ? { iterations: 50 } : {}, method.name);
+}
 const run = (method: QuantizationMethod, s: Scheme, values: Float32Array) =>
-  dequantize(method.quantize(jobOf(s, values), defaults(method)).packed);
+  dequantize(method.quantize(jobOf(s, values), settings(method)).packed);
 
 test("every method names its source and gives the same values twice, in every scheme", () => {
   for (const method of methods.entries) {
@@ -82,20 +94,32 @@ test("what the scheme's own rule returns unchanged, every method returns unchang
   }
 });
 
-test("every method's own objective is no larger than round to nearest leaves it, on inputs it has not seen", () => {
+const wide = (format: NumberFormat | undefined) => format !== undefined && format.bits >= 16;
+
+/**
+ * Where a method must get below round to nearest by its own measure. One that knows how inputs are correlated always finds
+ * better levels. Searched scales gain where scales are finer than powers of two and the scheme's rule has not searched
+ * already. HQQ searches one number of each group by a mean, which must be stored finely, under evenly spaced levels: under
+ * floating-point levels a change of scale changes all errors alike, and integer zero points and K-quants' 6-bit scales
+ * hardly ever reach the next code.
+ */
+function mustImprove(method: QuantizationMethod, { name, element, scale, offset }: Scheme): boolean {
+  if (!scale || method.name === "rtn") return false;
+  if (method.needs(settings(method)) === "hessian") return true;
+  if (scale.format.name === "e8m0" || name === "nvfp4-mse") return false;
+  if (method.name !== "hqq") return true;
+  return element.kind === "integer" && wide(scale.format) && (!offset || wide(offset.format));
+}
+
+test("every method's own objective is no larger than round to nearest leaves it, on inputs it has not seen, and smaller where scales are free", () => {
   for (const method of methods.entries) {
-    const cost = method.objective(defaults(method));
-    let improved = 0;
+    const cost = method.objective(settings(method));
     for (const s of all) {
       const job = { ...jobOf(s, weights), statistics: heldOut };
       const [mine, rtn] = [cost(job, run(method, s, weights)), cost(job, run(methods.get("rtn"), s, weights))];
       assert.ok(mine <= rtn * (1 + 1e-9), `${method.name} ${s.name}: ${mine} against ${rtn}`);
-      if (mine < rtn * 0.99) improved++;
+      if (mustImprove(method, s)) assert.ok(mine < rtn, `${method.name} does not improve ${s.name}`);
     }
-    assert.ok(
-      method.name === "rtn" || improved >= all.length / 3,
-      `${method.name} improves ${improved} of ${all.length}`,
-    );
   }
 });
 
@@ -117,8 +141,10 @@ test("the default of every option is in its own range, and a wrong name or value
   }
 });
 
-test("every transform chooses positive finite scales, the same twice, and none at all where nothing is lost", () => {
+test("every transform that looks at data chooses positive finite scales, the same twice, and none at all where nothing is lost", () => {
   for (const transform of transforms.entries) {
+    assert.ok(transform.source.length > 10 && transform.summary.length > 10, transform.name);
+    if (isFold(transform)) continue;
     const options = readOptions(transform.options, {}, transform.name) as never;
     const jobFor = (name: string) => {
       const shape = [ROWS, COLUMNS];
@@ -139,6 +165,7 @@ test("every transform chooses positive finite scales, the same twice, and none a
     assert.ok(ratio === undefined || ratio < 1, `${transform.name}: ${ratio}`);
   }
   const awq = transforms.get("awq");
+  if (isFold(awq)) return assert.fail("AWQ looks at data");
   const exact = { ...readOptions(awq.options, {}, "awq") } as never;
   const rounded = (values: Float32Array) => values.slice();
   const consumers = [{ role: "x", values: weights, shape: [ROWS, COLUMNS], rounded }];

@@ -12,6 +12,10 @@ export interface StepRecord {
 }
 export type StepValue = string | number | boolean | readonly number[];
 
+/** Whether a parameter is a list of finite numbers. */
+export const isNumbers = (value: StepValue | undefined): value is readonly number[] =>
+  Array.isArray(value) && value.every((one) => Number.isFinite(one));
+
 /** Where a step runs: the linear map's role, for messages, and the length of its input rows. */
 export interface StepPlace {
   readonly role: string;
