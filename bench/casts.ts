@@ -15,7 +15,7 @@ import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { codeArray, format, type NumberFormat, type Scheme, scheme } from "../src/formats/index.js";
 import { planeLayouts } from "../src/formats/planes.js";
-import { createCaster, type PlaneAddresses } from "../src/kernels/casts/index.js";
+import { createCaster, dequantizeInMemory, type PlaneAddresses, quantizeInMemory } from "../src/kernels/casts/index.js";
 import { instantiate } from "../src/kernels/wasm/code.js";
 import { createModule } from "../src/kernels/wasm/emitter.js";
 import { i32, memory, v128 } from "../src/kernels/wasm/instructions.js";
@@ -181,15 +181,15 @@ function benchScheme(record: Scheme): void {
     ]),
   );
   const bytesPerElement = 4 + Object.values(sizes).reduce((sum, bytes) => sum + bytes, 0) / large;
-  kernels.quantize(record, source, rows, columns, planes);
+  quantizeInMemory(kernels, record, source, rows, columns, planes);
   for (const [where, count] of [
     ["memory", large],
     ["cache", small],
   ] as const) {
     const some = count / columns;
-    const quantize = () => kernels.quantize(record, source, some, columns, planes);
+    const quantize = () => quantizeInMemory(kernels, record, source, some, columns, planes);
     bench(`f32 > ${record.name}`, where, count, bytesPerElement, quantize);
-    const dequantize = () => kernels.dequantize(record, planes, some, columns, target);
+    const dequantize = () => dequantizeInMemory(kernels, record, planes, some, columns, target);
     bench(`${record.name} > f32`, where, count, bytesPerElement, dequantize);
   }
   const values = new Float32Array(kernels.memory.buffer, source, large).slice();

@@ -19,8 +19,13 @@ import {
   scheme,
   schemes,
 } from "../../src/formats/index.js";
-import { createCaster } from "../../src/kernels/casts/index.js";
-import { dequantize, type PackedTensor, quantize } from "../../src/tensor/index.js";
+import {
+  createCaster,
+  createThreadedCaster,
+  dequantizeInMemory,
+  quantizeInMemory,
+} from "../../src/kernels/casts/index.js";
+import { dequantize, elementCount, type PackedTensor, quantize } from "../../src/tensor/index.js";
 
 const caster = createCaster();
 after(() => caster.dispose());
@@ -241,13 +246,13 @@ test("kernels over addresses give the same planes and values where groups are wh
     const at = Object.fromEntries(planes.map(([plane, bytes]) => [plane, room(bytes.length)]));
     bytesAt(from, values.byteLength).set(new Uint8Array(values.buffer));
     if (caster.plan(s).encode.path === "reference") {
-      assert.equal(kernels.quantize(s, from, rows, columns, at), false, s.name);
+      assert.equal(quantizeInMemory(kernels, s, from, rows, columns, at), false, s.name);
       for (const [plane, bytes] of planes) bytesAt(at[plane], bytes.length).set(bytes);
-    } else assert.equal(kernels.quantize(s, from, rows, columns, at), true, s.name);
+    } else assert.equal(quantizeInMemory(kernels, s, from, rows, columns, at), true, s.name);
     for (const [plane, bytes] of planes) {
       assert.ok(Buffer.compare(bytesAt(at[plane], bytes.length), bytes) === 0, `${s.name}: ${plane}`);
     }
-    assert.equal(kernels.dequantize(s, at, rows, columns, to), true);
+    assert.equal(dequantizeInMemory(kernels, s, at, rows, columns, to), true);
     const expected = new Uint8Array(dequantize(wanted).buffer);
     assert.ok(Buffer.compare(bytesAt(to, expected.length), expected) === 0, `${s.name}: values`);
     for (const address of Object.values(at)) kernels.heap.free(address);
@@ -313,4 +318,64 @@ test("every path is said as data, and the common formats and schemes have kernel
   const searched = caster.plan(scheme("q4_k"));
   assert.deepEqual([searched.encode.path, searched.decode.path], ["reference", "generated"]);
   assert.ok(searched.encode.path === "reference" && searched.encode.why.length > 0);
+});
+
+const sameBytes = (a: ArrayBufferView, b: ArrayBufferView) =>
+  Buffer.compare(
+    new Uint8Array(a.buffer, a.byteOffset, a.byteLength),
+    new Uint8Array(b.buffer, b.byteOffset, b.byteLength),
+  ) === 0;
+
+test("large arrays have the same codes, planes and values on 2 and on 3 threads as on one", async () => {
+  const count = 300_007;
+  const values = tensor(1, count);
+  const bad = values.slice();
+  bad[count - 3] = Number.NaN;
+  for (const threads of [2, 3]) {
+    const many = await createThreadedCaster(threads);
+    try {
+      assert.equal(many.threads, threads);
+      for (const name of ["e4m3fn", "e5m2", "e2m1", "e4m3fnuz", "bf16", "f16", "int8", "nf4", "posit8", "int12"]) {
+        const f = formats.get(name);
+        const codes = many.encode(f, values);
+        assert.ok(sameBytes(codes, caster.encode(f, values)), name);
+        assert.ok(sameBytes(many.decode(f, codes), caster.decode(f, codes)), `${name} decoded`);
+      }
+      const inside = many.allocateValues(count);
+      inside.set(values);
+      const codes = many.encode(formats.get("e4m3fn"), inside, many.allocateCodes(formats.get("e4m3fn"), count));
+      assert.ok(sameBytes(codes, caster.encode(formats.get("e4m3fn"), values)), "arrays in shared memory");
+      many.decode(formats.get("e4m3fn"), codes, inside);
+      assert.ok(sameBytes(inside, caster.decode(formats.get("e4m3fn"), codes)), "decoded in shared memory");
+      assert.throws(() => many.encode(formats.get("e2m1"), bad), NumericError);
+      assert.equal(
+        many.encode(formats.get("e5m2"), bad)[count - 3],
+        caster.encode(formats.get("e5m2"), bad)[count - 3],
+      );
+      for (const name of [
+        "mxfp4",
+        "mxfp8",
+        "mxfp6-e2m3",
+        "nvfp4",
+        "q4_0",
+        "q8_0",
+        "int3-g32",
+        "int4-g64-asym",
+        "bf16",
+        "int8-row",
+      ]) {
+        for (const shape of [[192, 1536], [count]]) {
+          const part = values.subarray(0, elementCount(shape));
+          inside.set(part);
+          const packed = many.quantize(inside.subarray(0, part.length), shape, scheme(name));
+          sameTensor(name, packed, caster.quantize(part, shape, scheme(name)));
+          const decoded = many.dequantize(packed, inside.subarray(0, part.length));
+          assert.ok(sameBytes(decoded, caster.dequantize(packed)), `${name} dequantized`);
+        }
+      }
+      assert.ok(many.free(inside) && !many.free(values));
+    } finally {
+      await many.dispose();
+    }
+  }
 });

@@ -55,9 +55,9 @@ export function encodeRun(
 }
 
 /** encode(from, to, count, table): 0, or 1 if there was a NaN that has no code. `count` is a positive multiple of `run`. */
-export function defineEncode(m: ModuleBuilder, plan: Exclude<EncodePlan, { kind: "reference" | "copy" }>): void {
+export function defineEncode(m: ModuleBuilder, plan: Exclude<EncodePlan, { kind: "reference" | "copy" }>) {
   const parameters = { from: "i32", to: "i32", count: "i32", table: "i32" } as const;
-  m.func("encode", parameters, "i32", (f, { from, to, count, table }) => {
+  return m.func("encode", parameters, "i32", (f, { from, to, count, table }) => {
     const left = f.local("i32");
     if (plan.kind === "table") {
       const failed = f.local("i32");
@@ -100,9 +100,9 @@ function tableEncode(f: FunctionBuilder, table: Local<"i32">, failed: Local<"i32
 }
 
 /** decode(from, to, count, table). `count` is a positive multiple of `run`. */
-export function defineDecode(m: ModuleBuilder, plan: LaneDecode): void {
+export function defineDecode(m: ModuleBuilder, plan: LaneDecode) {
   const parameters = { from: "i32", to: "i32", count: "i32", table: "i32" } as const;
-  m.func("decode", parameters, "void", (f, { from, to, count, table }) => {
+  return m.func("decode", parameters, "void", (f, { from, to, count, table }) => {
     const decoder = laneDecoder(f, plan, table);
     f.repeat(f.local("i32"), i32.div_u(count, decoder.run), () => {
       decoder.decode(from, (index, value) => f.emit(v128.store(to, value, 16 * index)));
@@ -113,8 +113,8 @@ export function defineDecode(m: ModuleBuilder, plan: LaneDecode): void {
 }
 
 /** amax(from, count): the bits of the largest magnitude, NaN above all. `count` is a positive multiple of `run`. */
-export function defineAmax(m: ModuleBuilder): void {
-  m.func("amax", { from: "i32", count: "i32" }, "i32", (f, { from, count }) => {
+export function defineAmax(m: ModuleBuilder) {
+  return m.func("amax", { from: "i32", count: "i32" }, "i32", (f, { from, count }) => {
     const mask = word(f, absMask);
     const most = f.locals("v128", 4);
     f.repeat(f.local("i32"), i32.div_u(count, run), () => {
@@ -131,20 +131,20 @@ export function defineAmax(m: ModuleBuilder): void {
 
 /**
  * pack(from, to, count): unpacked codes of `bits` < 8 bits to packed ones, and unpack(from, to, count) back. Eight codes
- * make `bits` bytes; `count` is a positive multiple of `run`. pack writes up to 8 bytes beyond the end.
+ * make `bits` bytes; `count` is a positive multiple of `run`.
  */
-export function definePacking(m: ModuleBuilder, bits: number): void {
+export function definePacking(m: ModuleBuilder, bits: number) {
   const parameters = { from: "i32", to: "i32", count: "i32" } as const;
-  m.func("pack", parameters, "void", (f, { from, to, count }) => {
+  const pack = m.func("pack", parameters, "void", (f, { from, to, count }) => {
     if (bits === 4) packNibbles(f, from, to, count);
     else
       byEights(f, count, () => {
-        f.emit(i64.store(to, packEight(f, from, bits)));
+        storeBytes(f, to, packEight(f, from, bits), bits);
         f.advance(from, 8);
         f.advance(to, bits);
       });
   });
-  m.func("unpack", parameters, "void", (f, { from, to, count }) => {
+  const unpack = m.func("unpack", parameters, "void", (f, { from, to, count }) => {
     if (bits === 4) unpackNibbles(f, from, to, count);
     else
       byEights(f, count, () => {
@@ -153,6 +153,17 @@ export function definePacking(m: ModuleBuilder, bits: number): void {
         f.advance(to, 8);
       });
   });
+  return { pack, unpack };
+}
+
+/** The lowest `count` bytes of a word, and no byte after them: another thread may be writing there. */
+function storeBytes(f: FunctionBuilder, to: Local<"i32">, word: Local<"i64">, count: number): void {
+  let at = 0;
+  for (const [size, store] of [[4, i64.store32] as const, [2, i64.store16] as const, [1, i64.store8] as const]) {
+    if ((count & size) === 0) continue;
+    f.emit(store(to, at === 0 ? word : i64.shr_u(word, i64.const(8 * at)), at));
+    at += size;
+  }
 }
 
 function byEights(f: FunctionBuilder, count: Local<"i32">, body: () => void): void {

@@ -4,11 +4,9 @@ import { decodeArray, encodeArray } from "../../formats/casts.js";
 import { decode, type EncodeOptions } from "../../formats/codec.js";
 import type { NumberFormat } from "../../formats/format.js";
 import { type Codes, codeArray } from "../../formats/packing.js";
-import { type CastKernels, decodePlan, encodePlan } from "./cast-kernels.js";
+import type { CastKernels } from "./cast-kernels.js";
 import { codeBytes } from "./decode-lanes.js";
-
-/** Elements copied at a time. */
-export const pieceElements = 32768;
+import { decodePlan, encodePlan } from "./plans.js";
 
 export const bytesOf = (array: ArrayBufferView) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
@@ -30,14 +28,13 @@ export function encodePieces(
     encodeArray(format, values, out, options);
     return;
   }
-  const from = kernels.scratch("values", 4 * pieceElements);
-  const to = kernels.scratch("codes", 4 * pieceElements);
-  const [source, target] = [bytesOf(values), bytesOf(out)];
+  const { pieceElements } = kernels;
+  const source = sourceIn(kernels, values, "values");
+  const target = targetIn(kernels, out, "codes");
   for (let start = 0; start < values.length; start += pieceElements) {
     const count = Math.min(pieceElements, values.length - start);
-    new Uint8Array(kernels.memory.buffer).set(source.subarray(4 * start, 4 * (start + count)), from);
-    if (kernels.encode(format, options, from, to, count)) {
-      target.set(new Uint8Array(kernels.memory.buffer, to, count * size), start * size);
+    if (kernels.encode(format, options, source(start, count), target.address(start), count)) {
+      target.take(start, count);
     } else {
       const codes = codeArray(format.bits, count);
       encodeArray(format, values, codes, options, start, count);
@@ -58,15 +55,41 @@ export function decodePieces(kernels: CastKernels, format: NumberFormat, codes: 
     decodeArray(format, codes, out);
     return;
   }
-  const from = kernels.scratch("codes", 4 * pieceElements);
-  const to = kernels.scratch("values", 4 * pieceElements);
-  const [source, target] = [bytesOf(codes), bytesOf(out)];
+  const { pieceElements } = kernels;
+  const source = sourceIn(kernels, codes, "codes");
+  const target = targetIn(kernels, out, "values");
   for (let start = 0; start < codes.length; start += pieceElements) {
     const count = Math.min(pieceElements, codes.length - start);
-    new Uint8Array(kernels.memory.buffer).set(source.subarray(size * start, size * (start + count)), from);
-    kernels.decode(format, from, to, count);
-    target.set(new Uint8Array(kernels.memory.buffer, to, 4 * count), 4 * start);
+    kernels.decode(format, source(start, count), target.address(start), count);
+    target.take(start, count);
   }
+}
+
+type Elements = Codes | Float32Array;
+
+/** A function that says where a piece of an array lies in the kernels' memory, copying it there if it lies outside. */
+export function sourceIn(kernels: CastKernels, array: Elements, purpose: string) {
+  const size = array.BYTES_PER_ELEMENT;
+  const own = kernels.addressOf(array);
+  if (own !== undefined) return (start: number, _count: number) => own + size * start;
+  const address = kernels.scratch(purpose, size * kernels.pieceElements);
+  const bytes = bytesOf(array);
+  return (start: number, count: number) => {
+    new Uint8Array(kernels.memory.buffer).set(bytes.subarray(size * start, size * (start + count)), address);
+    return address;
+  };
+}
+
+/** Where pieces of an array are to be written: in it, or in a copy that `take` brings out. */
+export function targetIn(kernels: CastKernels, array: Elements, purpose: string) {
+  const size = array.BYTES_PER_ELEMENT;
+  const own = kernels.addressOf(array);
+  if (own !== undefined) return { address: (start: number) => own + size * start, take: () => {} };
+  const address = kernels.scratch(purpose, size * kernels.pieceElements);
+  const bytes = bytesOf(array);
+  const take = (start: number, count: number) =>
+    bytes.set(new Uint8Array(kernels.memory.buffer, address, size * count), size * start);
+  return { address: () => address, take };
 }
 
 /** Bytes as the codes that they hold, without copying. */
@@ -78,12 +101,12 @@ export function codesIn({ buffer, byteOffset, byteLength }: Uint8Array, size: 1 
 
 /** The largest magnitude; NaN or infinity if there is one. */
 export function amaxOf(kernels: CastKernels, values: Float32Array): number {
-  const from = kernels.scratch("values", 4 * pieceElements);
+  const { pieceElements } = kernels;
+  const source = sourceIn(kernels, values, "values");
   let most = 0;
   for (let start = 0; start < values.length; start += pieceElements) {
-    const piece = values.subarray(start, start + pieceElements);
-    new Float32Array(kernels.memory.buffer).set(piece, from / 4);
-    const amax = kernels.amax(from, piece.length);
+    const count = Math.min(pieceElements, values.length - start);
+    const amax = kernels.amax(source(start, count), count);
     if (!Number.isFinite(amax)) return amax;
     most = Math.max(most, amax);
   }

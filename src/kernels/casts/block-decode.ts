@@ -10,7 +10,7 @@ import type { Vector } from "./lanes.js";
  * decodeBlocks(codes, scales, offsets, to, groups, size, table): groups of `size` codes, a positive multiple of 16, each
  * with one f32 of `scales` and of `offsets`.
  */
-export function defineBlockDecode(m: ModuleBuilder, element: LaneDecode, offset?: OffsetCodec["kind"]): void {
+export function defineBlockDecode(m: ModuleBuilder, element: LaneDecode, offset?: OffsetCodec["kind"]) {
   const parameters = {
     codes: "i32",
     scales: "i32",
@@ -20,7 +20,7 @@ export function defineBlockDecode(m: ModuleBuilder, element: LaneDecode, offset?
     size: "i32",
     table: "i32",
   } as const;
-  m.func("decodeBlocks", parameters, "void", (f, { codes, scales, offsets, to, groups, size, table }) => {
+  return m.func("decodeBlocks", parameters, "void", (f, { codes, scales, offsets, to, groups, size, table }) => {
     const decoder = laneDecoder(f, element, table);
     const [scale, shift] = f.locals("v128", 2);
     const value = (v: Vector): Vector => {

@@ -57,8 +57,8 @@ interface Frame {
  * encodeBlocks(from, codes, scales, offsets, groups, size, steps, factors): 0, or 1 where the reference must decide.
  * `size` is a positive multiple of `run`.
  */
-export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode): void {
-  m.func("encodeBlocks", parameters, "i32", (f, args) => {
+export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode) {
+  return m.func("encodeBlocks", parameters, "i32", (f, args) => {
     const { from, codes, scales, offsets, groups, size, states } = args;
     const frame: Frame = { f, from, size, failed: f.local("i32") };
     const { choose, state, encode } = emitters[block.steps.kind](frame, block as never, args);

@@ -5,77 +5,108 @@
  * Encoding and quantizing return false where the reference must decide instead (NaN without a code, a value that is not
  * finite, a scale out of range): the output is then unspecified.
  */
-
-import { bitsOfF32, f32OfBits } from "../../formats/binary64.js";
-import { encodeTable } from "../../formats/casts.js";
-import { decode as decodeExact, type EncodeOptions, encode as encodeExact } from "../../formats/codec.js";
+import { f32OfBits } from "../../formats/binary64.js";
+import type { EncodeOptions } from "../../formats/codec.js";
 import type { NumberFormat } from "../../formats/format.js";
-import { codeArray, packCodes, unpackCodes } from "../../formats/packing.js";
-import { groupsPerRow, type PlaneLayout, planeLayouts } from "../../formats/planes.js";
-import type { TwoLevelNumbers } from "../../formats/rule-steps.js";
-import type { PlaneName, Scheme } from "../../formats/scheme.js";
+import type { Scheme } from "../../formats/scheme.js";
 import { decodeTableF32 } from "../../formats/table.js";
 import { instantiate } from "../wasm/code.js";
-import { createModule, type MemoryLimits, type ModuleBuilder } from "../wasm/emitter.js";
+import { createModule, type Func, type MemoryLimits, type ModuleBuilder, type Parameters } from "../wasm/emitter.js";
+import type { CompiledModule, Engine } from "../wasm/engine.js";
 import { Heap } from "../wasm/heap.js";
-import { defineAmax, defineDecode, defineEncode, definePacking, refused, run } from "./array-kernels.js";
+import { defineAmax, defineDecode, defineEncode, definePacking, run } from "./array-kernels.js";
 import { defineBlockDecode } from "./block-decode.js";
 import { defineBlockEncode, stateBytes } from "./block-encode.js";
 import { codeBytes, needsTable } from "./decode-lanes.js";
-import { type LaneDecode, planDecode } from "./decode-plan.js";
-import { type EncodePlan, planEncode } from "./encode-plan.js";
-import { infinityBits } from "./lanes.js";
-import { type DequantizePlan, planDequantize, planQuantize, type QuantizePlan } from "./scheme-plan.js";
-import { blockScaleCoder, type StepTable, stepTable } from "./step-table.js";
+import type { LaneDecode } from "./decode-plan.js";
+import { cache, decodePlan, dequantizePlan, encodePlan, quantizePlan } from "./plans.js";
+import type { DequantizePlan, QuantizePlan } from "./scheme-plan.js";
+import { type Argument, defineShares, sharesRecord, sharesSignature } from "./shares.js";
+import { encodeTableWords, powerRule, type ScaleRule, twoLevelRule } from "./tables.js";
 
-export type PlaneAddresses = { readonly [P in PlaneName]?: number };
 type Kernel = (...words: number[]) => number;
+type ArrayFunctions = Readonly<Record<string, Func<Parameters>>>;
 
-/** Elements that a block kernel works on before their codes are packed; they stay in the nearest caches. */
-const tileElements = 8192;
-const maximumPages = 65536;
-
-/** Per format or scheme and options: something computed once. */
-function cache<K extends object, T>(
-  make: (key: K, options: EncodeOptions) => T,
-): (key: K, options?: EncodeOptions) => T {
-  const byKey = new WeakMap<K, Map<string, T>>();
-  return (key, options = {}) => {
-    const byOptions = byKey.get(key) ?? new Map<string, T>();
-    byKey.set(key, byOptions);
-    const name = `${options.rounding} ${options.overflow} ${options.nan}`;
-    if (!byOptions.has(name)) byOptions.set(name, make(key, options));
-    return byOptions.get(name) as T;
-  };
+interface KernelModule {
+  readonly kernels: Readonly<Record<string, Kernel>>;
+  /** The same by shares, where there are threads. */
+  readonly shared?: CompiledModule;
 }
 
-export const encodePlan = cache<NumberFormat, EncodePlan>(planEncode);
-export const decodePlan = cache(planDecode);
-export const quantizePlan = cache<Scheme, QuantizePlan>(planQuantize);
-export const dequantizePlan = cache<Scheme, DequantizePlan>(planDequantize);
+const maximumPages = 65536;
+/** Elements of a share of work: enough to be worth handing over, little enough to stay in a near cache. */
+const shareElements = 16384;
+/** Elements that arrays are copied by: what stays in a near cache, or enough for several threads. */
+const pieceOfOne = 32768;
+const pieceOfThread = 131072;
+
+type BlockPlan = Extract<QuantizePlan, { kind: "blocks" }>;
+
+/** What the blocks of one tensor are encoded by. */
+export interface PreparedBlocks {
+  readonly plan: BlockPlan;
+  readonly tables: ScaleTables;
+  /** For the super plane. */
+  readonly tensorScale?: number;
+}
+
+interface ScaleTables {
+  readonly shift: number;
+  readonly steps: number;
+  readonly factors: number;
+  readonly divides: boolean;
+}
 
 export class CastKernels {
   readonly memory: WebAssembly.Memory;
   readonly heap: Heap;
+  /** Elements that arrays outside are best copied by. */
+  readonly pieceElements: number;
+  readonly #limits: MemoryLimits;
+  readonly #engine: Engine | undefined;
   /** By what was generated, and by the plan at hand, because comparing plans takes longer than running a kernel. */
-  readonly #instances = new Map<string, Record<string, Kernel>>();
-  readonly #byPlan = new WeakMap<object, Map<string, Record<string, Kernel>>>();
+  readonly #modules = new Map<string, KernelModule>();
+  readonly #byPlan = new WeakMap<object, Map<string, KernelModule>>();
   readonly #scratch = new Map<string, { address: number; bytes: number }>();
   readonly #tables: number[] = [];
+  /** Views of the memory in which arrays were given out: growing shared memory makes a new one, and old ones stay good. */
+  readonly #buffers = new WeakSet<ArrayBufferLike>();
   readonly #decodeTable = cache<NumberFormat, number>((format) => this.#store(decodeTableF32(format), "decode table"));
   readonly #encodeTable = cache<NumberFormat, number | undefined>((format, options) => {
     const table = encodeTableWords(format, options);
     return table && this.#store(table, "encode table");
   });
-  readonly #powerTables = cache<Scheme, ScaleTables | undefined>((scheme) => this.#tabulatePower(scheme));
+  readonly #powerTables = cache<Scheme, ScaleTables | undefined>((scheme) => {
+    const rule = powerRule(scheme);
+    if (rule === null) return { shift: 23, steps: 0, factors: 0, divides: false };
+    return (
+      rule && { ...rule, steps: this.#store(rule.steps, "scale rule"), factors: this.#store(rule.factors, "factors") }
+    );
+  });
 
-  readonly #limits: MemoryLimits;
-
-  /** Works on a memory of its own, or on the given one through its allocator; `limits` are those of a given memory. */
-  constructor(heap?: Heap, limits: MemoryLimits = {}) {
+  /**
+   * Works on a memory of its own, or on the given one through its allocator; `limits` are those of a given memory. With the
+   * engine of that memory large arrays are worked on by all its threads.
+   */
+  constructor(heap?: Heap, limits: MemoryLimits = {}, engine?: Engine) {
     this.#limits = limits;
+    this.#engine = engine && engine.threads > 1 ? engine : undefined;
+    this.pieceElements = this.#engine ? pieceOfThread * this.#engine.threads : pieceOfOne;
     this.heap = heap ?? new Heap(new WebAssembly.Memory({ initial: 1, maximum: maximumPages }), 64, maximumPages);
     this.memory = this.heap.memory;
+  }
+
+  /** Where an array lies in this memory; undefined for arrays outside. Known for memory that threads share. */
+  addressOf({ buffer, byteOffset }: ArrayBufferView): number | undefined {
+    return this.#buffers.has(buffer) ? byteOffset : undefined;
+  }
+
+  /** The memory of a new array, for `addressOf`. */
+  allocate(bytes: number): { readonly buffer: ArrayBufferLike; readonly address: number } {
+    const address = this.heap.allocate(bytes, "an array");
+    const { buffer } = this.memory;
+    this.#buffers.add(buffer);
+    return { buffer, address };
   }
 
   /** Room that lasts until the next request for the same purpose. */
@@ -91,13 +122,19 @@ export class CastKernels {
   /** `count` f32 at `from` to unpacked codes (1, 2 or 4 bytes each) at `to`. */
   encode(format: NumberFormat, options: EncodeOptions, from: number, to: number, count: number): boolean {
     const plan = encodePlan(format, options);
-    const size = codeBytes(plan.bits);
     if (plan.kind === "reference") return false;
     if (plan.kind === "copy") return this.#copy(from, to, 4 * count);
     const table = plan.kind === "table" ? this.#encodeTable(format, options) : 0;
     if (table === undefined) return false;
-    const { encode } = this.#of(plan, "encode", (m) => defineEncode(m, plan));
-    return this.#inRuns(count, from, 4, to, size, (a, b, n) => encode(a, b, n, table) === 0);
+    const module = this.#of(plan, "encode", (m) => ({ encode: defineEncode(m, plan) }));
+    return this.#inRuns(
+      count,
+      from,
+      4,
+      to,
+      codeBytes(plan.bits),
+      (args, n) => this.#run(module, "encode", { ...args, count: "count", table }, n) === 0,
+    );
   }
 
   /** `count` unpacked codes at `from` to f32 at `to`. */
@@ -106,56 +143,22 @@ export class CastKernels {
     if (plan.kind === "reference") return false;
     if (plan.kind === "copy") return this.#copy(from, to, 4 * count);
     const table = this.#tableFor(format, plan);
-    const { decode } = this.#of(plan, "decode", (m) => defineDecode(m, plan));
-    return this.#inRuns(count, from, codeBytes(plan.bits), to, 4, (a, b, n) => {
-      decode(a, b, n, table);
+    const module = this.#of(plan, "decode", (m) => ({ decode: defineDecode(m, plan) }));
+    return this.#inRuns(count, from, codeBytes(plan.bits), to, 4, (args, n) => {
+      this.#run(module, "decode", { ...args, count: "count", table }, n);
       return true;
     });
   }
 
   /** The largest magnitude of `count` f32; NaN or infinity if there is one. */
   amax(from: number, count: number): number {
-    const { amax } = this.#kernels("amax", defineAmax);
+    const module = this.#module("amax", (m) => ({ amax: defineAmax(m) }));
     let most = 0;
-    this.#inRuns(count, from, 4, from, 0, (a, _, n) => {
-      most = Math.max(most, amax(a, n));
+    this.#inRuns(count, from, 4, from, 0, (args, n) => {
+      most = Math.max(most, this.#run(module, "amax", { from: args.from, count: "count" }, n));
       return true;
     });
     return f32OfBits(most);
-  }
-
-  /**
-   * Whole groups at `from` to the planes of a scheme. `columns` is a multiple of the group size, and that of 16 (other
-   * shapes are padded by the caller).
-   */
-  quantize(scheme: Scheme, from: number, rows: number, columns: number, planes: PlaneAddresses): boolean {
-    const plan = quantizePlan(scheme);
-    if (plan.kind === "reference") return false;
-    if (plan.kind === "cast") return this.#quantizeCast(scheme, from, rows * columns, planes);
-    const groups = groupsPerRow(scheme.scale!.per, columns);
-    const size = columns / groups;
-    const prepared = this.prepare(scheme, () => this.amax(from, rows * columns));
-    if (!prepared) return false;
-    if (prepared.tensorScale !== undefined) {
-      new DataView(this.memory.buffer).setFloat32(planes.superScales!, prepared.tensorScale, true);
-    }
-    const scaleSize = codeBytes(plan.block.scaleBits);
-    const offsetSize = codeBytes(plan.block.offsetBits);
-    const wholeOffsets = plan.block.offsetBits % 8 === 0;
-    const offsets = !scheme.offset || wholeOffsets ? (planes.offsets ?? 0) : this.scratch("offsets", rows * groups);
-    const step = Math.max(1, Math.floor(tileElements / size));
-    const { elementBits } = plan.block;
-    const unpacked = this.scratch("unpacked codes", step * size);
-    for (let g = 0; g < rows * groups; g += step) {
-      const count = Math.min(step, rows * groups - g);
-      const to = planes.codes! + (g * size * elementBits) / 8;
-      const codes = elementBits === 8 ? to : unpacked;
-      const at = { codes, scales: planes.scales! + scaleSize * g, offsets: offsets + offsetSize * g };
-      if (!this.encodeGroups(prepared, from + 4 * g * size, at, count, size)) return false;
-      if (elementBits < 8) this.#packing(elementBits).pack(unpacked, to, count * size);
-    }
-    if (scheme.offset && !wholeOffsets) this.#packOffsets(scheme, rows, columns, offsets, planes.offsets!);
-    return true;
   }
 
   /**
@@ -172,8 +175,8 @@ export class CastKernels {
     const most = amax();
     if (!Number.isFinite(most)) return undefined;
     const numbers = plan.steps.numbers(most);
-    const tables = this.#tabulateTwoLevel(scheme.scale!.format, numbers, most);
-    return tables && { plan, tables, tensorScale: numbers.tensorScale };
+    const rule = twoLevelRule(scheme.scale!.format, numbers, most);
+    return rule && { plan, tables: this.#tensorTables(rule), tensorScale: numbers.tensorScale };
   }
 
   /** Groups of f32, a positive multiple of `run` elements each, to unpacked codes, scales and offsets. */
@@ -185,35 +188,23 @@ export class CastKernels {
     size: number,
   ): boolean {
     const { shift, divides, steps, factors } = tables;
-    const { encodeBlocks } = this.#of(plan.block, `encodeBlocks ${shift} ${divides}`, (m) =>
-      defineBlockEncode(m, { ...plan.block, shift, divides }),
-    );
+    const { block } = plan;
+    const module = this.#of(block, `encodeBlocks ${shift} ${divides}`, (m) => ({
+      encodeBlocks: defineBlockEncode(m, { ...block, shift, divides }),
+    }));
     const states = this.scratch("states of groups", groups * stateBytes);
-    return encodeBlocks(from, at.codes, at.scales, at.offsets, groups, size, steps, factors, states) === 0;
-  }
-
-  /** The planes of a scheme to f32, under the same conditions as `quantize`. */
-  dequantize(scheme: Scheme, planes: PlaneAddresses, rows: number, columns: number, to: number): boolean {
-    const plan = dequantizePlan(scheme);
-    if (plan.kind === "reference") return false;
-    if (plan.kind === "cast") return this.decode(scheme.element, planes.codes!, to, rows * columns);
-    const groups = groupsPerRow(scheme.scale!.per, columns);
-    const size = columns / groups;
-    const { bits } = scheme.element;
-    const step = Math.max(1, Math.floor(tileElements / size));
-    const scales = this.#sharedReader(scheme, "scale", planes, rows, columns, step);
-    const offsets = scheme.offset && this.#sharedReader(scheme, "offset", planes, rows, columns, step);
-    const unpacked = this.scratch("unpacked codes", step * size);
-    for (let g = 0; g < rows * groups; g += step) {
-      const count = Math.min(step, rows * groups - g);
-      let codes = planes.codes! + (g * size * bits) / 8;
-      if (bits < 8) {
-        this.#packing(bits).unpack(codes, unpacked, count * size);
-        codes = unpacked;
-      }
-      this.decodeGroups(scheme, codes, scales(g, count), offsets?.(g, count) ?? 0, to + 4 * g * size, count, size);
-    }
-    return true;
+    const args: Record<string, Argument> = {
+      from: { at: from, step: 4 * size },
+      codes: { at: at.codes, step: size * codeBytes(block.elementBits) },
+      scales: { at: at.scales, step: codeBytes(block.scaleBits) },
+      offsets: { at: at.offsets, step: codeBytes(block.offsetBits) },
+      groups: "count",
+      size,
+      steps,
+      factors,
+      states: { at: states, step: stateBytes },
+    };
+    return this.#run(module, "encodeBlocks", args, groups, size) === 0;
   }
 
   /** Unpacked codes with f32 scales and offsets, one a group, to f32. */
@@ -228,19 +219,38 @@ export class CastKernels {
   ): void {
     const plan = dequantizePlan(scheme) as Extract<DequantizePlan, { kind: "blocks" }>;
     const kind = scheme.offset?.kind;
-    const { decodeBlocks } = this.#of(plan, `decodeBlocks ${kind}`, (m) => defineBlockDecode(m, plan.element, kind));
-    decodeBlocks(codes, scales, offsets, to, groups, size, this.#tableFor(scheme.element, plan.element));
+    const module = this.#of(plan, `decodeBlocks ${kind}`, (m) => ({
+      decodeBlocks: defineBlockDecode(m, plan.element, kind),
+    }));
+    const args: Record<string, Argument> = {
+      codes: { at: codes, step: size },
+      scales: { at: scales, step: 4 },
+      offsets: { at: offsets, step: 4 },
+      to: { at: to, step: 4 * size },
+      groups: "count",
+      size,
+      table: this.#tableFor(scheme.element, plan.element),
+    };
+    this.#run(module, "decodeBlocks", args, groups, size);
   }
 
-  /** Packs unpacked codes of less than 8 bits, a multiple of `run` of them; where they lie then. */
-  pack(bits: number, from: number, count: number): number {
-    const to = this.scratch("packed codes", (count * bits) / 8 + 8);
-    this.#packing(bits).pack(from, to, count);
-    return to;
+  /** Packs unpacked codes of less than 8 bits, a multiple of `run` of them, to `to`. */
+  pack(bits: number, from: number, to: number, count: number): void {
+    const args: Record<string, Argument> = {
+      from: { at: from, step: run },
+      to: { at: to, step: 2 * bits },
+      count: "count",
+    };
+    this.#run(this.#packing(bits), "pack", args, count / run, run);
   }
 
   unpack(bits: number, from: number, to: number, count: number): void {
-    this.#packing(bits).unpack(from, to, count);
+    const args: Record<string, Argument> = {
+      from: { at: from, step: 2 * bits },
+      to: { at: to, step: run },
+      count: "count",
+    };
+    this.#run(this.#packing(bits), "unpack", args, count / run, run);
   }
 
   /** Gives its room back to the heap. Not to be used afterwards. */
@@ -250,37 +260,70 @@ export class CastKernels {
     }
     this.#tables.length = 0;
     this.#scratch.clear();
-    this.#instances.clear();
+    this.#modules.clear();
+  }
+
+  /** Runs a kernel over `units` of `size` elements, by shares where there are threads and enough to do; its largest result. */
+  #run(
+    { kernels, shared }: KernelModule,
+    name: string,
+    args: Readonly<Record<string, Argument>>,
+    units: number,
+    size = run,
+  ): number {
+    const isCounted = "groups" in args ? 1 : run;
+    const share = Math.max(1, Math.floor(shareElements / size));
+    const items = Math.ceil(units / share);
+    if (!shared || !this.#engine || items < 2) {
+      const plain = Object.values(args).map((arg) =>
+        arg === "count" ? units * isCounted : typeof arg === "object" ? arg.at : arg,
+      );
+      return kernels[name](...plain);
+    }
+    const results = this.scratch("results of shares", 4 * items);
+    const record = sharesRecord(args, { units, share, unit: isCounted, results });
+    this.#engine.run(shared, sharesSignature(name, Object.keys(args)), record, items, units * size);
+    return new Int32Array(this.memory.buffer, results, items).reduce((most, result) => Math.max(most, result), 0);
   }
 
   /** The kernels of a plan for some purpose; plans with the same parameters share them. */
-  #of(plan: object, purpose: string, define: (m: ModuleBuilder) => void): Record<string, Kernel> {
+  #of(plan: object, purpose: string, define: (m: ModuleBuilder) => ArrayFunctions): KernelModule {
     let ofPlan = this.#byPlan.get(plan);
     if (!ofPlan) {
       ofPlan = new Map();
       this.#byPlan.set(plan, ofPlan);
     }
-    let kernels = ofPlan.get(purpose);
-    if (!kernels) {
-      kernels = this.#kernels(`${purpose} ${JSON.stringify(plan)}`, define);
-      ofPlan.set(purpose, kernels);
+    let module = ofPlan.get(purpose);
+    if (!module) {
+      module = this.#module(`${purpose} ${JSON.stringify(plan)}`, define);
+      ofPlan.set(purpose, module);
     }
-    return kernels;
+    return module;
   }
 
-  #kernels(key: string, define: (m: ModuleBuilder) => void): Record<string, Kernel> {
-    let kernels = this.#instances.get(key);
-    if (!kernels) {
-      const m = createModule(this.#limits);
-      define(m);
-      kernels = instantiate(m.bytes(), this.memory) as Record<string, Kernel>;
-      this.#instances.set(key, kernels);
+  #module(key: string, define: (m: ModuleBuilder) => ArrayFunctions): KernelModule {
+    let module = this.#modules.get(key);
+    if (!module) {
+      const plain = createModule(this.#limits);
+      define(plain);
+      const shared = this.#engine?.module(`cast ${key}`, (limits) => {
+        const m = createModule(limits);
+        for (const [name, func] of Object.entries(define(m))) {
+          defineShares(m, name, func, "groups" in func.parameters ? "groups" : "count");
+        }
+        return m.bytes();
+      });
+      module = {
+        kernels: instantiate(plain.bytes(), this.memory) as Record<string, Kernel>,
+        ...(shared && { shared }),
+      };
+      this.#modules.set(key, module);
     }
-    return kernels;
+    return module;
   }
 
-  #packing(bits: number): Record<string, Kernel> {
-    return this.#kernels(`packing ${bits}`, (m) => definePacking(m, bits));
+  #packing(bits: number): KernelModule {
+    return this.#module(`packing ${bits}`, (m) => definePacking(m, bits));
   }
 
   #store(data: Float32Array | Int32Array, purpose: string): number {
@@ -288,6 +331,17 @@ export class CastKernels {
     this.#tables.push(address);
     new Uint8Array(this.memory.buffer).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
     return address;
+  }
+
+  /** The tables of one tensor, in room that the next tensor uses again. */
+  #tensorTables({ shift, steps, factors, divides }: ScaleRule): ScaleTables {
+    const [stepsAt, factorsAt] = [
+      this.scratch("scale rule of a tensor", steps.byteLength),
+      this.scratch("scale factors of a tensor", factors.byteLength),
+    ];
+    new Int32Array(this.memory.buffer).set(steps, stepsAt / 4);
+    new Float32Array(this.memory.buffer).set(factors, factorsAt / 4);
+    return { shift, steps: stepsAt, factors: factorsAt, divides };
   }
 
   #copy(from: number, to: number, bytes: number): true {
@@ -306,184 +360,22 @@ export class CastKernels {
     fromSize: number,
     to: number,
     toSize: number,
-    kernel: (from: number, to: number, count: number) => boolean,
+    kernel: (args: { readonly from: Argument; readonly to: Argument }, runs: number) => boolean,
   ): boolean {
     const rest = count % run;
     const whole = count - rest;
-    if (whole > 0 && !kernel(from, to, whole)) return false;
+    const args = (a: number, b: number) => ({
+      from: { at: a, step: run * fromSize },
+      to: { at: b, step: run * toSize },
+    });
+    if (whole > 0 && !kernel(args(from, to), whole / run)) return false;
     if (rest === 0) return true;
     const scratch = this.scratch("tail", 8 * run);
     const bytes = new Uint8Array(this.memory.buffer);
     bytes.fill(0, scratch, scratch + 8 * run);
     bytes.copyWithin(scratch, from + whole * fromSize, from + count * fromSize);
-    if (!kernel(scratch, scratch + 4 * run, run)) return false;
+    if (!kernel(args(scratch, scratch + 4 * run), 1)) return false;
     bytes.copyWithin(to + whole * toSize, scratch + 4 * run, scratch + 4 * run + rest * toSize);
     return true;
   }
-
-  #quantizeCast({ element }: Scheme, from: number, count: number, planes: PlaneAddresses): boolean {
-    const amax = this.amax(from, count);
-    if (!Number.isFinite(amax) || !Number.isFinite(decodeExact(element, encodeExact(element, amax)))) return false;
-    return this.encode(element, {}, from, planes.codes!, count);
-  }
-
-  #tabulatePower(scheme: Scheme): ScaleTables | undefined {
-    const steps = scheme.quantize.steps?.(scheme);
-    if (steps?.kind !== "power") return { shift: 23, steps: 0, factors: 0, divides: false };
-    const table = stepTable(steps.scaleCode, 23, infinityBits - 1);
-    if (!table) return undefined;
-    const factors = Float32Array.from({ length: 256 }, (_, code) => steps.inverse(code));
-    const stored = { steps: this.#store(table.words, "scale rule"), factors: this.#store(factors, "scale factors") };
-    return { shift: table.shift, divides: false, ...stored };
-  }
-
-  /** Tables for one tensor, in room that the next tensor uses again. */
-  #tabulateTwoLevel(format: NumberFormat, numbers: TwoLevelNumbers, amax: number): ScaleTables | undefined {
-    // e4m3 scales: a cell of 4 trailing bits is narrower than their steps.
-    const scaleCode = blockScaleCoder(format, numbers);
-    const table: StepTable | undefined = scaleCode && stepTable(scaleCode, 19, bitsOfF32(amax));
-    const factors = Float32Array.from({ length: 256 }, (_, code) => numbers.factor(code));
-    if (!table || factors.subarray(0, 127).some(Number.isNaN)) return undefined;
-    const steps = this.scratch("scale rule of a tensor", table.words.byteLength);
-    const at = this.scratch("scale factors of a tensor", factors.byteLength);
-    new Int32Array(this.memory.buffer).set(table.words, steps / 4);
-    new Float32Array(this.memory.buffer).set(factors, at / 4);
-    return { shift: table.shift, steps, factors: at, divides: numbers.divides };
-  }
-
-  #packOffsets(scheme: Scheme, rows: number, columns: number, from: number, to: number): void {
-    const { codesPerRow, bytesPerRow, format } = planeLayouts(scheme, rows, columns).offsets!;
-    const bytes = new Uint8Array(this.memory.buffer);
-    for (let row = 0; row < rows; row++) {
-      const codes = bytes.subarray(from + row * codesPerRow, from + (row + 1) * codesPerRow);
-      packCodes(codes, codesPerRow, format.bits, bytes, to + row * bytesPerRow);
-    }
-  }
-
-  /** A function that puts the scales (or offsets) of some groups as f32 somewhere and says where. */
-  #sharedReader(
-    scheme: Scheme,
-    which: "scale" | "offset",
-    planes: PlaneAddresses,
-    rows: number,
-    columns: number,
-    step: number,
-  ): (group: number, count: number) => number {
-    const codec = scheme[which]!;
-    const address = planes[`${which}s`]!;
-    const values = this.scratch(`${which}s of a tile`, 4 * step);
-    const plain = !codec.super || codec.super.per === "tensor";
-    if (plain && codec.format.bits % 8 === 0 && decodePlan(codec.format).kind !== "reference") {
-      const factor = codec.super ? this.#tensorNumber(codec.super.format, planes[superPlane(which)]!) : undefined;
-      const size = codec.format.bits / 8;
-      return (group, count) => {
-        this.decode(codec.format, address + size * group, values, count);
-        if (factor === undefined) return values;
-        const numbers = new Float32Array(this.memory.buffer, values, count);
-        for (let i = 0; i < count; i++) numbers[i] *= factor;
-        return values;
-      };
-    }
-    const bytes = new Uint8Array(this.memory.buffer);
-    const view = (name: PlaneName) => bytes.subarray(planes[name] ?? 0);
-    const all = sharedValues(scheme, which, view, rows, columns);
-    return (group, count) => {
-      new Float32Array(this.memory.buffer).set(all.subarray(group, group + count), values / 4);
-      return values;
-    };
-  }
-
-  #tensorNumber(format: NumberFormat, address: number): number {
-    const code = codeArray(format.bits, 1);
-    unpackCodes(new Uint8Array(this.memory.buffer), address, format.bits, code, 1);
-    return Math.fround(decodeExact(format, code[0]));
-  }
-}
-
-type BlockPlan = Extract<QuantizePlan, { kind: "blocks" }>;
-
-export interface PreparedBlocks {
-  readonly plan: BlockPlan;
-  readonly tables: ScaleTables;
-  /** For the super plane. */
-  readonly tensorScale?: number;
-}
-
-interface ScaleTables {
-  readonly shift: number;
-  readonly steps: number;
-  readonly factors: number;
-  readonly divides: boolean;
-}
-
-const superPlane = (which: "scale" | "offset") => (which === "scale" ? "superScales" : "superOffsets");
-
-/** All scales (or offsets) of a tensor, times their second level: one a group, row after row. */
-export function sharedValues(
-  scheme: Scheme,
-  which: "scale" | "offset",
-  planeBytes: (name: PlaneName) => Uint8Array,
-  rows: number,
-  columns: number,
-): Float32Array {
-  const codec = scheme[which]!;
-  const layouts = planeLayouts(scheme, rows, columns);
-  const layout = layouts[`${which}s`]!;
-  const values = new Float32Array(rows * layout.codesPerRow);
-  readPlane(layout, planeBytes(`${which}s`), values);
-  const upper = layouts[superPlane(which)];
-  if (!upper || !codec.super) return values;
-  const supers = new Float32Array(upper.rows * upper.codesPerRow);
-  readPlane(upper, planeBytes(superPlane(which)), supers);
-  const size = codec.per === "row" ? columns : codec.per;
-  for (let row = 0; row < rows; row++) {
-    for (let g = 0; g < layout.codesPerRow; g++) {
-      const { per } = codec.super;
-      const s = per === "tensor" ? supers[0] : supers[row * upper.codesPerRow + Math.floor((g * size) / per)];
-      values[row * layout.codesPerRow + g] *= s;
-    }
-  }
-  return values;
-}
-
-function readPlane(
-  { format, rows, codesPerRow, bytesPerRow }: PlaneLayout,
-  bytes: Uint8Array,
-  out: Float32Array,
-): void {
-  const codes = codeArray(format.bits, codesPerRow);
-  const table = format.bits <= 16 ? decodeTableF32(format) : undefined;
-  for (let row = 0; row < rows; row++) {
-    unpackCodes(bytes, row * bytesPerRow, format.bits, codes, codesPerRow);
-    for (let i = 0; i < codesPerRow; i++) {
-      out[row * codesPerRow + i] = table ? table[codes[i]] : decodeExact(format, codes[i]);
-    }
-  }
-}
-
-/** The table kernel's words for every upper half of an f32; undefined where a cell would need two changes. */
-function encodeTableWords(format: NumberFormat, options: EncodeOptions): Int32Array | undefined {
-  const table = encodeTable(format, options);
-  if (!table) return undefined;
-  const words = Int32Array.from(
-    { length: 65536 },
-    (_, cell) => table.low[cell] | (table.high[cell] << 8) | (table.threshold[cell] << 16),
-  );
-  const codeOf = (bits: number): number | undefined => {
-    try {
-      return encodeExact(format, f32OfBits(bits), options);
-    } catch (error) {
-      if (error instanceof Error && error.name === "NumericError") return undefined;
-      throw error;
-    }
-  };
-  const nan = codeOf(bitsOfF32(Number.NaN));
-  for (const sign of [0, 0x8000]) {
-    const infinity = codeOf((sign | 0x7f80) * 65536);
-    if (infinity === undefined) return undefined;
-    for (let cell = 0x7f80; cell < 0x8000; cell++) words[sign | cell] = nan === undefined ? refused : nan | (nan << 8);
-    // An infinity stands at the start of a cell of NaN; where NaN is refused, the reference decides for both.
-    if (nan !== undefined) words[sign | 0x7f80] = infinity | (nan << 8) | (1 << 16);
-  }
-  return words;
 }

@@ -77,7 +77,6 @@ export type DequantizePlan =
   | { readonly kind: "reference"; readonly why: string };
 
 export function planDequantize({ element, scale, offset, tags }: Scheme): DequantizePlan {
-  if (scale?.rows !== undefined || offset?.rows !== undefined) return { kind: "reference", why: "rows share scales" };
   if (tags) return { kind: "reference", why: "the meaning of codes depends on tags" };
   const plan = planDecode(element);
   if (plan.kind === "reference") return { kind: "reference", why: plan.why };

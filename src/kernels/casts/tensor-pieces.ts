@@ -11,9 +11,11 @@ import type { PackedTensor } from "../../tensor/packed.js";
 import { allocatePlanes } from "../../tensor/planes.js";
 import { checkShape, columnsOf, elementCount, rowsOf } from "../../tensor/shape.js";
 import { run } from "./array-kernels.js";
-import { amaxOf, bytesOf, checkRoom, codesIn, decodePieces, encodePieces, pieceElements } from "./array-pieces.js";
-import { type CastKernels, dequantizePlan, type PreparedBlocks, quantizePlan, sharedValues } from "./cast-kernels.js";
+import { amaxOf, bytesOf, checkRoom, codesIn, decodePieces, encodePieces } from "./array-pieces.js";
+import type { CastKernels, PreparedBlocks } from "./cast-kernels.js";
 import { codeBytes } from "./decode-lanes.js";
+import { dequantizePlan, quantizePlan } from "./plans.js";
+import { sharedValues } from "./shared-values.js";
 
 /** A tensor as rows of groups. */
 interface Geometry {
@@ -29,7 +31,7 @@ interface Geometry {
   readonly step: number;
 }
 
-function geometryOf(scheme: Scheme, rows: number, columns: number): Geometry {
+function geometryOf({ pieceElements }: CastKernels, scheme: Scheme, rows: number, columns: number): Geometry {
   const per = scheme.scale?.per ?? run;
   const size = groupSize(per, columns);
   const groups = groupsPerRow(per, columns);
@@ -40,13 +42,14 @@ function geometryOf(scheme: Scheme, rows: number, columns: number): Geometry {
 }
 
 /** Long rows of whole groups cut into shorter ones that have the same bytes, so that a piece stays small. */
-function cutRows(scheme: Scheme, geometry: Geometry): Geometry {
+function cutRows(kernels: CastKernels, scheme: Scheme, geometry: Geometry): Geometry {
+  const { pieceElements } = kernels;
   const { rows, columns, groups, size, aligned } = geometry;
   if (!aligned || columns <= pieceElements) return geometry;
   const wholeBytes = (count: number) => (count * (scheme.offset?.format.bits ?? 8)) % 8 === 0;
   for (let count = Math.floor(pieceElements / size); count > 0; count--) {
     if (groups % count !== 0 || !wholeBytes(count)) continue;
-    return geometryOf(scheme, (rows * groups) / count, count * size);
+    return geometryOf(kernels, scheme, (rows * groups) / count, count * size);
   }
   return geometry;
 }
@@ -88,7 +91,7 @@ export function quantizePieces(
   if (!prepared) return undefined;
   const { tensorScale } = prepared;
   if (tensorScale !== undefined) packed.planes.superScales!.set(bytesOf(Float32Array.of(tensorScale)));
-  const geometry = cutRows(scheme, geometryOf(scheme, rows, columns));
+  const geometry = cutRows(kernels, scheme, geometryOf(kernels, scheme, rows, columns));
   return quantizeRows(kernels, packed, values, geometry, prepared) ? packed : undefined;
 }
 
@@ -116,10 +119,13 @@ function quantizeRows(
   for (let first = 0; first < rows; first += step) {
     const count = Math.min(step, rows - first);
     const part = values.subarray(first * columns, (first + count) * columns);
-    const room = new Float32Array(kernels.memory.buffer, piece.values, count * groups * stride);
-    if (geometry.aligned) room.set(part);
-    else padGroups(part, room, count, geometry);
-    if (!kernels.encodeGroups(prepared, piece.values, piece, count * groups, stride)) return false;
+    const own = geometry.aligned ? kernels.addressOf(part) : undefined;
+    if (own === undefined) {
+      const room = new Float32Array(kernels.memory.buffer, piece.values, count * groups * stride);
+      if (geometry.aligned) room.set(part);
+      else padGroups(part, room, count, geometry);
+    }
+    if (!kernels.encodeGroups(prepared, own ?? piece.values, piece, count * groups, stride)) return false;
     const target = (plane: "codes" | "scales" | "offsets") =>
       planes[plane]!.subarray(first * layouts[plane]!.bytesPerRow, (first + count) * layouts[plane]!.bytesPerRow);
     storeCodes(kernels, target("codes"), layouts.codes!, piece, geometry);
@@ -155,7 +161,8 @@ function storeCodes(
   const { format, bytesPerRow } = layout;
   const rows = out.length / bytesPerRow;
   if (aligned) {
-    const from = format.bits < 8 ? kernels.pack(format.bits, piece.codes, rows * columns) : piece.codes;
+    if (format.bits < 8) kernels.pack(format.bits, piece.codes, piece.packed, rows * columns);
+    const from = format.bits < 8 ? piece.packed : piece.codes;
     out.set(new Uint8Array(kernels.memory.buffer, from, out.length));
     return;
   }
@@ -205,7 +212,7 @@ export function dequantizePieces(
   const plane = (name: PlaneName) => planes[name]!;
   const scales = sharedValues(scheme, "scale", plane, rows, columns);
   const offsets = scheme.offset && sharedValues(scheme, "offset", plane, rows, columns);
-  const geometry = cutRows(scheme, geometryOf(scheme, rows, columns));
+  const geometry = cutRows(kernels, scheme, geometryOf(kernels, scheme, rows, columns));
   const { groups, stride, step } = geometry;
   const { bytesPerRow } = planeLayouts(scheme, geometry.rows, geometry.columns).codes!;
   const piece = pieceOf(kernels, geometry);
@@ -216,9 +223,12 @@ export function dequantizePieces(
     const memory = new Float32Array(kernels.memory.buffer);
     memory.set(scales.subarray(from, to), piece.scales / 4);
     if (offsets) memory.set(offsets.subarray(from, to), piece.offsets / 4);
-    kernels.decodeGroups(scheme, piece.codes, piece.scales, piece.offsets, piece.values, count * groups, stride);
-    const decoded = new Float32Array(kernels.memory.buffer, piece.values, count * groups * stride);
-    storeValues(decoded, out.subarray(first * geometry.columns), count, geometry);
+    const target = out.subarray(first * geometry.columns);
+    const place = (geometry.aligned ? kernels.addressOf(target) : undefined) ?? piece.values;
+    kernels.decodeGroups(scheme, piece.codes, piece.scales, piece.offsets, place, count * groups, stride);
+    if (place !== piece.values) continue;
+    const decoded = new Float32Array(kernels.memory.buffer, place, count * groups * stride);
+    storeValues(decoded, target, count, geometry);
   }
   return true;
 }

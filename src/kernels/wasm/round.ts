@@ -3,7 +3,9 @@ import { groupSize } from "../../formats/planes.js";
 import type { PlaneName, Scheme } from "../../formats/scheme.js";
 import { planeBytes } from "../../tensor/planes.js";
 import { run } from "../casts/array-kernels.js";
-import { CastKernels, dequantizePlan, quantizePlan } from "../casts/cast-kernels.js";
+import { CastKernels } from "../casts/cast-kernels.js";
+import { dequantizeInMemory, quantizeInMemory } from "../casts/planes-in-memory.js";
+import { dequantizePlan, quantizePlan } from "../casts/plans.js";
 import { dequantizePieces, quantizePieces } from "../casts/tensor-pieces.js";
 import type { Engine } from "./engine.js";
 
@@ -35,7 +37,8 @@ export class Rounder {
       sizes.map(([name, bytes]) => [name, kernels.scratch(`plane ${name}`, bytes)]),
     );
     return (
-      kernels.quantize(scheme, from, rows, columns, planes) && kernels.dequantize(scheme, planes, rows, columns, to)
+      quantizeInMemory(kernels, scheme, from, rows, columns, planes) &&
+      dequantizeInMemory(kernels, scheme, planes, rows, columns, to)
     );
   }
 
