@@ -33,8 +33,12 @@ export interface Matrix {
   readonly plan: string;
 }
 
-/** How activations enter a matmul: as they are, or rounded to int8 with one scale for each row or group. */
-export type Activations = "f32" | "int8";
+/**
+ * How activations enter a matmul: as they are, or rounded to int8 with one scale for each row or group. "int8" takes
+ * weights whose values are small integers times a unit, and is exact about them; "int8-rounded" also takes codebooks of
+ * at most 4 bits whose values are not (NF4), rounded to 127ths of the largest.
+ */
+export type Activations = "f32" | "int8" | "int8-rounded";
 
 /**
  * How exactly f32 products are defined. `deterministic`: product and sum are rounded one after the other in a fixed

@@ -15,6 +15,7 @@
 import { UnsupportedError } from "../errors.js";
 import type { NumberFormat } from "../formats/format.js";
 import { decodeTable } from "../formats/table.js";
+import type { Activations } from "./backend.js";
 import type { WeightRows } from "./weight-rows.js";
 
 /** Columns of a block where the weights do not say. */
@@ -35,6 +36,8 @@ export interface IntegerValues {
   /** value(code) = integers[code] * unit, |integers[code]| <= 128. */
   readonly integers: Int16Array;
   readonly unit: number;
+  /** The largest error of a value as a share of the largest value; 0 where the values are those of the format. */
+  readonly error: number;
 }
 
 /**
@@ -47,20 +50,40 @@ export function integerValues(format: NumberFormat): IntegerValues | undefined {
   for (let unit = 1; unit >= 2 ** -10; unit /= 2) {
     const integers = Int16Array.from(values, (v) => v / unit);
     const exact = values.every((v, code) => integers[code] === v / unit && Math.abs(v / unit) <= 128);
-    if (exact) return { integers, unit };
+    if (exact) return { integers, unit, error: 0 };
   }
   return undefined;
 }
 
-/** The integer values of a weight that is to meet int8 activations; UnsupportedError with the reason otherwise. */
-export function demandIntegers(weight: WeightRows): IntegerValues {
+/**
+ * The values of a codebook of at most 4 bits (NF4), rounded to 127ths of the largest. undefined for other formats:
+ * float8 has too wide a range for that.
+ */
+export function roundedValues(format: NumberFormat): IntegerValues | undefined {
+  if (format.bits > 4) return undefined;
+  const values = decodeTable(format);
+  const largest = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  if (!(largest > 0 && Number.isFinite(largest))) return undefined;
+  const unit = Math.fround(largest / 127);
+  const integers = Int16Array.from(values, (v) => Math.round(v / unit));
+  const error = values.reduce((most, v, code) => Math.max(most, Math.abs(v - integers[code] * unit)), 0) / largest;
+  return { integers, unit, error };
+}
+
+/**
+ * The integer values of a weight that is to meet int8 activations; UnsupportedError with the reason otherwise. With
+ * "int8-rounded" codebooks whose values are no integers are rounded.
+ */
+export function demandIntegers(weight: WeightRows, activations: Activations): IntegerValues {
   const { scheme, blockColumns } = weight;
-  const found = integerValues(scheme.element);
+  const exact = integerValues(scheme.element);
+  const rounded = exact ? undefined : roundedValues(scheme.element);
+  const found = exact ?? (activations === "int8-rounded" ? rounded : undefined);
   const refuse = (why: string) =>
     new UnsupportedError(`${scheme.name} weights cannot be multiplied with int8 activations`, {
       where: "loadMatrix",
       why,
-      try: 'activations "f32", which every scheme supports',
+      try: `activations "f32", which every scheme supports${rounded ? ', or "int8-rounded", which rounds the values' : ""}`,
     });
   if (!found) throw refuse(`the values of ${scheme.element.name} are not int8 multiples of one unit`);
   if (activationBlock(weight) > largestBlock) {

@@ -30,7 +30,11 @@ export interface WeightRows {
   readonly codes: Codes;
   readonly scales?: Float32Array;
   readonly offsets?: Float32Array;
+  /** Where the whole tensor shares one number: each scale of the row in hand is own * common, rounded. */
+  readonly scaleParts?: { readonly own: Float32Array; readonly common: number };
   read(row: number): void;
+  /** Fills scales and offsets alone. */
+  readShared(row: number): void;
 }
 
 /** Opens a matrix. InputError if its shape is not that of a matrix or its planes are too short. */
@@ -70,6 +74,10 @@ export function weightRows({ scheme, shape, planes }: PackedTensor): WeightRows 
   };
   const scales = shared(scheme.scale, "scale");
   const offsets = shared(scheme.offset, "offset");
+  const readShared = (row: number) => {
+    scales?.read(row);
+    offsets?.read(row);
+  };
   const read = (row: number) => {
     unpackCodes(planes.codes, row * codeLayout.bytesPerRow, codeLayout.format.bits, codes, columns);
     if (tags && layouts.tags && planes.tags) {
@@ -77,8 +85,7 @@ export function weightRows({ scheme, shape, planes }: PackedTensor): WeightRows 
       unpackCodes(planes.tags, row * bytesPerRow, format.bits, tagRow, codesPerRow);
       widenCodes(tags, codes, tagRow, columns);
     }
-    scales?.read(row);
-    offsets?.read(row);
+    readShared(row);
   };
   return {
     scheme: tags ? { ...scheme, element } : scheme,
@@ -89,7 +96,9 @@ export function weightRows({ scheme, shape, planes }: PackedTensor): WeightRows 
     codes,
     scales: scales?.values,
     offsets: offsets?.values,
+    scaleParts: scales?.parts,
     read,
+    readShared,
   };
 }
 
@@ -121,16 +130,19 @@ function sharedReader(
   const own = planeReader(plane);
   const above = upper && planeReader(upper);
   const values = new Float32Array(blocks);
+  const owns = new Float32Array(blocks);
   const read = (row: number) => {
     own.read(Math.floor(row / (codec.rows ?? 1)));
     above?.read(upper?.layout.rows === 1 ? 0 : row);
     for (let block = 0; block < blocks; block++) {
       const column = block * blockColumns;
-      const value = own.values[Math.floor(column / per)];
-      values[block] = above ? value * above.values[Math.floor(column / superPer)] : value;
+      owns[block] = own.values[Math.floor(column / per)];
+      values[block] = above ? owns[block] * above.values[Math.floor(column / superPer)] : owns[block];
     }
   };
-  return { values, read };
+  if (codec.super?.per !== "tensor" || !above) return { values, read };
+  above.read(0);
+  return { values, read, parts: { own: owns, common: above.values[0] } };
 }
 
 /** One row of a plane as f32 values. */

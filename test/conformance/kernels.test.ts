@@ -9,7 +9,7 @@ import { schemes } from "../../src/formats/index.js";
 import type { Scheme } from "../../src/formats/scheme.js";
 import type { Activations, Backend, Buffer } from "../../src/kernels/backend.js";
 import { backends, createBackend } from "../../src/kernels/index.js";
-import { integerValues } from "../../src/kernels/int8.js";
+import { integerValues, roundedValues } from "../../src/kernels/int8.js";
 import { dequantize } from "../../src/tensor/dequantize.js";
 import { quantize } from "../../src/tensor/quantize.js";
 
@@ -24,6 +24,7 @@ const families = [
   "int6-g64",
   "int4-4x32",
   "bitmod3-g32",
+  "nf4-g64",
 ];
 const all: readonly Scheme[] = [
   ...schemes.entries,
@@ -114,10 +115,13 @@ test("every backend multiplies f32 with every scheme and embeds from it exactly 
   assert.ok(all.length >= 13);
 });
 
-test("every backend multiplies int8 activations with integer weights exactly as the reference does", () => {
+test("every backend multiplies int8 activations with integer weights, and with rounded codebooks, exactly as the reference does", () => {
   const integral = all.filter(({ element }) => integerValues(element));
   for (const scheme of integral) matmulAgrees(scheme, "int8");
   assert.ok(integral.length >= 8);
+  const codebooks = all.filter(({ element }) => !integerValues(element) && roundedValues(element));
+  for (const scheme of codebooks) matmulAgrees(scheme, "int8-rounded");
+  assert.ok(codebooks.some(({ name }) => name.startsWith("nf4")));
   const other = quantize(numbers(64, 1), [2, 32], schemes.get("mxfp8"));
   for (const backend of [reference, ...others]) assert.throws(() => backend.loadMatrix(other, "int8"), /mxfp8/);
 });

@@ -1,17 +1,30 @@
 /** Matmul with int8 activations, as int8.ts defines it. */
+import type { Activations } from "../backend.js";
 import { activationBlock, demandIntegers, demandIntegerZeroPoints, smallestAmax } from "../int8.js";
 import type { WeightRows } from "../weight-rows.js";
 
 const f = Math.fround;
 
 /** A weight ready for int8 activations. */
-export function int8Matrix(rows: WeightRows) {
-  const { integers, unit } = demandIntegers(rows);
+export function int8Matrix(rows: WeightRows, activations: Activations) {
+  const { integers, unit, error } = demandIntegers(rows, activations);
   for (let n = 0; n < rows.rows; n++) {
     rows.read(n);
     demandIntegerZeroPoints(rows, unit);
   }
-  return { rows, integers, unit, block: activationBlock(rows) };
+  return { rows, integers, unit, error, block: activationBlock(rows) };
+}
+
+/** The row in hand of a weight whose values were rounded to integers. */
+export function roundedRow({ rows, integers, unit }: ReturnType<typeof int8Matrix>, out: Float32Array): void {
+  const { columns, codes, scales, offsets, blockColumns, scheme } = rows;
+  for (let k = 0; k < columns; k++) {
+    const block = Math.floor(k / blockColumns);
+    const S = f((scales ? scales[block] : 1) * unit);
+    const [i, offset] = [integers[codes[k]], offsets ? offsets[block] : 0];
+    if (scheme.offset?.kind === "zeroPoint") out[k] = f(S * f(i - f(offset / unit)));
+    else out[k] = f(f(S * i) + offset);
+  }
 }
 
 /** Rounds one block: codes to q, the scale d back. */

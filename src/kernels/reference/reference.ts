@@ -17,7 +17,7 @@ import { hadamardBlocks } from "../hadamard.js";
 import { roundRows, roundRowsStatic } from "../round.js";
 import { check } from "../shapes.js";
 import { decodeRow, weightRows } from "../weight-rows.js";
-import { int8Matrix, matmulInt8 } from "./matmul-int8.js";
+import { int8Matrix, matmulInt8, roundedRow } from "./matmul-int8.js";
 
 const f = Math.fround;
 
@@ -48,11 +48,12 @@ function loadMatrix(weight: PackedTensor, activations: Activations = "f32"): Ref
   const reader = weightRows(weight);
   const { rows, columns } = reader;
   const bytes = Object.values(weight.planes).reduce((sum, plane) => sum + (plane?.length ?? 0), 0);
+  const int8 = activations === "f32" ? undefined : int8Matrix(reader, activations);
   const row = (n: number, out: Float32Array) => {
     reader.read(n);
-    decodeRow(reader, out);
+    if (int8 && int8.error > 0) roundedRow(int8, out);
+    else decodeRow(reader, out);
   };
-  const int8 = activations === "int8" ? int8Matrix(reader) : undefined;
   return { rows, columns, scheme: weight.scheme.name, activations, bytes, plan: "decoded row by row", row, int8 };
 }
 

@@ -36,12 +36,13 @@ test("backends can be made and disposed of again and again, with threads", async
   }
 });
 
-test("packed weights stay packed: 5 bits each for q4_0 with f32 scales, 9 for q8_0, 16 for bf16", async () => {
+test("packed weights stay packed, scales too: as many bits in memory as in a file", async () => {
   const backend = await createBackend("wasm");
-  const values = new Float32Array(64 * 512).fill(1);
+  const values = Float32Array.from({ length: 64 * 512 }, (_, i) => Math.sin(i));
   const bits = (name: string) =>
     (backend.loadMatrix(quantize(values, [64, 512], schemes.get(name))).bytes * 8) / 64 / 512;
-  assert.deepEqual(["q4_0", "q8_0", "bf16", "int2-g32"].map(bits), [5, 9, 16, 3]);
+  assert.deepEqual(["q4_0", "q8_0", "bf16", "mxfp4", "nvfp4"].map(bits), [4.5, 8.5, 16, 4.25, 4.5]);
+  assert.deepEqual(["q4_1", "int2-g32", "mxfp8"].map(bits), [5, 2.5, 8.25]);
   await backend.dispose();
 });
 

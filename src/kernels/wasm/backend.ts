@@ -16,7 +16,7 @@ import { detectFeatures } from "./features.js";
 import { fillLayout } from "./fill.js";
 import { hadamard, hadamardModule } from "./hadamard.js";
 import { floatBits } from "./kernel.js";
-import { type ByteDot, describe, type Layout, planLayout, roundUp } from "./layout.js";
+import { describe, type Layout, planLayout, roundUp } from "./layout.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import { Rounder } from "./round.js";
@@ -38,11 +38,26 @@ export interface WasmMatrix extends Matrix {
   freed: boolean;
 }
 
+/** Where rounded activations lie, what they were made of, and by which operation. */
+interface Rounding {
+  readonly x: number;
+  readonly batch: number;
+  readonly columns: number;
+  readonly blockColumns: number;
+  readonly paddedBlock: number;
+  readonly bytes: number;
+  readonly q: number;
+  readonly scales: number;
+  readonly sums: number;
+  readonly operation: number;
+}
+
 export class WasmBackend implements Backend {
   readonly info: BackendInfo;
   readonly engine: Engine;
   readonly #core: CompiledModule;
   #rounder: Rounder | undefined;
+  #rounding: Rounding | undefined;
   #disposed = false;
 
   constructor(engine: Engine, info: BackendInfo) {
@@ -140,7 +155,7 @@ export class WasmBackend implements Backend {
     const [to, from] = [this.#own(out).address, this.#own(x).address];
     if (batch === 0 || matrix.rows === 0) return;
     if (matrix.columns === 0) out.data().fill(0, 0, batch * matrix.rows);
-    else if (matrix.layout.dot) this.#matmulInt8(to, from, matrix, { ...matrix.layout, dot: matrix.layout.dot }, batch);
+    else if (int8.isInt8(matrix.layout)) this.#matmulInt8(to, from, matrix, matrix.layout, batch);
     else this.#matmulF32(to, from, matrix, batch);
     if (!bias) return;
     const args = { out: to, bias: this.#own(bias).address, columns: matrix.rows };
@@ -195,15 +210,11 @@ export class WasmBackend implements Backend {
     this.engine.run(module, f32.gemm, args, items, batch * 4 * quads * paddedColumns);
   }
 
-  #matmulInt8(out: number, x: number, matrix: WasmMatrix, layout: Layout & { dot: ByteDot }, batch: number): void {
+  #matmulInt8(out: number, x: number, matrix: WasmMatrix, layout: int8.Int8Layout, batch: number): void {
     const { module, address: weights } = matrix;
-    const { columns, blocks, blockColumns, paddedBlock, quadBytes, quads, paddedColumns, dot } = layout;
+    const { columns, blocks, quadBytes, quads, paddedColumns, dot } = layout;
     const qBytes = paddedColumns * int8.activationBytes(dot);
-    const q = this.engine.scratch("rounded activations", batch * qBytes);
-    const scales = this.engine.scratch("activation scales", 4 * batch * blocks);
-    const sums = this.engine.scratch("activation sums", 4 * batch * blocks);
-    const rounding = { x, columns, blocks, blockColumns, paddedBlock, q, scales, sums };
-    this.engine.run(module, int8.roundRows, rounding, batch * blocks, 4 * batch * columns);
+    const { q, scales, sums } = this.#rounded(x, matrix, layout, batch);
     const common = { weights, quadBytes, blocks };
     const rowAt = (m: number) => ({ q: q + m * qBytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks });
     this.#intoRows(out, layout, batch, (target, outBytes) => {
@@ -226,6 +237,42 @@ export class WasmBackend implements Backend {
         this.engine.run(module, int8.gemmInt8, args, items, count * 4 * quads * columns);
       }
     });
+  }
+
+  /** Activations rounded to int8, or what the last product has left of the same: projections share their input. */
+  #rounded(x: number, { module }: WasmMatrix, layout: int8.Int8Layout, batch: number): Rounding {
+    const { columns, blocks, blockColumns, paddedBlock, paddedColumns, dot } = layout;
+    const bytes = int8.activationBytes(dot);
+    const last = this.#rounding;
+    if (
+      last?.x === x &&
+      last.batch === batch &&
+      last.columns === columns &&
+      last.paddedBlock === paddedBlock &&
+      last.blockColumns === blockColumns &&
+      last.bytes === bytes &&
+      this.engine.unchangedSince(x, last.operation)
+    ) {
+      return last;
+    }
+    const q = this.engine.scratch("rounded activations", batch * paddedColumns * bytes);
+    const scales = this.engine.scratch("activation scales", 4 * batch * blocks);
+    const sums = this.engine.scratch("activation sums", 4 * batch * blocks);
+    const args = { x, columns, blocks, blockColumns, paddedBlock, q, scales, sums };
+    this.engine.run(module, int8.roundRows, args, batch * blocks, 4 * batch * columns);
+    this.#rounding = {
+      x,
+      batch,
+      columns,
+      blockColumns,
+      paddedBlock,
+      bytes,
+      q,
+      scales,
+      sums,
+      operation: this.engine.operations,
+    };
+    return this.#rounding;
   }
 
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void {

@@ -4,12 +4,12 @@ import { demandIntegerZeroPoints } from "../int8.js";
 import { codeValue, type WeightRows } from "../weight-rows.js";
 import { packCells } from "./cells.js";
 import type { Layout } from "./layout.js";
+import { type SharedForm, sharedCode } from "./shared.js";
 
 /** Writes the weight into `memory` at `address` (a multiple of 16) as planned. */
 export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBufferLike, address: number): void {
   const { rows, storedQuads, quadBytes, blocks, paddedBlock, paddedColumns, headerBytes, dot } = layout;
   const words = new Uint32Array(memory, address, layout.bytes / 4);
-  const floats = new Float32Array(memory, address, layout.bytes / 4);
   words.fill(0);
   const unpacked = new (layout.decode.bits <= 8 ? Uint8Array : layout.decode.bits === 16 ? Uint16Array : Uint32Array)(
     4 * paddedColumns,
@@ -18,13 +18,14 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
   const byColumn = layout.order === "column major";
   const zero = layout.decode.kind === "binary32" ? 0 : zeroCode(weight);
   const pad = layout.recode ? layout.recode[zero] : zero;
+  const writeHeaders = headerWriter(layout, weight, memory, address);
   for (let quad = 0; quad < storedQuads; quad++) {
     const base = quad * quadBytes;
     unpacked.fill(pad);
     for (let lane = 0; lane < 4 && quad * 4 + lane < rows; lane++) {
       weight.read(quad * 4 + lane);
       if (dot) demandIntegerZeroPoints(weight, dot.unit);
-      writeHeaders(layout, weight, floats, base / 4 + lane);
+      writeHeaders(base, lane);
       unpackRow(layout, weight, lanes[lane]);
     }
     for (let block = 0; block < blocks; block++) {
@@ -41,17 +42,36 @@ function zeroCode({ scheme: { element } }: WeightRows): number {
   return zero >= 0 ? zero : values.findIndex((v) => Number.isFinite(v));
 }
 
-function writeHeaders(layout: Layout, weight: WeightRows, floats: Float32Array, at: number): void {
-  const { scales, offset, blocks, blockColumns, blockBytes, factor, dot } = layout;
-  const stride = blockBytes / 4;
+/** Writes the scales and offsets of the row in hand into column `lane` of each block of a quad. */
+function headerWriter(layout: Layout, weight: WeightRows, memory: ArrayBufferLike, address: number) {
+  const { scale, offset, offsets, blocks, blockColumns, blockBytes, factor, dot } = layout;
   const unit = dot ? dot.unit : factor;
-  for (let block = 0; block < blocks; block++) {
-    const source = Math.floor((block * blockColumns) / weight.blockColumns);
-    if (scales) floats[at + block * stride] = (weight.scales?.[source] ?? 1) * unit;
-    if (offset === "none") continue;
-    const value = weight.offsets?.[source] ?? 0;
-    floats[at + block * stride + (scales ? 4 : 0)] = offset === "min" ? value : value / unit;
-  }
+  const view = new DataView(memory, address, layout.bytes);
+  const sourceOf = (block: number) => Math.floor((block * blockColumns) / weight.blockColumns);
+  const scaleOf =
+    scale?.kind === "e4m3"
+      ? (block: number) => weight.scaleParts?.own[sourceOf(block)] ?? 0
+      : (block: number) => (weight.scales?.[sourceOf(block)] ?? 1) * unit;
+  const offsetOf = (block: number) => (weight.offsets?.[sourceOf(block)] ?? 0) / (offset === "min" ? 1 : unit);
+  const writer = (form: SharedForm, at: number, of: (block: number) => number) => {
+    const code = sharedCode(form.kind);
+    return (quad: number, lane: number) => {
+      let to = quad + at + (lane * form.bytes) / 4;
+      for (let block = 0; block < blocks; block++, to += blockBytes) {
+        const stored = code(of(block));
+        if (form.bytes === 4) view.setUint8(to, stored);
+        else if (form.bytes === 8) view.setUint16(to, stored, true);
+        else view.setUint32(to, stored, true);
+      }
+    };
+  };
+  const writers = [
+    ...(scale ? [writer(scale, 0, scaleOf)] : []),
+    ...(offsets ? [writer(offsets, scale?.bytes ?? 0, offsetOf)] : []),
+  ];
+  return (quad: number, lane: number) => {
+    for (const write of writers) write(quad, lane);
+  };
 }
 
 /** The stored codes of the row in hand, each block padded. */

@@ -2,39 +2,28 @@
  * How a weight matrix lies in WebAssembly memory. Four output columns of a matmul (four rows of the weight: a "quad")
  * share vectors, one column in each lane, so that a dot product needs no horizontal sum. A quad is a run of blocks:
  *
- *     block = [four scales, f32] [four offsets, f32] cells of codes
+ *     block = [four scales] [four offsets] cells of codes
  *
  * A cell (cells.ts) is a run of k that fills whole vectors. Byte j of a vector belongs, in "k major" order (f32
  * activations), to k = j / 4 and column j mod 4, and in "column major" order (int8 activations) to column j / 4 and
- * k = j mod 4. Scales stand beside their codes, so a kernel reads memory as a few sequential streams. Blocks are padded
- * to whole cells, rows to a multiple of 16.
+ * k = j mod 4. Scales stand beside their codes, in the fewest bytes that hold them (shared.ts), so a kernel reads memory as
+ * a few sequential streams. Blocks are padded to whole cells, rows to a multiple of 16.
  */
 import type { NumberFormat } from "../../formats/format.js";
 import { decodeTableF32 } from "../../formats/table.js";
 import type { Activations } from "../backend.js";
-import { activationBlock, demandIntegers } from "../int8.js";
+import { activationBlock } from "../int8.js";
 import type { WeightRows } from "../weight-rows.js";
-import { cellBytes, cellColumns, type StoredBits, storedBits } from "./cells.js";
+import { type ByteDot, planInt8, sumsOf } from "./byte-dot.js";
+import { cellBytes, cellColumns, storedBits } from "./cells.js";
 import type { Decode, Order } from "./decode.js";
 import type { RelaxedDot } from "./features.js";
+import { fitsE4m3Factor, isE4m3, type SharedForm, SharedNumbers } from "./shared.js";
+import { streamsOf } from "./streams.js";
 import { type Tile, tileOf } from "./tile.js";
 
 /** Quads are stored in multiples of this, so that every tile finds whole ones. */
 const quadMultiple = 4;
-
-/** How int8 kernels read stored codes: byte = lookup[code] or the code, value = (byte - bias) * unit. */
-export interface ByteDot {
-  readonly bits: StoredBits;
-  /** Bytes of each code where they are not the codes themselves. */
-  readonly lookup?: readonly number[];
-  readonly bias: number;
-  readonly unit: number;
-  /**
-   * `relaxed`: four byte products at once by the relaxed dot, whose second operand is the weight; `plain`: i16 pairs.
-   * Both are exact, so they give the same integers.
-   */
-  readonly arithmetic: "relaxed" | "plain";
-}
 
 export interface Layout {
   readonly rows: number;
@@ -51,8 +40,10 @@ export interface Layout {
   readonly why: string;
   /** What multiplies a raw decoded value where there are no scales (scales contain it otherwise). */
   readonly factor: number;
-  readonly scales: boolean;
+  readonly scale?: SharedForm;
   readonly offset: "none" | "min" | "zeroPoint";
+  /** How offsets are held, if there are any. */
+  readonly offsets?: SharedForm;
   /** Columns of a block, and the same rounded up to whole cells. */
   readonly blockColumns: number;
   readonly paddedBlock: number;
@@ -79,40 +70,49 @@ export function planLayout(
   { relaxedDot, fused }: { readonly relaxedDot: RelaxedDot; readonly fused: boolean },
 ): Layout {
   const { rows, columns, scheme } = weight;
-  const int8 = activations === "int8";
-  const plan = int8 ? planInt8(weight, relaxedDot) : planF32(weight);
-  const blockColumns = int8 ? activationBlock(weight) : weight.blockColumns;
+  const exact = activations === "f32";
+  const plan: Plan = exact ? planF32(weight) : planInt8(weight, activations, relaxedDot);
+  const blockColumns = exact ? weight.blockColumns : activationBlock(weight);
   const blocks = Math.ceil(columns / blockColumns);
   const cell = cellColumns(plan.decode.bits);
   // A single block is unrolled to 8 columns at least, so that short cells do not pay for the loop.
   const paddedBlock = roundUp(blockColumns, Math.max(blocks <= 1 ? 8 : 2, cell));
   const offset = scheme.offset?.kind ?? "none";
-  const headerBytes = (scheme.scale || int8 ? 16 : 0) + (offset === "none" ? 0 : 16);
+  const { scale, offsets } = sharedForms(weight, plan.dot?.unit ?? plan.factor, !exact);
+  const headerBytes = (scale?.bytes ?? 0) + (offsets?.bytes ?? 0);
   const blockCells = paddedBlock / cell;
   const blockBytes = headerBytes + blockCells * cellBytes(plan.decode.bits);
   const quadBytes = blocks * blockBytes;
   const quads = Math.ceil(rows / 4);
   const storedQuads = roundUp(quads, quadMultiple);
   return {
-    ...{
-      rows,
-      columns,
-      offset,
-      blockColumns,
-      paddedBlock,
-      blocks,
-      blockCells,
-      blockBytes,
-      headerBytes,
-      quadBytes,
-      quads,
-    },
-    ...{ storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
-    fused: fused && !int8,
+    ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockCells, blockBytes, headerBytes, quadBytes },
+    ...{ quads, storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
+    ...{ scale, offsets },
+    dot: plan.dot && { ...plan.dot, sums: sumsOf(plan.dot, blockCells, relaxedDot) },
+    fused: fused && exact,
     relaxed: relaxedDot !== "none",
     tile: tileOf({ fused, dot: plan.dot }),
-    order: int8 ? "column major" : "k major",
-    scales: scheme.scale !== undefined || int8,
+    order: exact ? "k major" : "column major",
+  };
+}
+
+/** How scales and offsets are held, each with the element's unit: found out by looking at all of them. */
+function sharedForms(weight: WeightRows, unit: number, scaled: boolean): Pick<Layout, "scale" | "offsets"> {
+  const { rows, scheme, scales, offsets, scaleParts } = weight;
+  const [scaleNumbers, offsetNumbers] = [new SharedNumbers(), new SharedNumbers()];
+  const factor = scaleParts ? scaleParts.common * unit : 0;
+  let parted = scaleParts !== undefined && fitsE4m3Factor(factor);
+  for (let row = 0; row < rows && (scales || offsets); row++) {
+    weight.readShared(row);
+    if (scales) for (const s of scales) scaleNumbers.add(s * unit);
+    if (offsets) for (const z of offsets) offsetNumbers.add(scheme.offset?.kind === "min" ? z : z / unit);
+    parted &&= scaleParts?.own.every(isE4m3) === true;
+  }
+  if (!scheme.scale) scaleNumbers.add(unit);
+  return {
+    scale: parted ? { kind: "e4m3", bytes: 4, factor } : scheme.scale || scaled ? scaleNumbers.form() : undefined,
+    offsets: scheme.offset && offsetNumbers.form(),
   };
 }
 
@@ -191,56 +191,11 @@ function scalesStayExact(weight: WeightRows, factor: number): boolean {
   const exact = (s: number) => Math.fround(s * factor) / factor === s;
   const zeroPoints = weight.scheme.offset?.kind === "zeroPoint";
   for (let row = 0; row < weight.rows && (weight.scales || zeroPoints); row++) {
-    weight.read(row);
+    weight.readShared(row);
     if (weight.scales && !weight.scales.every(exact)) return false;
     if (zeroPoints && !weight.offsets?.every((z) => Math.fround(z / factor) * factor === z)) return false;
   }
   return true;
-}
-
-/**
- * Bytes that fit 7 bits suit the relaxed dot of every host. Those that need 8 suit a host that reads the second operand
- * as unsigned (biased by 128) or as signed (as they are); otherwise products of 16-bit numbers do it.
- */
-function planInt8(weight: WeightRows, relaxedDot: RelaxedDot): Plan {
-  const format = weight.scheme.element;
-  const { integers, unit } = demandIntegers(weight);
-  const low = Math.min(...integers);
-  const span = Math.max(...integers) - low;
-  const wide = span > 127;
-  const arithmetic: ByteDot["arithmetic"] =
-    relaxedDot === "none" || (wide && relaxedDot === "7 bits") ? "plain" : "relaxed";
-  const bias = wide && arithmetic === "relaxed" && relaxedDot === "signed" ? 0 : -low;
-  if (format.bits <= 4) {
-    const bits = format.bits as 1 | 2 | 3 | 4;
-    const consecutive = span < 2 ** bits;
-    const recode = Uint8Array.from(integers, (q, code) => (consecutive ? q + bias : code));
-    const lookup = consecutive ? undefined : Array.from(integers, (q) => q + bias);
-    const decode: Decode = { kind: "lookup", bits, values: valuesByStored(integers, recode, 2 ** bits) };
-    const why = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes, ${dots(arithmetic)}`;
-    return { decode, factor: 1, recode, dot: { bits, lookup, bias, unit, arithmetic }, why };
-  }
-  const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
-  const recode = Uint8Array.from(integers, (q) => q + bias);
-  const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
-  const dot = { bits, bias, unit, arithmetic };
-  if (low >= 0 || low + span < 128) {
-    const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
-    return { decode, factor: 1, recode, dot, why };
-  }
-  const decode: Decode = { kind: "table", bits: 8, values: valuesByStored(integers, recode, 256) };
-  return { decode, factor: 1, recode, dot: { ...dot, bits: 8 }, why };
-}
-
-const dots = (arithmetic: ByteDot["arithmetic"]) =>
-  arithmetic === "relaxed" ? "four products at once by the relaxed dot" : "products of i16 pairs";
-
-function valuesByStored(integers: Int16Array, recode: Uint8Array, count: number): number[] {
-  const values = new Array<number>(count).fill(0);
-  integers.forEach((q, code) => {
-    values[recode[code]] = q;
-  });
-  return values;
 }
 
 export function roundUp(value: number, multiple: number): number {
@@ -248,21 +203,16 @@ export function roundUp(value: number, multiple: number): number {
 }
 
 /** A layout in one line, with its reason. */
-export function describe({
-  why,
-  blocks,
-  blockColumns,
-  decode,
-  bytes,
-  rows,
-  columns,
-  scales,
-  offset,
-  fused,
-}: Layout): string {
-  const shared = [scales ? "scale" : "", offset === "none" ? "" : offset].filter((part) => part !== "").join(" and ");
-  const block = shared === "" ? "" : `, ${shared} for ${blocks > 1 ? `${blockColumns} columns` : "a row"}`;
+export function describe(layout: Layout): string {
+  const { why, decode, bytes, rows, columns, fused } = layout;
   const held = rows * columns === 0 ? "" : `; ${((8 * bytes) / rows / columns).toFixed(2)} bits a weight in memory`;
   const table = decode.kind === "table" ? " (slow)" : "";
-  return `${why}${table}${block}${held}${fused ? "; fused multiply-adds" : ""}`;
+  const streams = `; one row of activations reads ${streamsOf(layout)} streams`;
+  return `${why}${table}${describeShared(layout)}${held}${streams}${fused ? "; fused multiply-adds" : ""}`;
+}
+
+function describeShared({ scale, offset, offsets, blocks, blockColumns }: Layout): string {
+  const shared = [scale && `scale (${scale.kind})`, offsets && `${offset} (${offsets.kind})`].filter((part) => part);
+  if (shared.length === 0) return "";
+  return `, ${shared.join(" and ")} for ${blocks > 1 ? `${blockColumns} columns` : "a row"}`;
 }

@@ -11,7 +11,9 @@ import { createModule, type Expression, type FunctionBuilder, type Local, type M
 import { f32x4, i32, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import type { Layout } from "./layout.js";
-import { defineInt8 } from "./matmul-int8.js";
+import { defineInt8, isInt8 } from "./matmul-int8.js";
+import { sharedReader } from "./shared.js";
+import { overQuads, streamsOf } from "./streams.js";
 import { overTiles } from "./tile.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
@@ -73,8 +75,7 @@ export function scratchBytes({ paddedBlock, blocks, paddedColumns, tile }: Layou
 /** The bytes of the module for a layout; `key` below says which layouts share it. */
 export function matmulModule(layout: Layout, memory: MemoryLimits): Uint8Array<ArrayBuffer> {
   const m = createModule(memory);
-  const { dot } = layout;
-  if (dot) defineInt8(m, { ...layout, dot });
+  if (isInt8(layout)) defineInt8(m, layout);
   else {
     defineKernel(m, gemv, (f, args, range) => emitGemv(f, layout, args, range));
     defineKernel(m, gemm, (f, args, range) => emitGemm(f, layout, args, range));
@@ -85,10 +86,11 @@ export function matmulModule(layout: Layout, memory: MemoryLimits): Uint8Array<A
 
 /** Layouts with the same key run the same code. */
 export function layoutKey(layout: Layout): string {
-  const { decode, order, factor, scales, offset, blocks, blockCells, blockColumns, dot, fused, relaxed } = layout;
+  const { decode, order, factor, scale, offset, offsets, blocks, blockCells, blockColumns, dot, fused, relaxed } =
+    layout;
   // A single block's length is an argument; several blocks' is part of the code.
   const block = blocks > 1 || dot ? [blockCells, blockColumns, blocks > 1] : "row";
-  return JSON.stringify([decode, order, factor, scales, offset, block, dot, fused, relaxed]);
+  return JSON.stringify([decode, order, factor, scale, offset, offsets, block, dot, fused, relaxed]);
 }
 
 /** The weights of a block: raw values times scale, with the offset. */
@@ -99,15 +101,18 @@ interface Block {
   weight(raw: Expression<"v128">): Expression<"v128">;
 }
 
-function blockOf(f: FunctionBuilder, { scales, offset, factor, headerBytes, fused }: Layout): Block {
-  const constant = !scales && factor !== 1 ? f.let(f32x4.splat(factor)) : undefined;
-  const scale = scales ? f.local("v128") : constant;
-  const M = offset === "none" ? undefined : f.local("v128");
+function blockOf(f: FunctionBuilder, layout: Layout): Block {
+  const { scale: scaleForm, offsets: offsetForm, offset, factor, headerBytes, fused } = layout;
+  const readScale = scaleForm && sharedReader(f, scaleForm);
+  const readOffset = offsetForm && sharedReader(f, offsetForm);
+  const constant = !readScale && factor !== 1 ? f.let(f32x4.splat(factor)) : undefined;
+  const scale = readScale ? f.local("v128") : constant;
+  const M = readOffset && f.local("v128");
   return {
     scale,
     enter(address) {
-      if (scales && scale) f.set(scale, v128.load(address));
-      if (M) f.set(M, v128.load(address, scales ? 16 : 0));
+      if (readScale && scale) f.set(scale, readScale(address, 0));
+      if (readOffset && M) f.set(M, readOffset(address, scaleForm?.bytes ?? 0));
       f.advance(address, headerBytes);
     },
     weight(raw) {
@@ -144,29 +149,7 @@ function unrolled({ blocks, blockCells, decode }: Layout): number {
 }
 
 function emitGemv(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemv.fields)[number]>, range: Range): void {
-  const streams = streamsOf(layout);
-  const { quads, quadsPerItem } = args;
-  const [quad, end, run, i] = f.locals("i32", 4);
-  f.set(quad, i32.mul(range.from, quadsPerItem));
-  f.set(end, i32.mul(range.to, quadsPerItem));
-  f.if(i32.gt_u(end, quads), () => f.set(end, quads));
-  f.if(i32.ge_u(quad, end), () => f.return());
-  f.set(run, i32.div_u(i32.sub(end, quad), streams));
-  // Each stream walks its own run of quads, so that memory is read in several places at once.
-  f.for(i, 0, run, 1, () => {
-    const starts = Array.from({ length: streams }, (_, s) => f.let(i32.add(quad, i32.add(i, i32.mul(run, s)))));
-    emitQuads(f, layout, args, starts);
-  });
-  f.set(quad, i32.add(quad, i32.mul(run, streams)));
-  f.for(i, quad, end, 1, () => emitQuads(f, layout, args, [i]));
-}
-
-/** Quads computed at once: more hide memory latency, fewer leave registers for decoding. */
-function streamsOf({ decode, offset, fused }: Layout): number {
-  if (fused) return 6;
-  if (decode.kind === "binary32") return 4;
-  if (decode.kind === "bfloat") return 3;
-  return offset === "none" ? 2 : 1;
+  overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
 }
 
 /** Dot products of one row of activations with some quads at once. */

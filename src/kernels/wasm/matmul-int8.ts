@@ -8,13 +8,16 @@
  * (k1, k3), and `i32x4.dot_i16x8_s` leaves one sum for each column in its lane.
  */
 import { smallestAmax } from "../int8.js";
+import type { ByteDot } from "./byte-dot.js";
 import { type CodeReader, cellBytes, cellColumns, codeReader, planesOf } from "./cells.js";
 import { pickBytes } from "./decode.js";
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitter.js";
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, memory, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { overLanes, zeroVector } from "./lanes.js";
-import type { ByteDot, Layout } from "./layout.js";
+import type { Layout } from "./layout.js";
+import { type SharedForm, sharedReader } from "./shared.js";
+import { overQuads, streamsOf } from "./streams.js";
 import { overTiles } from "./tile.js";
 
 /** Items: blocks of rows. q: rounded activations; scales and sums: d and X of each block, in order. */
@@ -50,7 +53,12 @@ export const gemmInt8: KernelSignature<
   reads: ["q", "scales", "sums"],
 };
 
-type Int8Layout = Layout & { readonly dot: ByteDot };
+/** A layout for activations rounded to int8: it always has scales. */
+export type Int8Layout = Layout & { readonly dot: ByteDot; readonly scale: SharedForm };
+
+export function isInt8(layout: Layout): layout is Int8Layout {
+  return layout.dot !== undefined && layout.scale !== undefined;
+}
 
 /** Bytes of one rounded activation. */
 export function activationBytes({ arithmetic }: ByteDot): number {
@@ -69,7 +77,9 @@ export function panelBytes(layout: Int8Layout): number {
 
 export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
   defineKernel(m, roundRows, (f, args, range) => emitRoundRows(f, layout.dot, args, range));
-  defineKernel(m, gemvInt8, (f, args, range) => emitGemv(f, layout, args, range));
+  defineKernel(m, gemvInt8, (f, args, range) => {
+    overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
+  });
   defineKernel(m, gemmInt8, (f, args, range) => emitGemm(f, layout, args, range));
 }
 
@@ -128,37 +138,48 @@ function emitRoundRows(
   });
 }
 
-/** How a block's integer sum begins and how it becomes part of the result; `header` is the block's address. */
-function blockArithmetic({ offset, dot }: Int8Layout) {
+/** How a block's integer sum begins and how it becomes part of the result. */
+function blockArithmetic(f: FunctionBuilder, { offset, offsets, scale: scaleForm, dot }: Int8Layout) {
+  const readOffset = offsets && sharedReader(f, offsets);
+  const bias = offset === "zeroPoint" ? f.let(i32x4.splat(-dot.bias)) : undefined;
+  const offsetOf = (header: Local<"i32">) => readOffset?.(header, scaleForm.bytes) ?? zeroVector;
   return {
+    /** S of the block whose header is at an address. */
+    scale: (
+      (read) => (header: Local<"i32">) =>
+        read(header, 0)
+    )(sharedReader(f, scaleForm)),
+    /** M of the block; unused but with offsets of the kind "min". */
+    min: offsetOf,
+    /** What `start` needs of a block: -(bias + Z). */
+    zero: (header: Local<"i32">) => (bias ? i32x4.sub(bias, i32x4.trunc_sat_f32x4_s(offsetOf(header))) : zeroVector),
     /** What `start` needs of the activations of a block, whose X stands at `address`: for all columns alike. */
     prepare(address: Expression<"i32">): Expression<"v128"> {
-      if (offset === "zeroPoint") return v128.load32_splat(address);
+      if (bias) return v128.load32_splat(address);
       return dot.bias === 0 ? zeroVector : i32x4.splat(i32.mul(i32.load(address), -dot.bias));
     },
     /** -(bias + Z) X: where the integer sum begins, so that it ends as the sum of q (i - Z). */
-    start(header: Expression<"i32">, prepared: Expression<"v128">): Expression<"v128"> {
-      if (offset !== "zeroPoint") return prepared;
-      return i32x4.mul(prepared, i32x4.sub(i32x4.splat(-dot.bias), i32x4.trunc_sat_f32x4_s(v128.load(header, 16))));
-    },
+    start: (zero: Expression<"v128">, prepared: Expression<"v128">) => (bias ? i32x4.mul(prepared, zero) : prepared),
     /** X d, which offsets of the kind "min" multiply; unused otherwise. */
-    scaledSum(address: Expression<"i32">, scale: Expression<"v128">): Expression<"v128"> {
-      return f32x4.mul(f32x4.convert_i32x4_s(v128.load32_splat(address)), scale);
+    scaledSum(address: Expression<"i32">, d: Expression<"v128">): Expression<"v128"> {
+      return f32x4.mul(f32x4.convert_i32x4_s(v128.load32_splat(address)), d);
     },
-    /** `total` with the block's contribution. `scale`: d, `scaledSum`: X d, splatted. */
+    /** `total` with the block's contribution: I (S d), and M (X d) where there is a minimum. */
     finish(
-      header: Expression<"i32">,
       total: Expression<"v128">,
       integer: Expression<"v128">,
-      scale: Expression<"v128">,
-      scaledSum: Expression<"v128">,
-    ): Expression<"v128"> {
-      const product = f32x4.mul(f32x4.convert_i32x4_s(integer), f32x4.mul(v128.load(header), scale));
-      const main = f32x4.add(total, product);
-      return offset === "min" ? f32x4.add(main, f32x4.mul(scaledSum, v128.load(header, 16))) : main;
+      S: Vector,
+      d: Vector,
+      M: Vector,
+      Xd: Vector,
+    ): Vector {
+      const main = f32x4.add(total, f32x4.mul(f32x4.convert_i32x4_s(integer), f32x4.mul(S, d)));
+      return offset === "min" ? f32x4.add(main, f32x4.mul(Xd, M)) : main;
     },
   };
 }
+
+type Vector = Expression<"v128">;
 
 /** Weights out of cells, four k at a time: as bytes, or as i16 split into even and odd bytes. */
 function weightReader(f: FunctionBuilder, { bits, lookup, arithmetic }: ByteDot) {
@@ -189,6 +210,21 @@ function weightReader(f: FunctionBuilder, { bits, lookup, arithmetic }: ByteDot)
   return { parts, bytes, halves };
 }
 
+/** Codes of one stored vector that are read together: moved down by `shift`, then masked, each into the sum of its height. */
+interface Round {
+  readonly shift: number;
+  readonly codes: readonly { readonly part: number; readonly sum: number; readonly mask?: Local<"v128"> }[];
+}
+
+/** The rounds of a stored vector whose codes stay where they are in their bytes (byte-dot.ts), if there is a sum for each height. */
+function roundsOf(f: FunctionBuilder, { bits, sums }: ByteDot): readonly Round[] {
+  const masks = Array.from({ length: sums }, (_, i) => f.let(i8x16.splat(((2 ** bits - 1) << (i * bits)) & 0xff)));
+  return Array.from({ length: 8 / bits / sums }, (_, round) => ({
+    shift: round * sums * bits,
+    codes: masks.map((mask, sum) => ({ part: round * sums + sum, sum, mask })),
+  }));
+}
+
 /** The largest divisor of `count` that is at most `limit`. */
 function divisor(count: number, limit: number): number {
   let best = 1;
@@ -196,30 +232,7 @@ function divisor(count: number, limit: number): number {
   return best;
 }
 
-function emitGemv(
-  f: FunctionBuilder,
-  layout: Int8Layout,
-  args: Fields<(typeof gemvInt8.fields)[number]>,
-  range: Range,
-) {
-  // The plain arithmetic needs registers for more than sums; spilling them costs more than streams gain.
-  const streams = layout.dot.arithmetic === "relaxed" ? 6 : 2;
-  const { quads, quadsPerItem } = args;
-  const [quad, end, run, i] = f.locals("i32", 4);
-  f.set(quad, i32.mul(range.from, quadsPerItem));
-  f.set(end, i32.mul(range.to, quadsPerItem));
-  f.if(i32.gt_u(end, quads), () => f.set(end, quads));
-  f.if(i32.ge_u(quad, end), () => f.return());
-  f.set(run, i32.div_u(i32.sub(end, quad), streams));
-  // Each stream walks its own run of quads, so that memory is read in several places at once.
-  f.for(i, 0, run, 1, () => {
-    const starts = Array.from({ length: streams }, (_, s) => f.let(i32.add(quad, i32.add(i, i32.mul(run, s)))));
-    emitQuads(f, layout, args, starts);
-  });
-  f.set(quad, i32.add(quad, i32.mul(run, streams)));
-  f.for(i, quad, end, 1, () => emitQuads(f, layout, args, [i]));
-}
-
+/** Some quads at once with one row of activations. */
 function emitQuads(
   f: FunctionBuilder,
   layout: Int8Layout,
@@ -228,29 +241,89 @@ function emitQuads(
 ): void {
   const { dot, headerBytes, blockCells } = layout;
   const relaxed = dot.arithmetic === "relaxed";
-  const { parts, bytes, halves } = weightReader(f, dot);
-  const { prepare, start, scaledSum, finish } = blockArithmetic(layout);
-  const [x, y, sum, scale] = f.locals("v128", 4);
+  const block = blockArithmetic(f, layout);
+  const [sum, d] = f.locals("v128", 2);
   const at = f.let(q);
   const index = f.let(i32.const(0));
   const streams = quads.map((quad) => ({
     quad,
     address: f.let(i32.add(weights, i32.mul(quad, quadBytes))),
-    integer: f.local("v128"),
+    integers: f.locals("v128", dot.sums),
     total: f.let(zeroVector),
   }));
   const size = cellBytes(dot.bits);
+  const columns = cellColumns(dot.bits);
   const group = divisor(blockCells, 4);
-  const cell = (g: number) => {
+  const cell = emitCell(f, dot, at, streams);
+  f.repeat(f.local("i32"), blocks, () => {
+    f.set(sum, block.prepare(i32.add(sums, index)));
+    const headers = streams.map(({ address }) => f.let(address));
+    for (const { integers, address } of streams) {
+      integers.forEach((integer, i) => {
+        f.set(integer, i === 0 ? block.start(block.zero(address), sum) : zeroVector);
+      });
+    }
+    const rounds = blockCells / group;
+    const round = () => {
+      for (let g = 0; g < group; g++) cell(headerBytes + size * g, g * columns);
+      for (const { address } of streams) f.advance(address, size * group);
+      f.advance(at, group * columns * (relaxed ? 1 : 2));
+    };
+    if (rounds === 1) round();
+    else f.repeat(f.local("i32"), rounds, round);
+    f.set(d, v128.load32_splat(i32.add(scales, index)));
+    if (layout.offset === "min") f.set(sum, block.scaledSum(i32.add(sums, index), d));
+    streams.forEach(({ address, integers, total }, s) => {
+      const integer = integers.reduce<Vector>(
+        (low, high, i) => (i === 0 ? high : i32x4.add(low, i32x4.shr_s(high, i * dot.bits))),
+        zeroVector,
+      );
+      f.set(total, block.finish(total, integer, block.scale(headers[s]), d, block.min(headers[s]), sum));
+      f.advance(address, headerBytes);
+    });
+    f.advance(index, 4);
+  });
+  for (const { total, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), total));
+}
+
+interface Stream {
+  readonly address: Local<"i32">;
+  readonly integers: readonly Local<"v128">[];
+}
+
+/** Emits the products of a cell: its codes `offset` bytes from each stream's address, its activations `k` from `at`. */
+function emitCell(f: FunctionBuilder, dot: ByteDot, at: Local<"i32">, streams: readonly Stream[]) {
+  const { parts, bytes, halves } = weightReader(f, dot);
+  const rounds = dot.sums > 1 ? roundsOf(f, dot) : [];
+  const [x, y, stored] = f.locals("v128", 3);
+  const raised = f.locals("v128", dot.sums);
+  const multiply = (integer: Local<"v128">, activation: Local<"v128">, weight: Expression<"v128">) =>
+    f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(activation, weight, integer));
+  return (offset: number, k: number) => {
+    if (rounds.length > 0) {
+      for (const { shift, codes } of rounds) {
+        codes.forEach(({ part }, i) => {
+          f.set(raised[i], v128.load32_splat(at, k + 4 * part));
+        });
+        for (const { address, integers } of streams) {
+          const loaded = v128.load(address, offset);
+          f.set(stored, shift === 0 ? loaded : i16x8.shr_u(loaded, shift));
+          codes.forEach(({ sum, mask }, i) => {
+            multiply(integers[sum], raised[i], mask ? v128.and(stored, mask) : stored);
+          });
+        }
+      }
+      return;
+    }
     for (let part = 0; part < parts; part++) {
-      const k = (g * parts + part) * 4;
-      f.set(x, v128.load32_splat(at, relaxed ? k : 2 * k));
-      if (!relaxed) f.set(y, v128.load32_splat(at, 2 * k + 4));
-      for (const { address, integer } of streams) {
-        const offset = headerBytes + size * g;
-        if (relaxed) {
-          f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, bytes(address, offset, part), integer));
-        } else {
+      const step = k + 4 * part;
+      const relaxed = dot.arithmetic === "relaxed";
+      f.set(x, v128.load32_splat(at, relaxed ? step : 2 * step));
+      if (!relaxed) f.set(y, v128.load32_splat(at, 2 * step + 4));
+      for (const { address, integers } of streams) {
+        const [integer] = integers;
+        if (relaxed) multiply(integer, x, bytes(address, offset, part));
+        else {
           halves(address, offset, part).forEach((half, odd) => {
             f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(half, odd ? y : x)));
           });
@@ -258,27 +331,6 @@ function emitQuads(
       }
     }
   };
-  f.repeat(f.local("i32"), blocks, () => {
-    f.set(sum, prepare(i32.add(sums, index)));
-    const headers = streams.map(({ address }) => f.let(address));
-    for (const { integer, address } of streams) f.set(integer, start(address, sum));
-    const rounds = blockCells / group;
-    const round = () => {
-      for (let g = 0; g < group; g++) cell(g);
-      for (const { address } of streams) f.advance(address, size * group);
-      f.advance(at, group * parts * (relaxed ? 4 : 8));
-    };
-    if (rounds === 1) round();
-    else f.repeat(f.local("i32"), rounds, round);
-    f.set(scale, v128.load32_splat(i32.add(scales, index)));
-    if (layout.offset === "min") f.set(sum, scaledSum(i32.add(sums, index), scale));
-    streams.forEach(({ address, integer, total }, s) => {
-      f.set(total, finish(headers[s], total, integer, scale, sum));
-      f.advance(address, headerBytes);
-    });
-    f.advance(index, 4);
-  });
-  for (const { total, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), total));
 }
 
 function emitGemm(
@@ -361,7 +413,8 @@ function emitTile(
   const width = activationBytes(dot);
   const steps = (paddedBlock / 4) * width;
   const group = divisor(steps, relaxed ? 4 : 1);
-  const { prepare, start, scaledSum, finish } = blockArithmetic(layout);
+  const arithmetic = blockArithmetic(f, layout);
+  const [zeros, S, M] = [0, 1, 2].map(() => f.locals("v128", tile.quads));
   const weights = f.locals("v128", tile.quads);
   const [x, sum] = f.locals("v128", 2);
   const b = f.let(mine);
@@ -394,10 +447,13 @@ function emitTile(
     }
   };
   f.repeat(f.local("i32"), count, () => {
+    headers.forEach((header, i) => {
+      if (layout.offset === "zeroPoint") f.set(zeros[i], arithmetic.zero(header));
+    });
     for (const { integers, index } of rows) {
-      f.set(sum, prepare(i32.add(sums, index)));
+      f.set(sum, arithmetic.prepare(i32.add(sums, index)));
       integers.forEach((integer, i) => {
-        f.set(integer, start(headers[i], sum));
+        f.set(integer, arithmetic.start(zeros[i], sum));
       });
     }
     f.repeat(f.local("i32"), steps / group, () => {
@@ -405,14 +461,19 @@ function emitTile(
       for (const { from } of rows) f.advance(from, 4 * group);
       f.advance(b, 16 * tile.quads * group);
     });
+    headers.forEach((header, i) => {
+      f.set(S[i], arithmetic.scale(header));
+      if (layout.offset === "min") f.set(M[i], arithmetic.min(header));
+      f.advance(header, blockBytes);
+    });
     for (const { to, integers, index } of rows) {
       f.set(x, v128.load32_splat(i32.add(scales, index)));
-      if (layout.offset === "min") f.set(sum, scaledSum(i32.add(sums, index), x));
+      if (layout.offset === "min") f.set(sum, arithmetic.scaledSum(i32.add(sums, index), x));
       integers.forEach((integer, i) => {
-        f.emit(v128.store(to, finish(headers[i], v128.load(to, 16 * i), integer, x, sum), 16 * i));
+        const total = arithmetic.finish(v128.load(to, 16 * i), integer, S[i], x, M[i], sum);
+        f.emit(v128.store(to, total, 16 * i));
       });
       f.advance(index, 4);
     }
-    for (const header of headers) f.advance(header, blockBytes);
   });
 }

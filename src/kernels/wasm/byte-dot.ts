@@ -1,0 +1,97 @@
+/**
+ * How int8 kernels read stored codes as bytes and multiply them. byte = lookup[code] or the code itself,
+ * value = (byte - bias) * unit.
+ *
+ * A code that stands high in its byte need not be moved down: masked where it is, its byte is 2^p times too large, which
+ * a sum of its own for all codes that stand there can have shifted out once, at the block's end. Whether that saves
+ * instructions depends on how many vectors a block has (`sumsOf`).
+ */
+import type { Activations } from "../backend.js";
+import { demandIntegers } from "../int8.js";
+import type { WeightRows } from "../weight-rows.js";
+import { cellBytes, type StoredBits, storedBits } from "./cells.js";
+import type { Decode } from "./decode.js";
+import type { RelaxedDot } from "./features.js";
+
+export interface ByteDot {
+  readonly bits: StoredBits;
+  /** Bytes of each code where they are not the codes themselves. */
+  readonly lookup?: readonly number[];
+  readonly bias: number;
+  readonly unit: number;
+  /**
+   * `relaxed`: four byte products at once by the relaxed dot, whose second operand is the weight; `plain`: i16 pairs.
+   * Both are exact, so they give the same integers.
+   */
+  readonly arithmetic: "relaxed" | "plain";
+  /** Sums of a block in a product of one row, each for codes that stand equally high in their bytes. */
+  readonly sums: 1 | 2 | 4;
+}
+
+/**
+ * The number of sums that takes the fewest instructions: with n of them the codes of a vector are shifted down
+ * 8 / bits / n - 1 times, and a block ends with n - 1 shifts and additions. Bytes in place reach to the top bit, which
+ * only hosts that read them as unsigned allow.
+ */
+export function sumsOf({ bits, lookup, arithmetic }: ByteDot, blockCells: number, relaxedDot: RelaxedDot): 1 | 2 | 4 {
+  if (lookup || arithmetic === "plain" || ![1, 2, 4].includes(bits)) return 1;
+  const vectors = (blockCells * cellBytes(bits)) / 16;
+  const cost = (sums: number) => vectors * (8 / bits / sums - 1) + 2 * (sums - 1);
+  const allowed = ([1, 2, 4] as const).filter(
+    (sums) => sums * bits < 8 || sums === 1 || (sums * bits === 8 && relaxedDot === "unsigned"),
+  );
+  return allowed.reduce((best, sums) => (cost(sums) < cost(best) ? sums : best));
+}
+
+/**
+ * Bytes that fit 7 bits suit the relaxed dot of every host. Those that need 8 suit a host that reads the second operand
+ * as unsigned (biased by 128) or as signed (as they are); otherwise products of 16-bit numbers do it.
+ */
+export function planInt8(
+  weight: WeightRows,
+  activations: Activations,
+  relaxedDot: RelaxedDot,
+): { decode: Decode; factor: 1; recode: Uint8Array; dot: ByteDot; why: string } {
+  const format = weight.scheme.element;
+  const { integers, unit, error } = demandIntegers(weight, activations);
+  const low = Math.min(...integers);
+  const span = Math.max(...integers) - low;
+  const wide = span > 127;
+  const arithmetic: ByteDot["arithmetic"] =
+    relaxedDot === "none" || (wide && relaxedDot === "7 bits") ? "plain" : "relaxed";
+  const bias = wide && arithmetic === "relaxed" && relaxedDot === "signed" ? 0 : -low;
+  if (format.bits <= 4) {
+    const bits = format.bits as 1 | 2 | 3 | 4;
+    const consecutive = span < 2 ** bits;
+    const recode = Uint8Array.from(integers, (q, code) => (consecutive ? q + bias : code));
+    const lookup = consecutive ? undefined : Array.from(integers, (q) => q + bias);
+    const decode: Decode = { kind: "lookup", bits, values: valuesByStored(integers, recode, 2 ** bits) };
+    const rounded =
+      error === 0
+        ? ""
+        : ` rounded to ${integers.length} bytes (off by at most ${(100 * error).toFixed(2)} % of the largest)`;
+    const why = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes${rounded}, ${dots(arithmetic)}`;
+    return { decode, factor: 1, recode, dot: { bits, lookup, bias, unit, arithmetic, sums: 1 }, why };
+  }
+  const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
+  const recode = Uint8Array.from(integers, (q) => q + bias);
+  const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
+  const dot = { bits, bias, unit, arithmetic, sums: 1 } as const;
+  if (low >= 0 || low + span < 128) {
+    const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
+    return { decode, factor: 1, recode, dot, why };
+  }
+  const decode: Decode = { kind: "table", bits: 8, values: valuesByStored(integers, recode, 256) };
+  return { decode, factor: 1, recode, dot: { ...dot, bits: 8 }, why };
+}
+
+const dots = (arithmetic: ByteDot["arithmetic"]) =>
+  arithmetic === "relaxed" ? "four products at once by the relaxed dot" : "products of i16 pairs";
+
+function valuesByStored(integers: Int16Array, recode: Uint8Array, count: number): number[] {
+  const values = new Array<number>(count).fill(0);
+  integers.forEach((q, code) => {
+    values[recode[code]] = q;
+  });
+  return values;
+}

@@ -1,0 +1,39 @@
+/**
+ * Which quads a kernel for one row of activations walks at once. Each of its streams has a run of quads of its own, so
+ * that memory is read in several places: one place alone leaves it idle from page to page, and many leave each with too
+ * little for the hardware to read ahead. Three or four are best on the machines measured.
+ */
+import type { FunctionBuilder, Local } from "./emitter.js";
+import { i32 } from "./instructions.js";
+import type { Range } from "./kernel.js";
+import type { Layout } from "./layout.js";
+
+/** Quads computed at once: more hide latencies, fewer leave registers for decoding. */
+export function streamsOf({ decode, dot, offset, fused }: Layout): number {
+  if (dot) return dot.arithmetic === "relaxed" && dot.sums < 4 ? 4 : 2;
+  if (fused) return 6;
+  if (decode.kind === "binary32") return 4;
+  if (decode.kind === "bfloat") return 3;
+  return offset === "none" ? 2 : 1;
+}
+
+/** Calls `body` with the quads to compute at once, for all quads of the items in `range`. */
+export function overQuads(
+  f: FunctionBuilder,
+  streams: number,
+  { quads, quadsPerItem }: { readonly quads: Local<"i32">; readonly quadsPerItem: Local<"i32"> },
+  range: Range,
+  body: (quads: readonly Local<"i32">[]) => void,
+): void {
+  const [quad, end, run, i] = f.locals("i32", 4);
+  f.set(quad, i32.mul(range.from, quadsPerItem));
+  f.set(end, i32.mul(range.to, quadsPerItem));
+  f.if(i32.gt_u(end, quads), () => f.set(end, quads));
+  f.if(i32.ge_u(quad, end), () => f.return());
+  f.set(run, i32.div_u(i32.sub(end, quad), streams));
+  f.for(i, 0, run, 1, () => {
+    body(Array.from({ length: streams }, (_, s) => f.let(i32.add(quad, i32.add(i, i32.mul(run, s))))));
+  });
+  f.set(quad, i32.add(quad, i32.mul(run, streams)));
+  f.for(i, quad, end, 1, () => body([i]));
+}
