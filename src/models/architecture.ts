@@ -7,6 +7,7 @@ import type { Checkpoint, Metadata } from "../checkpoints/checkpoint.js";
 import type { GgufValue } from "../checkpoints/gguf/values.js";
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
 import type { GeluForm } from "../kernels/gelu.js";
+import type { Products } from "../kernels/index.js";
 import type { Named } from "../registry.js";
 import type { Linear } from "./linear.js";
 
@@ -167,6 +168,16 @@ export interface Head<Config extends ModelConfig, State extends LayerState> {
   input(state: State, batch: number, count: number): Buffer;
 }
 
+/** The numbers of one layer by role inside it: "attentionNorm", "query", "query.bias". */
+export type LayerNumbers = ReadonlyMap<string, Float32Array>;
+
+export interface LayerTrace {
+  /** The hidden states after the layer. */
+  readonly outputs: Float32Array;
+  /** The gradient of every matrix, by role, from that of the outputs. */
+  backward(outputGradient: Float32Array): LayerNumbers;
+}
+
 /** The forward pass in parts, for work that takes one layer at a time. `forward` is made of the same functions. */
 export interface ForwardParts<Config extends ModelConfig = ModelConfig, State extends LayerState = LayerState> {
   /** Buffers to run one layer at a time on texts of at most `window` ids; `keep` is given each, to free it. */
@@ -180,6 +191,11 @@ export interface ForwardParts<Config extends ModelConfig = ModelConfig, State ex
   /** Absent where nothing follows the layers. */
   readonly head?: Head<Config, State>;
   linears(config: Config): readonly LinearGroup[];
+  /**
+   * A layer as a function of its numbers that can be differentiated, on texts of `tokens` hidden states one after another.
+   * Absent where nobody has written it yet.
+   */
+  trace?(products: Products, config: Config, weights: LayerNumbers, hidden: Float32Array, tokens: number): LayerTrace;
   /** Absent where nothing may be folded across layers or heads. */
   readonly graph?: WeightGraph;
 }

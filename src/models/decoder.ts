@@ -16,6 +16,7 @@ import type {
   WeightGraph,
   WeightSpec,
 } from "./architecture.js";
+import { traceDecoderLayer } from "./decoder-gradient.js";
 import { applyLinear } from "./linear.js";
 import { makeScratch } from "./session.js";
 import { readVector } from "./weights.js";
@@ -119,6 +120,7 @@ const decoderParts: ForwardParts<DecoderConfig, ForwardState> = {
   layer: decoderLayer,
   head: { role: headRole, before: ["norm"], input: headInput },
   linears: decoderLinears,
+  trace: traceDecoderLayer,
   graph: decoderGraph,
 };
 
