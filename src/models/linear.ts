@@ -51,6 +51,10 @@ export interface Room {
 /** out = linear(x) for `batch` rows. x stays as it is. */
 export function applyLinear(backend: Backend, out: Buffer, x: Buffer, linear: Linear, batch: number): void {
   const { matrix, bias, lowRank, apart, room } = linear;
+  if (linear.input.length === 0 && !lowRank && !apart) {
+    backend.matmul(out, x, matrix, batch, bias);
+    return;
+  }
   const { rows } = matrix;
   const [essential, roundings] = splitSteps(linear);
   const basis = afterSteps(x, linear, essential, batch);

@@ -5,7 +5,7 @@
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitter.js";
 import { f32, f32x4, i8x16, i32, v128 } from "./instructions.js";
 import { defineKernel, type KernelSignature } from "./kernel.js";
-import { expLanes, largest, mapLanes, overLanes, storeLanes, sumLanes, totalOf, zeroVector } from "./lanes.js";
+import { expLanes, largestLane, mapAndSumLanes, overLanes, storeLanes, totalOf, zeroVector } from "./lanes.js";
 
 /**
  * Row b sees seen + b * seenStep positions: causal with position + 1 and 1, all of them with position + batch and 0.
@@ -40,11 +40,18 @@ export function defineAttention(m: ModuleBuilder): void {
       const place = f.let(i32.shl(i32.mul(item, headSize), 2));
       const inCache = f.let(i32.shl(i32.mul(i32.div_u(head, headsPerGroup), headSize), 2));
       const query = f.let(i32.add(q, place));
-      emitScores(f, { query, headSize, count, rowBytes, scores, factor, keys: f.let(i32.add(keys, inCache)) });
+      const max = emitScores(f, {
+        query,
+        headSize,
+        count,
+        rowBytes,
+        scores,
+        factor,
+        keys: f.let(i32.add(keys, inCache)),
+      });
       const at = (offset: Expression<"i32">) => v128.load(i32.add(scores, offset));
-      const max = largest(f, count, at);
-      mapLanes(f, scores, count, (offset) => exp(f32x4.sub(at(offset), max)));
-      const total = f.let(f32x4.splat(totalOf(sumLanes(f, count, at))));
+      const sums = mapAndSumLanes(f, scores, count, (offset) => exp(f32x4.sub(at(offset), max)));
+      const total = f.let(f32x4.splat(totalOf(sums)));
       const target = f.let(i32.add(out, place));
       emitMix(f, { target, headSize, count, rowBytes, scores, total, values: f.let(i32.add(values, inCache)) });
     });
@@ -61,23 +68,29 @@ interface Scores {
   readonly factor: Local<"v128">;
 }
 
-/** scores[t] = (q . keys[t]) * scale for t < count. */
-function emitScores(f: FunctionBuilder, args: Scores): void {
+/** scores[t] = (q . keys[t]) * scale for t < count; the largest, as a splat. */
+function emitScores(f: FunctionBuilder, args: Scores): Local<"v128"> {
   const { keys, count, rowBytes, scores } = args;
   const [t, fours] = f.locals("i32", 2);
   const key = f.let(keys);
+  const max = f.let(f32x4.splat(-Infinity));
+  const four = f.local("v128");
   f.set(fours, i32.and(count, -4));
   f.for(t, 0, fours, 4, () => {
     const dots = dotProducts(f, args, key, 4);
-    f.emit(v128.store(i32.add(scores, i32.shl(t, 2)), f32x4.mul(fourTotals(f, dots), args.factor)));
+    f.set(four, f32x4.mul(fourTotals(f, dots), args.factor));
+    f.set(max, f32x4.pmax(max, four));
+    f.emit(v128.store(i32.add(scores, i32.shl(t, 2)), four));
     f.advance(key, i32.shl(rowBytes, 2));
   });
   f.for(t, fours, count, 1, () => {
     const [dot] = dotProducts(f, args, key, 1);
-    const score = f32.mul(totalOf(dot), f32x4.extract_lane(args.factor, 0));
+    const score = f.let(f32.mul(totalOf(dot), f32x4.extract_lane(args.factor, 0)));
     f.emit(f32.store(i32.add(scores, i32.shl(t, 2)), score));
+    f.set(max, f32x4.pmax(max, f32x4.splat(score)));
     f.advance(key, rowBytes);
   });
+  return largestLane(f, max);
 }
 
 /** Four lanes of partial sums of q . k for `rows` consecutive positions. */

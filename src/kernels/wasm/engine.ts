@@ -1,5 +1,6 @@
 /** Memory, generated code and threads of one backend: `run` computes a kernel's items, on one thread or several. */
 import { UnsupportedError } from "../../errors.js";
+import { Blocks } from "./blocks.js";
 import { instantiate, type KernelFunction, KernelTable } from "./code.js";
 import { type ControlExports, control, controlModule } from "./control.js";
 import type { MemoryLimits } from "./emitter.js";
@@ -45,16 +46,21 @@ export class Engine {
   #lastCode: number = control.firstCode;
   #words: Int32Array | undefined;
   #batches = 0;
+  readonly #blocks: Blocks;
+  /** Operations so far, and the first that memory has not been open to others since. */
+  #operations = 0;
+  #closedSince = 0;
 
   private constructor(memory: WebAssembly.Memory, limits: MemoryLimits, helpers: readonly HelperThread[]) {
     this.memory = memory;
     this.limits = limits;
     this.heap = new Heap(memory, control.end, maximumPages);
     this.threads = helpers.length + 1;
+    this.#blocks = new Blocks(this.heap);
     if (limits.shared) {
       const table = new KernelTable();
       const exports = instantiate(controlModule(limits), memory, table.table) as unknown as ControlExports;
-      this.#team = { exports, table, tape: new Tape(this.heap, tapeBytes), helpers };
+      this.#team = { exports, table, tape: new Tape(this.heap, this.#blocks, tapeBytes), helpers };
     }
   }
 
@@ -103,6 +109,9 @@ export class Engine {
   ): void {
     const kernel = module.kernels.get(signature.name);
     if (!kernel) throw new Error(`no kernel is called ${signature.name}`);
+    this.#operations++;
+    if (!signature.writes) this.#closedSince = this.#operations;
+    else for (const field of signature.writes) this.#blocks.at(args[field]).writer = this.#operations;
     const team = this.#team;
     if (!team || (this.#batches === 0 && (items < 2 || work < worthCalling))) {
       const { fields } = signature;
@@ -111,9 +120,9 @@ export class Engine {
       kernel.call(control.record, 0, items, 0);
       return;
     }
-    if (!team.tape.hasRoom(signature.fields.length)) this.finish();
+    if (!team.tape.hasRoom(signature.fields.length)) this.#flush(team);
     team.tape.add(kernel.place, signature, args, items, items > 1 && work >= worthSharing);
-    if (this.#batches === 0) this.finish();
+    if (this.#batches === 0) this.#flush(team);
   }
 
   /** The words of `control.record`; a memory that is not shared has a new buffer after it has grown. */
@@ -122,9 +131,20 @@ export class Engine {
     return this.#words;
   }
 
+  /** The number of the operation that was run last. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  /** Whether what lies at `address` is, for certain, what it was after that operation. Only within a batch. */
+  unchangedSince(address: number, operation: number): boolean {
+    return this.#batches > 0 && operation >= this.#closedSince && this.#blocks.at(address).writer <= operation;
+  }
+
   /** Lets the operations of `work` wait for each other only where they must. They are done when it returns. */
   batch<T>(work: () => T): T {
     this.#batches++;
+    if (this.#batches === 1) this.#closedSince = this.#operations + 1;
     try {
       return work();
     } finally {
@@ -135,8 +155,11 @@ export class Engine {
 
   /** Runs what is listed. Needed before memory is read, or written other than by kernels. */
   finish(): void {
-    const team = this.#team;
-    if (!team || team.tape.empty) return;
+    this.#closedSince = this.#operations + 1;
+    if (this.#team && !this.#team.tape.empty) this.#flush(this.#team);
+  }
+
+  #flush(team: Threads): void {
     team.tape.close();
     team.exports.publish(team.tape.address);
     if (team.exports.run(0, this.threads, maySleep) !== 0) {

@@ -40,7 +40,10 @@ export function defineKernel<F extends string>(
   });
 }
 
+const bits = new DataView(new ArrayBuffer(4));
+
 /** A float argument travels as its bits. */
 export function floatBits(value: number): number {
-  return new Int32Array(new Float32Array([value]).buffer)[0];
+  bits.setFloat32(0, value);
+  return bits.getInt32(0);
 }

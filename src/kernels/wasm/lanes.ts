@@ -75,7 +75,33 @@ export function totalOf(s: Local<"v128">): Expression<"f32"> {
   return f32.add(f32.add(lane(0), lane(1)), f32.add(lane(2), lane(3)));
 }
 
-/** The largest element of a row, as a splat; NaN if there is one. */
+/** The largest of four lanes, as a splat. */
+export function largestLane(f: FunctionBuilder, v: Local<"v128">): Local<"v128"> {
+  const lane = (i: number) => f32x4.extract_lane(v, i);
+  return f.let(f32x4.splat(f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3)))));
+}
+
+/** out[i] = value(i) for a whole row, and the sums of it, in one pass. */
+export function mapAndSumLanes(
+  f: FunctionBuilder,
+  out: Expression<"i32">,
+  length: Expression<"i32">,
+  value: (offset: Local<"i32">) => Expression<"v128">,
+): Local<"v128"> {
+  const sums = f.let(zeroVector);
+  const term = f.local("v128");
+  overLanes(f, length, (offset, mask, rest) => {
+    f.set(term, value(offset));
+    storeLanes(f, i32.add(out, offset), term, rest);
+    f.set(sums, f32x4.add(sums, mask ? v128.and(term, mask) : term));
+  });
+  return sums;
+}
+
+/**
+ * The largest element of a row, as a splat. NaN may be passed over: what is made of it, exp(x - max), is NaN all the same,
+ * and so is every sum it is in.
+ */
 export function largest(
   f: FunctionBuilder,
   length: Expression<"i32">,
@@ -85,11 +111,9 @@ export function largest(
   const max = f.let(low);
   overLanes(f, length, (offset, mask) => {
     const candidate = mask ? v128.bitselect(value(offset), low, mask) : value(offset);
-    f.set(max, f32x4.max(max, candidate));
+    f.set(max, f32x4.pmax(max, candidate));
   });
-  const lane = (i: number) => f32x4.extract_lane(max, i);
-  f.set(max, f32x4.splat(f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3)))));
-  return max;
+  return largestLane(f, max);
 }
 
 const splat = (value: number) => f32x4Const([value, value, value, value]);
@@ -99,7 +123,8 @@ export function expLanes(f: FunctionBuilder): (x: Expression<"v128">) => Express
   const { lowest, highest, log2e, round, ln2High, ln2Low, coefficients } = expConstants;
   const [x, n, r, p] = f.locals("v128", 4);
   return (value) => {
-    f.set(x, f32x4.min(f32x4.max(value, splat(lowest)), splat(highest)));
+    // Pseudo-minimum and -maximum are one instruction and keep NaN where it is the first operand.
+    f.set(x, f32x4.pmin(f32x4.pmax(value, splat(lowest)), splat(highest)));
     f.set(n, f32x4.add(f32x4.mul(x, splat(log2e)), splat(round)));
     const whole = f32x4.sub(n, splat(round));
     f.set(r, f32x4.sub(x, f32x4.mul(whole, splat(ln2High))));

@@ -7,6 +7,7 @@ import {
   geluLanes,
   geluTanhLanes,
   largest,
+  mapAndSumLanes,
   mapLanes,
   overLanes,
   storeLanes,
@@ -95,8 +96,7 @@ export function defineRowKernels(m: ModuleBuilder): void {
       const start = f.let(i32.shl(i32.mul(row, columns), 2));
       const [source, target] = [f.let(i32.add(x, start)), f.let(i32.add(out, start))];
       const max = largest(f, columns, (offset) => at(source, offset));
-      mapLanes(f, target, columns, (offset) => exp(f32x4.sub(at(source, offset), max)));
-      const sums = sumLanes(f, columns, (offset) => at(target, offset));
+      const sums = mapAndSumLanes(f, target, columns, (offset) => exp(f32x4.sub(at(source, offset), max)));
       const total = f.let(f32x4.splat(totalOf(sums)));
       mapLanes(f, target, columns, (offset) => f32x4.div(at(target, offset), total));
     });

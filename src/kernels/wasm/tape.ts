@@ -3,28 +3,15 @@
  * before an operation only where it touches what an operation since the last barrier has written, or writes what one has
  * read. Projections of the same input so run without waiting for each other.
  */
+import type { Blocks } from "./blocks.js";
 import { entryHead, flags } from "./control.js";
 import type { Heap } from "./heap.js";
 import type { KernelSignature } from "./kernel.js";
 
-/** What the list knows of an allocation: after which barrier it was last read and written. */
-interface Touched {
-  read: number;
-  written: number;
-}
-
-/** Addresses remembered; more come from views that move on with every token. */
-const mostAddresses = 1 << 14;
-
 export class Tape {
   readonly address: number;
   readonly #words: Int32Array;
-  readonly #heap: Heap;
-  /** By the start of an allocation, and by every address that was asked for. */
-  readonly #blocks = new Map<number, Touched>();
-  readonly #addresses = new Map<number, Touched>();
-  /** The heap's version that those are of. */
-  #version = 0;
+  readonly #blocks: Blocks;
   /** Barriers so far, over all lists. */
   #barriers = 1;
   /** After an operation that does not tell what it writes. */
@@ -32,10 +19,10 @@ export class Tape {
   #end = 1;
 
   /** Takes `bytes` bytes of shared memory for the list. */
-  constructor(heap: Heap, bytes: number) {
+  constructor(heap: Heap, blocks: Blocks, bytes: number) {
     this.address = heap.allocate(bytes, "the list of operations");
     this.#words = new Int32Array(heap.memory.buffer, this.address, bytes / 4);
-    this.#heap = heap;
+    this.#blocks = blocks;
   }
 
   get empty(): boolean {
@@ -73,7 +60,6 @@ export class Tape {
     this.#end = 1;
     this.#barriers++;
     this.#unknown = false;
-    if (this.#addresses.size > mostAddresses) this.#addresses.clear();
   }
 
   /** Whether the operation must wait for those before it; takes note of what it reads and writes. */
@@ -82,30 +68,15 @@ export class Tape {
     this.#unknown = !reads || !writes;
     if (!reads || !writes) conflict = true;
     else {
-      for (const field of reads) conflict ||= this.#touched(args[field]).written === this.#barriers;
+      for (const field of reads) conflict ||= this.#blocks.at(args[field]).written === this.#barriers;
       for (const field of writes) {
-        const { read, written } = this.#touched(args[field]);
+        const { read, written } = this.#blocks.at(args[field]);
         conflict ||= read === this.#barriers || written === this.#barriers;
       }
     }
     if (conflict) this.#barriers++;
-    for (const field of reads ?? []) this.#touched(args[field]).read = this.#barriers;
-    for (const field of writes ?? []) this.#touched(args[field]).written = this.#barriers;
+    for (const field of reads ?? []) this.#blocks.at(args[field]).read = this.#barriers;
+    for (const field of writes ?? []) this.#blocks.at(args[field]).written = this.#barriers;
     return conflict;
-  }
-
-  #touched(address: number): Touched {
-    return (this.#version === this.#heap.version && this.#addresses.get(address)) || this.#lookUp(address);
-  }
-
-  #lookUp(address: number): Touched {
-    // Blocks may have moved: what was noted is kept for those that are still where they were.
-    if (this.#version !== this.#heap.version) this.#addresses.clear();
-    this.#version = this.#heap.version;
-    const block = this.#heap.blockOf(address);
-    const touched = this.#blocks.get(block) ?? { read: 0, written: 0 };
-    this.#blocks.set(block, touched);
-    this.#addresses.set(address, touched);
-    return touched;
   }
 }
