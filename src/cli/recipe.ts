@@ -2,6 +2,8 @@
 import { InputError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import {
+  activationMethods,
+  compensations,
   type ExplainedPlan,
   methods,
   parseOverride,
@@ -32,7 +34,12 @@ export const RECIPE_OPTIONS = {
     `what is done to the model before: ${transforms.names.join(", ")}`,
     (name) => transforms.get(name).name,
   ),
-  recipe: text("--recipe <file>", "all of this as JSON, in place of --to, --method, --set, --transform, --tensor-type"),
+  activations: text(
+    "--activations <scheme>",
+    `round inputs of linear maps, every token with scales of its own; METHOD:SCHEME for another way (${activationMethods.names.join(", ")})`,
+  ),
+  compensate: optionalName("--compensate <name>", "make up for the error in a pair of thin matrices", compensations),
+  recipe: text("--recipe <file>", "all of this as JSON, in place of the options above"),
   calibrate: text(
     "--calibrate <file>",
     "text or conversations (JSON lines) for methods that look at activations; default: bundled text",
@@ -56,7 +63,9 @@ export async function settingsOf(model: string, chosen: Chosen): Promise<Setting
   const calibrationText = () => readText(calibrate);
   const common = { input: modelPath(model), output: path, calibrationText, threads, backend, imatrix: chosen.imatrix };
   if (file !== undefined) return { ...common, recipe: await readRecipeFile(file) };
-  return { ...common, scheme, method, methodOptions: Object.fromEntries(set), transforms: transform, overrides };
+  const { activations, compensate: compensation } = chosen;
+  const rest = { methodOptions: Object.fromEntries(set), transforms: transform, overrides, activations, compensation };
+  return { ...common, scheme, method, ...rest };
 }
 
 /** The recipe in a file; an InputError names what is wrong with it. */

@@ -5,6 +5,8 @@ import {
   codebook,
   type IntegerFormat,
   integer,
+  type MinifloatFormat,
+  minifloat,
   type NumberFormat,
   type PositFormat,
 } from "./format.js";
@@ -151,6 +153,20 @@ const dynamic = family(/^(u?)dynamic8$/, (name, unsigned): CodebookFormat => {
   });
 });
 
+/** Sign, E bits of exponent, M of significand, every code a finite number. */
+const split = family(/^e([1-6])m([0-6])$/, (name, exponent, significand): MinifloatFormat | undefined => {
+  const [exponentBits, significandBits] = [Number(exponent), Number(significand)];
+  if (exponentBits + significandBits < 2 || exponentBits + significandBits > 7) return undefined;
+  return minifloat({
+    name,
+    exponentBits,
+    significandBits,
+    nonFinite: "none",
+    summary: `sign, ${exponent} bits of exponent and ${significand} of significand, all codes finite`,
+    source: "the splits of Kuzmin et al. 2022 (FP8 quantization: the power of the exponent), arXiv 2208.09225",
+  });
+});
+
 /** Point j of torch.linspace(0.1, 1, count): from the nearer end, in f32 with fused multiply-add. */
 function linspace(count: number, j: number): number {
   const step = Math.fround((1 - Math.fround(0.1)) / (count - 1));
@@ -186,6 +202,12 @@ export const formatFamilies: readonly FormatFamily[] = [
     summary: "posits of 3 to 32 bits, es = 2",
     examples: ["posit6", "posit8", "posit16"],
     derive: posit,
+  },
+  {
+    pattern: "eEmM",
+    summary: "minifloats of 3 to 8 bits without infinities and NaN, where no format is listed by the name",
+    examples: ["e1m2", "e3m0", "e2m5"],
+    derive: split,
   },
   { pattern: "pow2-N, pow2n-N", summary: "signed powers of two", examples: ["pow2-4", "pow2n-3"], derive: powersOfTwo },
   { pattern: "lnsN.F", summary: "logarithmic numbers", examples: ["lns8.3"], derive: logarithmic },

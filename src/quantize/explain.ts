@@ -61,6 +61,25 @@ export function explainPlan(plan: QuantizePlan): ExplainedPlan {
     const why = "a change of basis of the whole model, made as its tensors are read";
     return { step: place(json), summary, source, json, needs: transform.needs(options), tensors: [], why };
   });
-  const steps = [...folding, ...transforming, ...quantizing].sort((a, b) => a.step - b.step);
+  const maps = tensors.filter(({ spec }) => spec && spec.shape.length === 2 && !spec.table);
+  const firstOf = (steps: readonly { readonly pattern: RegExp }[], { name, spec }: PlannedTensor) =>
+    steps.find(({ pattern }) => pattern.test(name) || pattern.test(spec?.role ?? ""));
+  const rounding = recipe.activations.map((step): ExplainedStep => {
+    const { method, options, json } = step;
+    const { summary, source } = method;
+    const taken = maps.filter((map) => firstOf(recipe.activations, map) === step).map(({ name }) => name);
+    const why = "linear maps whose input they round, all maps that share an input together";
+    return { step: place(json), summary, source, json, needs: method.needs(options), tensors: taken, why };
+  });
+  const compensating = recipe.compensations.map((step): ExplainedStep => {
+    const { compensation, options, json } = step;
+    const { summary, source } = compensation;
+    const taken = maps.filter((map) => firstOf(recipe.compensations, map) === step).map(({ name }) => name);
+    const why = `matrices whose name or role fits ${json.tensors}, once they are quantized`;
+    return { step: place(json), summary, source, json, needs: compensation.needs(options), tensors: taken, why };
+  });
+  const steps = [...folding, ...transforming, ...quantizing, ...rounding, ...compensating].sort(
+    (a, b) => a.step - b.step,
+  );
   return { steps, kept: tensors.filter(isKept).map(({ name }) => name) };
 }

@@ -1,4 +1,6 @@
 /** Moving trained weights into low-precision schemes. */
+export { activationMethods } from "./activations/index.js";
+export { compensations } from "./compensations.js";
 export { methodsPage, type QualityRow } from "./document.js";
 export { relativeSquaredError } from "./errors.js";
 export { type ExplainedPlan, type ExplainedStep, explainPlan } from "./explain.js";

@@ -52,7 +52,7 @@ export function roundedInputs(plan: Omit<QuantizePlan, "calibrated">): LinearRec
  * scales columns or keeps them apart.
  */
 export function roundInput(
-  plan: Pick<QuantizePlan, "recipe" | "linears">,
+  plan: Pick<QuantizePlan, "recipe" | "linears" | "architecture">,
   maps: readonly PlannedTensor[],
   values: Map<string, Float32Array>,
   statistics: InputStatistics | undefined,
@@ -60,7 +60,8 @@ export function roundInput(
   const chosen = roundingOf(plan, maps);
   if (!chosen) return undefined;
   const [, columns] = maps[0].shape;
-  const outcome = chosen.method.choose({ scheme: chosen.scheme, columns, statistics }, chosen.options);
+  const isTable = maps.some(({ spec }) => plan.architecture.parts.before.includes(spec?.role ?? ""));
+  const outcome = chosen.method.choose({ scheme: chosen.scheme, columns, isTable, statistics }, chosen.options);
   const { input, scales, apart = [], notes } = outcome;
   const beside: FinishedTensor[] = [];
   const records: Record<string, LinearRecord> = {};

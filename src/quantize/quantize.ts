@@ -20,7 +20,7 @@ import { roundedInputs } from "./input-rounding.js";
 import { outputFiles } from "./output.js";
 import { type Override, type PlannedTensor, planTensors } from "./plan.js";
 import { type Parts, produceTensor } from "./produce.js";
-import { type CalibrationSettings, type ReadRecipe, type Recipe, readRecipe } from "./recipe.js";
+import { type ActivationStep, type CalibrationSettings, type ReadRecipe, type Recipe, readRecipe } from "./recipe.js";
 import type { Rehearsal } from "./rehearsal.js";
 import { settledPlan } from "./settled.js";
 import { needsAtLeast } from "./statistics.js";
@@ -30,12 +30,16 @@ export interface QuantizeOptions {
   readonly input: string;
   /** A path ending in .gguf, or a folder. */
   readonly output: string;
-  /** Scheme of all matrices that no override names; this and the four that follow are the short form of a recipe. */
+  /** Scheme of all matrices that no override names; this and the six that follow are the short form of a recipe. */
   readonly scheme?: string;
   readonly method?: string;
   readonly methodOptions?: Readonly<Record<string, unknown>>;
   readonly transforms?: readonly string[];
   readonly overrides?: readonly Override[];
+  /** How inputs of linear maps are rounded: SCHEME for every token by itself, or METHOD:SCHEME. */
+  readonly activations?: string;
+  /** A compensation of all matrices, with its defaults. */
+  readonly compensation?: string;
   /** In place of scheme, method and overrides. */
   readonly recipe?: Recipe;
   readonly calibration?: Partial<CalibrationSettings>;
@@ -110,6 +114,7 @@ export function recipeOf(options: QuantizeOptions): ReadRecipe {
   if (scheme === undefined) {
     throw new InputError("neither a scheme nor a recipe is given", { kind: "missing-argument", try: "--to q4_0" });
   }
+  const { activations, compensation } = options;
   const quantizeStep = { quantize: method, options: methodOptions };
   return readRecipe({
     recipe: 1,
@@ -122,8 +127,15 @@ export function recipeOf(options: QuantizeOptions): ReadRecipe {
         tensors: pattern.source,
       })),
       { ...quantizeStep, scheme },
+      ...(activations === undefined ? [] : [activationStep(activations)]),
+      ...(compensation === undefined ? [] : [{ compensate: compensation }]),
     ],
   });
+}
+
+function activationStep(text: string): ActivationStep {
+  const cut = text.indexOf(":");
+  return { activations: cut < 0 ? "dynamic" : text.slice(0, cut), scheme: text.slice(cut + 1) };
 }
 
 /** Opens the input and decides everything that can be decided before work starts. The caller closes the checkpoint. */
