@@ -81,7 +81,7 @@ export async function loadEncoder(checkpoint: Checkpoint, options: ModelOptions)
     size: modelSize(checkpoint),
     vectorOf(ids) {
       checkIds(ids, config);
-      const vectors = architecture.forward(state, ids).data();
+      const vectors = backend.batch(() => architecture.forward(state, ids)).data();
       return pool(vectors.subarray(0, ids.length * config.width), ids.length, config);
     },
     dispose() {

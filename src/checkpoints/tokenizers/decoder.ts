@@ -4,12 +4,15 @@ import type { DecodeOptions, TokenStream } from "../tokenizer.js";
 import { alphabetToBytes } from "./byte-alphabet.js";
 import { arrayAt, type JsonObject, objectAt, shown, textAt, unsupported } from "./faults.js";
 import { pattern } from "./patterns.js";
+import { INSIDE } from "./word-piece.js";
 
 export interface Decoder {
   /** What a token stands for. */
   bytesOf(token: string): Uint8Array;
   /** One space at the start of a text is not part of it. */
   readonly stripsSpace: boolean;
+  /** Added tokens go the same way; otherwise they stand for their own text. */
+  readonly takesAdded?: boolean;
 }
 
 const utf8 = new TextEncoder();
@@ -17,6 +20,7 @@ const utf8 = new TextEncoder();
 export function decoderOf(json: unknown, byteLevel: boolean, source: string): Decoder {
   if ((json === null || json === undefined) && byteLevel) return byteLevelDecoder;
   const steps = flatten(json, source, "decoder");
+  if (steps.length === 1 && steps[0].config.type === "WordPiece") return wordPieceDecoder(steps[0].config);
   if (steps.some(({ config }) => config.type === "ByteLevel")) return byteLevelDecoder;
   const rewrites: ((token: string) => string)[] = [];
   let byteFallback = false;
@@ -51,6 +55,18 @@ const byteLevelDecoder: Decoder = {
   bytesOf: (token) => alphabetToBytes(token) ?? utf8.encode(token),
   stripsSpace: false,
 };
+
+/**
+ * A space before every token but those for the inside of words; `cleanup` takes it away before punctuation and English
+ * contractions. Source: tokenizers, decoders/wordpiece.rs.
+ */
+function wordPieceDecoder(config: JsonObject): Decoder {
+  const bytesOf = (token: string) => {
+    const text = token.startsWith(INSIDE) ? token.slice(INSIDE.length) : ` ${token}`;
+    return utf8.encode(config.cleanup === false ? text : text.replace(/^ (?=[.?!,]|n't|'m|'s|'ve|'re)/, ""));
+  };
+  return { bytesOf, stripsSpace: true, takesAdded: true };
+}
 
 /** The byte of a token such as "<0x0A>". */
 export function fallbackByte(token: string): Uint8Array | undefined {

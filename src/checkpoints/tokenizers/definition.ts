@@ -111,8 +111,18 @@ function chatTemplate(value: unknown): string | undefined {
 function template(json: JsonObject, vocabulary: Vocabulary, source: string): { before?: number; after?: number } {
   for (const { config, key } of processors(json.post_processor, source, "post_processor")) {
     if (config.type === "ByteLevel") continue;
+    if (config.type === "BertProcessing") {
+      const [before, after] = [config.cls, config.sep].map((pair) =>
+        idAt(arrayAt(pair, source, key)[1], vocabulary.tokens.length, source, key),
+      );
+      return { before, after };
+    }
     if (config.type !== "TemplateProcessing") {
-      throw unsupported(source, `${key}.type`, `got ${shown(config.type)}, supported: ByteLevel, TemplateProcessing`);
+      throw unsupported(
+        source,
+        `${key}.type`,
+        `got ${shown(config.type)}, supported: ByteLevel, BertProcessing, TemplateProcessing`,
+      );
     }
     const parts = arrayAt(config.single, source, `${key}.single`).map((part) =>
       objectAt(part, source, `${key}.single`),

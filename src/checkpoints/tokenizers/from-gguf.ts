@@ -1,18 +1,19 @@
 /**
- * Reading the tokenizer in GGUF metadata, `tokenizer.ggml.*`. Of the two kinds here, "gpt2" is byte-level BPE with merges and a
- * named pre-tokenizer, "llama" is SentencePiece's BPE with scores.
+ * Reading the tokenizer in GGUF metadata, `tokenizer.ggml.*`. Of the kinds here, "gpt2" is byte-level BPE with merges and a
+ * named pre-tokenizer, "llama" is SentencePiece's BPE with scores, "bert" is WordPiece.
  * Sources: ggml, docs/gguf.md; gguf-py, constants.py; llama.cpp, src/llama-vocab.cpp (what engines assume).
  */
 import { UnsupportedError } from "../../errors.js";
 import type { Metadata, MetadataValue } from "../checkpoint.js";
 import type { Tokenizer } from "../tokenizer.js";
-import { tokenizerFromJson } from "./byte-pair.js";
 import type { TokenizerDefinition } from "./definition.js";
 import { arrayAt, damaged, idAt, type JsonObject, keyPlace, shown, textAt } from "./faults.js";
+import { tokenizerFromJson } from "./from-json.js";
 import { BYTE, CONTROL, MARK, NORMAL, PREFIX, UNKNOWN, UNUSED, USER_DEFINED } from "./gguf-keys.js";
 import { type GgufPreTokenizer, ggufPreTokenizers } from "./gguf-pre-tokenizers.js";
 import { mergesFromScores } from "./sentencepiece.js";
 import { mergeHalves } from "./vocabulary.js";
+import { bertJson, INSIDE } from "./word-piece.js";
 
 /** The ids that engines assume for SentencePiece vocabularies when the file does not name them. */
 const SENTENCEPIECE_IDS = { bos: 1, eos: 2, unk: 0 };
@@ -24,22 +25,19 @@ export function tokenizerFromGguf(metadata: Metadata, source = "GGUF metadata"):
 /** The same tokenizer in the form of Hugging Face's files; a FileError names the key that is missing or damaged. */
 export function definitionFromGguf(metadata: Metadata, source = "GGUF metadata"): TokenizerDefinition {
   const model = textAt(required(metadata, "model", source), source, `${PREFIX}model`);
+  if (model === "bert") return bertDefinition(metadata, source);
   if (model !== "gpt2" && model !== "llama") {
     throw new UnsupportedError("the tokenizer is of a kind that is not supported", {
       kind: "unsupported-tokenizer",
       where: keyPlace(source, `${PREFIX}model`),
-      why: `got ${shown(model)}, supported: "gpt2", "llama"`,
+      why: `got ${shown(model)}, supported: "gpt2", "llama", "bert"`,
     });
   }
   const tokens = textsAt(metadata, "tokens", source);
   const types = tokenTypes(metadata, tokens.length, source);
   const pre = model === "gpt2" ? namedPreTokenizer(metadata, source) : undefined;
   const specials = specialIds(metadata, tokens.length, pre ? {} : SENTENCEPIECE_IDS, source);
-  const flag = (key: string, otherwise: boolean) => {
-    const value = metadata[PREFIX + key];
-    if (value === undefined || typeof value === "boolean") return value ?? otherwise;
-    throw damaged(source, PREFIX + key, `wanted true or false, got ${shown(value)}`);
-  };
+  const flag = (key: string, otherwise: boolean) => flagAt(metadata, key, otherwise, source);
   const addBos = flag("add_bos_token", pre ? pre.addBos : true);
   const addEos = flag("add_eos_token", false);
   if (addBos && specials.bos === undefined) throw damaged(source, `${PREFIX}bos_token_id`, "add_bos_token needs it");
@@ -68,6 +66,35 @@ export function definitionFromGguf(metadata: Metadata, source = "GGUF metadata")
     scores,
     source,
   };
+}
+
+/** What engines assume of WordPiece vocabularies: those of the first BERT. */
+const BERT_IDS = { bos: 101, eos: 102, unk: 100 };
+
+/**
+ * WordPiece as GGUF spells it: "##ing" stands there as "ing" and "whale" as "▁whale" (a phantom space), only control tokens
+ * are as they were.
+ */
+function bertDefinition(metadata: Metadata, source: string): TokenizerDefinition {
+  const spelled = textsAt(metadata, "tokens", source);
+  const types = tokenTypes(metadata, spelled.length, source);
+  const specials = specialIds(metadata, spelled.length, BERT_IDS, source);
+  const own = new Set([specials.bos, specials.unk, specials.pad, ...specials.eos]);
+  const tokens = spelled.map((token, id) => {
+    if (types[id] === CONTROL || own.has(id)) return token;
+    return token.startsWith(MARK) ? token.slice(MARK.length) : INSIDE + token;
+  });
+  const json = bertJson(tokens, {
+    do_lower_case: flagAt(metadata, "normalizer.lowercase", true, source),
+    strip_accents: flagAt(metadata, "normalizer.strip_accents", true, source),
+  });
+  return { json, ...specials, addBos: true, addEos: true, rows: tokens.length, source };
+}
+
+function flagAt(metadata: Metadata, key: string, otherwise: boolean, source: string): boolean {
+  const value = metadata[PREFIX + key];
+  if (value === undefined || typeof value === "boolean") return value ?? otherwise;
+  throw damaged(source, PREFIX + key, `wanted true or false, got ${shown(value)}`);
 }
 
 function required(metadata: Metadata, key: string, source: string): MetadataValue {

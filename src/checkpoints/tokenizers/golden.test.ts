@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { tokenizerFromJson } from "./byte-pair.js";
 import { definitionFiles, definitionFromFiles, type TokenizerDefinition } from "./definition.js";
 import type { JsonObject } from "./faults.js";
 import { definitionFromGguf, tokenizerFromGguf } from "./from-gguf.js";
+import { tokenizerFromJson } from "./from-json.js";
 import { ggufTokenizerMetadata } from "./to-gguf.js";
 
 /** ids with special tokens, ids of the plain text, text of the first ids with and without special tokens. */

@@ -1,5 +1,5 @@
 /** Tokenizers: from tokenizer.json, from GGUF metadata, and into both. */
-export { tokenizerFromJson } from "./byte-pair.js";
+
 export {
   definitionFiles,
   definitionFromFiles,
@@ -7,6 +7,7 @@ export {
   type TokenizerFiles,
 } from "./definition.js";
 export { definitionFromGguf, tokenizerFromGguf } from "./from-gguf.js";
+export { tokenizerFromJson } from "./from-json.js";
 export { type GgufPreTokenizer, ggufPreTokenizers } from "./gguf-pre-tokenizers.js";
 export { definitionFromFolder, openDefinition, openTokenizer } from "./open.js";
 export { ggufTokenizerMetadata } from "./to-gguf.js";

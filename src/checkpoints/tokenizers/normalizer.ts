@@ -1,4 +1,5 @@
 /** What is done to a text before it is split: the `normalizer` of a tokenizer.json. */
+import { bertNormalizer, lowerCase } from "./bert-text.js";
 import { arrayAt, objectAt, shown, textAt, unsupported } from "./faults.js";
 import { pattern } from "./patterns.js";
 
@@ -16,7 +17,11 @@ export function normalizerOf(json: unknown, source: string, key = "normalizer"):
       return (text) => text.normalize(form);
     }
     case "Lowercase":
-      return (text) => text.toLowerCase();
+      return lowerCase;
+    case "StripAccents":
+      return (text) => text.replace(/\p{Mn}/gu, "");
+    case "BertNormalizer":
+      return bertNormalizer(config);
     case "Prepend": {
       const prefix = textAt(config.prepend, source, `${key}.prepend`);
       return (text) => (text === "" ? text : prefix + text);
@@ -35,4 +40,4 @@ export function normalizerOf(json: unknown, source: string, key = "normalizer"):
   throw unsupported(source, `${key}.type`, `got ${shown(config.type)}, supported: ${SUPPORTED}`);
 }
 
-const SUPPORTED = "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Sequence";
+const SUPPORTED = "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, BertNormalizer, Prepend, Replace, Sequence";

@@ -2,6 +2,7 @@
  * Where a text is cut before merging: the `pre_tokenizer` of a tokenizer.json. No merge crosses a cut, so the same
  * merges with other cuts give other tokens.
  */
+import { bertWords } from "./bert-text.js";
 import { arrayAt, damaged, type JsonObject, objectAt, shown, textAt, unsupported } from "./faults.js";
 import { literal, pattern } from "./patterns.js";
 
@@ -50,8 +51,14 @@ function stepOf(config: JsonObject, source: string, key: string): Step {
       return isolate(config.individual_digits === true ? /\p{N}/gu : /\p{N}+/gu);
     case "Metaspace":
       return metaspaceStep(config, source, key);
+    case "BertPreTokenizer":
+      return (pieces) => pieces.flatMap(bertWords);
   }
-  throw unsupported(source, `${key}.type`, `got ${shown(config.type)}, supported: ByteLevel, Split, Digits, Metaspace`);
+  throw unsupported(
+    source,
+    `${key}.type`,
+    `got ${shown(config.type)}, supported: ByteLevel, Split, Digits, Metaspace, BertPreTokenizer`,
+  );
 }
 
 function byteLevelStep(config: JsonObject): Step {

@@ -8,7 +8,8 @@ import { BYTE, CONTROL, MARK, NORMAL, PREFIX, UNKNOWN, UNUSED, USER_DEFINED } fr
 import { detectPreTokenizer } from "./gguf-pre-tokenizers.js";
 import { flatten, preTokenizerOf } from "./pre-tokenizer.js";
 import { scoresFromMerges } from "./sentencepiece.js";
-import { bpeModel, mergeHalves, type Vocabulary, vocabularyOf } from "./vocabulary.js";
+import { bpeModel, mergeHalves, modelType, type Vocabulary, vocabularyOf } from "./vocabulary.js";
+import { INSIDE } from "./word-piece.js";
 
 /**
  * The keys of a GGUF file for this tokenizer, complete for engines. `rows` is the number of rows of the embedding;
@@ -27,10 +28,11 @@ export function ggufTokenizerMetadata(definition: TokenizerDefinition, rows = de
       why,
     });
   }
+  const size = Math.max(rows, count);
+  if (modelType(json, source) === "WordPiece") return bertKeys(definition, vocabulary, size);
   const merges = arrayAt(bpeModel(json, source).merges, source, "model.merges").map((merge, rank) =>
     mergeHalves(merge, rank, source),
   );
-  const size = Math.max(rows, count);
   const byteLevel = preTokenizerOf(json.pre_tokenizer, source).bytes;
   const id = (name: string, value: number | undefined) =>
     value === undefined ? {} : { [`${PREFIX}${name}_token_id`]: value };
@@ -47,6 +49,45 @@ export function ggufTokenizerMetadata(definition: TokenizerDefinition, rows = de
     [`${PREFIX}add_bos_token`]: definition.addBos,
     [`${PREFIX}add_eos_token`]: definition.addEos,
     ...(definition.chatTemplate === undefined ? {} : { "tokenizer.chat_template": definition.chatTemplate }),
+  };
+}
+
+/**
+ * WordPiece with phantom spaces (see from-gguf.ts). What begins and ends a text has two keys each, because engines have
+ * changed their mind about the name; "seperator" is spelled so.
+ */
+function bertKeys({ json, source, bos, eos, unk, pad }: TokenizerDefinition, vocabulary: Vocabulary, size: number) {
+  const normalizer = (json.normalizer ?? {}) as JsonObject;
+  const pre = flatten(json.pre_tokenizer, source, "pre_tokenizer").map(({ config }) => config.type);
+  const { type, clean_text = true, handle_chinese_chars = true, lowercase = true, strip_accents } = normalizer;
+  if (
+    type !== "BertNormalizer" ||
+    clean_text !== true ||
+    handle_chinese_chars !== true ||
+    `${pre}` !== "BertPreTokenizer"
+  ) {
+    const why = `got ${shown(normalizer)} and ${shown(pre)}, wanted BertNormalizer and BertPreTokenizer`;
+    throw notInGguf(source, "normalizer, pre_tokenizer", why);
+  }
+  const types = typesOf(vocabulary, true, unk, size);
+  const tokens = paddedTokens(vocabulary, size).map((token, id) => {
+    if (types[id] === CONTROL) return token;
+    return token.startsWith(INSIDE) ? token.slice(INSIDE.length) : MARK + token;
+  });
+  const ids = { bos, cls: bos, eos: eos[0], seperator: eos[0], unknown: unk, padding: pad };
+  const mask = vocabulary.ids.get("[MASK]");
+  return {
+    [`${PREFIX}model`]: "bert",
+    [`${PREFIX}pre`]: "default",
+    [`${PREFIX}tokens`]: tokens,
+    [`${PREFIX}token_type`]: types,
+    [`${PREFIX}normalizer.lowercase`]: lowercase === true,
+    [`${PREFIX}normalizer.strip_accents`]: typeof strip_accents === "boolean" ? strip_accents : lowercase === true,
+    ...Object.fromEntries(
+      Object.entries({ ...ids, mask }).flatMap(([name, id]) =>
+        id === undefined ? [] : [[`${PREFIX}${name}_token_id`, id]],
+      ),
+    ),
   };
 }
 
@@ -76,10 +117,10 @@ function sentencePieceKeys(
   );
   const scores = definition.scores ?? scoresFromMerges(own, merges, size);
   if (typeof scores === "string") {
-    throw notSentencePiece(source, "model.merges", scores);
+    throw notInGguf(source, "model.merges", scores);
   }
   if (bpeModel(json, source).byte_fallback !== true) {
-    throw notSentencePiece(source, "model.byte_fallback", "engines spell unknown characters in bytes");
+    throw notInGguf(source, "model.byte_fallback", "engines spell unknown characters in bytes");
   }
   return {
     [`${PREFIX}model`]: "llama",
@@ -103,7 +144,7 @@ function sentencePiecePrefix({ json, source }: TokenizerDefinition, vocabulary: 
   if (replaces && pre.every(isMetaspace) && normalizers.every((step) => isPrefix(step) || isReplace(step))) {
     return normalizers.some(isPrefix) || pre.some((step) => (step.prepend_scheme ?? "always") !== "never");
   }
-  throw notSentencePiece(source, "normalizer, pre_tokenizer", `got ${shown(normalizers)} and ${shown(pre)}`);
+  throw notInGguf(source, "normalizer, pre_tokenizer", `got ${shown(normalizers)} and ${shown(pre)}`);
 }
 
 function sequenceOf(json: unknown, key: string): readonly JsonObject[] {
@@ -112,7 +153,7 @@ function sequenceOf(json: unknown, key: string): readonly JsonObject[] {
   return config.type === "Sequence" ? (config[key] as readonly JsonObject[]) : [config];
 }
 
-function notSentencePiece(source: string, key: string, why: string): UnsupportedError {
+function notInGguf(source: string, key: string, why: string): UnsupportedError {
   return new UnsupportedError("GGUF cannot say what this tokenizer does", {
     kind: "unsupported-tokenizer",
     where: keyPlace(source, key),

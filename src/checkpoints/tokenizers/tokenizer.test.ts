@@ -3,10 +3,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { BitloomError, FileError, InputError, UnsupportedError } from "../../errors.js";
 import { BYTE_CHARACTERS } from "./byte-alphabet.js";
-import { tokenizerFromJson } from "./byte-pair.js";
 import { definitionFromFiles } from "./definition.js";
 import type { JsonObject } from "./faults.js";
 import { tokenizerFromGguf } from "./from-gguf.js";
+import { tokenizerFromJson } from "./from-json.js";
 import { ggufPreTokenizers } from "./gguf-pre-tokenizers.js";
 import { ggufTokenizerMetadata } from "./to-gguf.js";
 
@@ -143,9 +143,9 @@ test("a configuration that names unknown tokens or ids is a file error", () => {
 const unsupportedChanges: readonly JsonObject[] = [
   { model: { type: "Unigram", vocab: [] } },
   { pre_tokenizer: { type: "Whitespace" } },
-  { normalizer: { type: "BertNormalizer" } },
-  { decoder: { type: "WordPiece" } },
-  { post_processor: { type: "BertProcessing" } },
+  { normalizer: { type: "Precompiled" } },
+  { decoder: { type: "CTC" } },
+  { post_processor: { type: "RobertaProcessing" } },
 ];
 
 for (const change of unsupportedChanges) {
@@ -242,7 +242,7 @@ test("names of models and pre-tokenizers that are not known are refused with the
   const listed = (error: unknown) =>
     error instanceof UnsupportedError && /gpt-2, llama-bpe/.test(error.details.why ?? "");
   assert.throws(() => tokenizerFromGguf({ ...metadata(), [ggml("pre")]: "tekken" }), listed);
-  assert.throws(() => tokenizerFromGguf({ ...metadata(), [ggml("model")]: "bert" }), UnsupportedError);
+  assert.throws(() => tokenizerFromGguf({ ...metadata(), [ggml("model")]: "t5" }), UnsupportedError);
   const json = { ...tokenizerJson(), pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } };
   assert.throws(() => ggufTokenizerMetadata(definitionFromFiles({ tokenizer: json })), listed);
 });

@@ -1,6 +1,7 @@
 /** The vocabulary of a tokenizer.json: tokens by id, ids by token, added tokens, and the merges as a table. */
 import { arrayAt, damaged, idAt, isId, type JsonObject, objectAt, shown, textAt, unsupported } from "./faults.js";
 import type { MergeTable } from "./merge.js";
+import { wordPieceModel } from "./word-piece.js";
 
 /** A token that is found in the text before anything else is done to it. */
 export interface AddedToken {
@@ -29,12 +30,19 @@ export interface Vocabulary {
 /** How many unused ids are believed: rows of embeddings are padded, but not a thousandfold. */
 const MOST_GAPS = 1 << 16;
 
+/** What `model.type` says. Old files of BPE leave it out. */
+export function modelType(json: JsonObject, source: string): "BPE" | "WordPiece" {
+  const model = objectAt(json.model, source, "model");
+  const { type } = model;
+  if (type === "BPE" || type === "WordPiece") return type;
+  if (type === undefined && model.vocab !== undefined && model.merges !== undefined) return "BPE";
+  throw unsupported(source, "model.type", `got ${shown(type)}, supported: "BPE", "WordPiece"`);
+}
+
 /** The `model` of a tokenizer.json, checked to be the kind of BPE that this version runs. */
 export function bpeModel(json: JsonObject, source: string): JsonObject {
   const model = objectAt(json.model, source, "model");
-  if (model.type !== "BPE" && !(model.type === undefined && model.vocab !== undefined && model.merges !== undefined)) {
-    throw unsupported(source, "model.type", `got ${shown(model.type)}, supported: "BPE"`);
-  }
+  if (modelType(json, source) !== "BPE") throw unsupported(source, "model.type", `got ${shown(model.type)}`);
   for (const key of ["continuing_subword_prefix", "end_of_word_suffix", "dropout"]) {
     const value = model[key];
     if (value !== undefined && value !== null && value !== "" && value !== 0) {
@@ -54,7 +62,8 @@ export function vocabularyOf(json: JsonObject, source: string): Vocabulary {
 }
 
 function readVocabulary(json: JsonObject, source: string): Vocabulary {
-  const entries = Object.entries(objectAt(bpeModel(json, source).vocab, source, "model.vocab"));
+  const model = modelType(json, source) === "BPE" ? bpeModel(json, source) : wordPieceModel(json, source);
+  const entries = Object.entries(objectAt(model.vocab, source, "model.vocab"));
   if (entries.length === 0) throw damaged(source, "model.vocab", "it is empty");
   const added = addedTokens(json.added_tokens ?? [], source, entries.length);
   const idLimit = entries.length + added.length + MOST_GAPS;

@@ -1,7 +1,7 @@
 """Makes the golden files of this folder: small tokenizers of each family, and the ids the original implementations give.
 
     pip install tokenizers==0.23.3 sentencepiece==0.2.3
-    python make.py CORPUS.txt
+    python make.py CORPUS.txt [bert]      (only that family)
 
 CORPUS is any English text of some hundred kilobytes (Moby Dick was taken); the tokenizers learn from its beginning and
 from the lines below. Trained once, kept for ever: another version of the trainers may learn other merges, which is why
@@ -110,9 +110,9 @@ def hash_of(merge):
     return sum(ord(character) for half in merge for character in half)
 
 
-def cases(tokenizer):
+def cases(tokenizer, texts):
     rows = []
-    for text in contents():
+    for text in texts:
         tokenizer.encode_special_tokens = False
         parsed = tokenizer.encode(text).ids
         tokenizer.encode_special_tokens = True
@@ -121,6 +121,30 @@ def cases(tokenizer):
         skipped = tokenizer.decode(parsed, skip_special_tokens=True)
         rows.append([parsed, plain, back, skipped])
     return rows
+
+
+def train_bert(corpus):
+    """WordPiece as BERT has it: lower case, no accents, Chinese characters apart."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=900, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(corpus, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+BERT_TEXTS = [
+    "The quick brown fox; it's wasn't don't (really)?", "ΟΔΥΣΣΕΎΣ ΣΑΣ ß ẞ İstanbul", "Ünïcödé Ἑλλάς Ё ё Й",
+    "[CLS] text [SEP] [MASK] [UNK] [PAD]", "a" * 100, "a" * 101, "é" * 100 + " " + "z" * 101 + " end",
+    "don\u2019t \u00ab quoted \u00bb \u3010\u3011\u3002\uff0c", "x\u0000y\ufffdz \u200bq\u00ad \ue000r",
+    "10,000.50$ + 5% = ~`^|<>", "\u4e00\u9fff\u3400\U00020000\U0002b920 \u3042\u30a2\u3131", "whale-ship's captain",
+]
 
 
 def train_sentencepiece(corpus):
@@ -166,17 +190,27 @@ def save(name, content):
     (HERE / f"{name}.json").write_text(json.dumps(content, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
+def make_bert(corpus):
+    tokenizer = train_bert(corpus)
+    texts = contents()[:60] + BERT_TEXTS
+    save("bert", {"tokenizer": json.loads(tokenizer.to_str()), "texts": texts, "cases": cases(tokenizer, texts)})
+
+
 def main():
     corpus = Path(sys.argv[1]).read_text(encoding="utf-8")[:150_000].splitlines() + LINES * 20
+    if sys.argv[2:] == ["bert"]:
+        make_bert(corpus)
+        return
     versions = {"tokenizers": tokenizers.__version__, "sentencepiece": sentencepiece.__version__}
     save("texts", {"versions": versions, "texts": contents()})
     for name, options in FAMILIES.items():
         tokenizer = train(corpus, **options)
-        save(name, {"tokenizer": json.loads(tokenizer.to_str()), "cases": cases(tokenizer)})
+        save(name, {"tokenizer": json.loads(tokenizer.to_str()), "cases": cases(tokenizer, contents())})
+    make_bert(corpus)
     processor = train_sentencepiece(corpus)
     tokenizer, scores, types = llama2(processor)
     save("llama-2", {
-        "tokenizer": json.loads(tokenizer.to_str()), "cases": cases(tokenizer), "scores": scores, "types": types,
+        "tokenizer": json.loads(tokenizer.to_str()), "cases": cases(tokenizer, contents()), "scores": scores, "types": types,
         "sentencepiece": [processor.encode(text) for text in contents()],
     })
 
