@@ -58,7 +58,12 @@ export const gptq = method({
 });
 
 /** The levels of all elements, error fed forward. */
-function roundColumns(grid: Grid, values: Float32Array, statistics: InputStatistics, options: Options) {
+export function roundColumns(
+  grid: Grid,
+  values: Float32Array,
+  statistics: InputStatistics,
+  options: Pick<Options, "damping" | "order" | "block">,
+) {
   const { rows, columns, size, groups } = grid;
   const order = columnOrder(grid, statistics.meanSquare, options.order);
   const { factor, notes } = dampedFactor(statistics, order, options.damping);

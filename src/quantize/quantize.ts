@@ -214,6 +214,14 @@ async function importanceFor(recipe: ReadRecipe, path: string): Promise<Importan
       try: "a text to calibrate with, or the method imatrix",
     });
   }
+  const choosing = recipe.quantizers.find(({ method }) => method.choosesScheme)?.method.name;
+  if (choosing !== undefined) {
+    throw new InputError(`${choosing} cannot work from an importance matrix`, {
+      where: path,
+      why: "it chooses schemes, and tensors are written one by one without calibration",
+      try: "a text to calibrate with",
+    });
+  }
   return readImatrix(path);
 }
 

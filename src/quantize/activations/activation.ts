@@ -14,7 +14,7 @@ export interface ActivationJob {
   readonly scheme: Scheme;
   readonly columns: number;
   /** Rows of the weights are looked up too (a tied head), so their columns can neither be scaled nor kept apart. */
-  readonly isTable: boolean;
+  readonly isTable?: boolean;
   /** As far as the method asked. */
   readonly statistics?: InputStatistics;
 }
