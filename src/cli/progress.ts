@@ -2,7 +2,8 @@
  * How far a long job is, on standard error. On a terminal one bar, redrawn at most ten times a second (also from inside
  * a loop that never lets timers run); elsewhere a plain line each tenth of the way, at most one every two seconds.
  */
-import { SingleBar } from "cli-progress";
+import { createRequire } from "node:module";
+import type { SingleBar } from "cli-progress";
 import { duration } from "./numbers.js";
 import type { ProgressKind } from "./terminal.js";
 
@@ -52,6 +53,8 @@ function barLine(state: BarState, label: string, note: string): string {
 }
 
 function barProgress(stream: NodeJS.WriteStream): Progress {
+  // Loaded where a bar is drawn: a first token off a terminal does not wait for it.
+  const library = createRequire(import.meta.url)("cli-progress") as typeof import("cli-progress");
   let bar: SingleBar | undefined;
   let label = "";
   const stop = () => {
@@ -63,7 +66,7 @@ function barProgress(stream: NodeJS.WriteStream): Progress {
     start(name, total) {
       stop();
       label = name;
-      bar = new SingleBar({
+      bar = new library.SingleBar({
         stream,
         fps: 10,
         clearOnComplete: true,

@@ -9,6 +9,7 @@
  * k = j mod 4. Scales stand beside their codes, in the fewest bytes that hold them (shared.ts), so a kernel reads memory as
  * a few sequential streams. Blocks are padded to whole cells, rows to a multiple of 16.
  */
+import { bf16 } from "../../formats/bf16.js";
 import type { NumberFormat } from "../../formats/format.js";
 import { decodeTableF32 } from "../../formats/table.js";
 import type { Activations } from "../backend.js";
@@ -122,6 +123,9 @@ function planF32(weight: WeightRows): Plan {
   const format = weight.scheme.element;
   const expanded = (why: string): Plan => ({ decode: { kind: "binary32", bits: 32 }, factor: 1, why });
   if (format.bits > 16) return expanded("held as f32");
+  if (format.name === bf16.name) {
+    return { decode: { kind: "bfloat", bits: 16 }, factor: 1, why: "bf16 is the upper half of f32" };
+  }
   const values = decodeTableF32(format);
   if (format.bits <= 4) {
     const bits = format.bits as 1 | 2 | 3 | 4;
@@ -164,9 +168,6 @@ function planInteger(format: NumberFormat, values: Float32Array): Plan | undefin
 function planMinifloat(format: NumberFormat, weight: WeightRows, values: Float32Array): Plan | undefined {
   if (format.kind !== "minifloat" || !format.signed || !format.subnormals) return undefined;
   const { exponentBits, significandBits, bias } = format;
-  if (exponentBits === 8 && significandBits === 7 && bias === 127) {
-    return { decode: { kind: "bfloat", bits: 16 }, factor: 1, why: "bf16 is the upper half of f32" };
-  }
   if (exponentBits < 1 || exponentBits > 8 || usesNonFinite(weight, values)) return undefined;
   const bits = (format.bits <= 8 ? storedBits(format.bits) : 16) as 5 | 6 | 8 | 16;
   const aligned = Array.from(values, (_, code) => code << (bits - format.bits));
