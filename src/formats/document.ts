@@ -172,6 +172,30 @@ Rules for power-of-two scales: ${Object.keys(POWER_RULES)
     .map((name) => `\`${name}\``)
     .join(", ")} (\`src/formats/schemes/mx.ts\`).
 
+## What it is checked against
+
+Golden data made by others stand in \`test/conformance/golden/\`, beside the scripts that made them and with their versions.
+
+| what | by | how much |
+| --- | --- | --- |
+| floats of 4 to 8 bits, f16, bf16 | ml_dtypes | every code; encoding at every midpoint and beside it |
+| IEEE P3109 | the value tables of P3109/Public (v4.0) | every code of all 504 formats |
+| posits | SoftPosit and Universal | every code to 16 bits, 20,000 encodings each, arithmetic of all pairs of posit8 |
+| NF4, AF4, FP4, dynamic trees | bitsandbytes | every code |
+| GGUF blocks | Python gguf | bytes of every scheme |
+| MX and NVFP4 | torchao, compressed-tensors, auto-round | bytes, by stack |
+| \`@onnx\` | ONNX Runtime | bytes |
+| BitMoD | the authors' code | values of groups, 3 and 4 bits |
+| every rounding x overflow | exact rationals in BigInt, written for the tests | every midpoint, one ulp to each side |
+
+Without an outside oracle, built from descriptions and so marked: MX+ (no code of its authors is public), four over six, UE5M3,
+ModelOpt's, MLX's and TransformerEngine's rules (the table above says so for each stack), powers of two, logarithmic and
+power-exponent grids.
+
+Arithmetic (\`add\`, \`divide\`, \`dot\`, ...) computes exactly with integers of any size and rounds once. Operands are binary64
+numbers, or what \`decodeExact\` gives: so formats whose values binary64 cannot hold (P3109 formats of more than 10 exponent
+bits) are computed with as well. \`project\` rounds an exact number. \`cast\`, schemes and kernels stay within binary64.
+
 ## Where stacks and standards disagree
 
 - **E8M0 ties.** Nearest-even by the code takes 1.5 and 3 to 2, 6 and 12 to 8. ml_dtypes rounds ties up (\`nearest-away\` here) and,

@@ -62,6 +62,15 @@ function integerRoot(n: bigint): bigint {
   }
 }
 
+/** A number of 53 bits at most times a power of two: the significand is cut, with an odd last bit if that is not exact. */
+export function toOddSignificand({ significand, exponent }: Dyadic): { significand: number; power: number } {
+  const magnitude = magnitudeOf(significand);
+  const cut = BigInt(Math.max(0, bitLength(magnitude) - 53));
+  const kept = magnitude >> cut;
+  const odd = Number(kept << cut === magnitude ? kept : kept | 1n);
+  return { significand: significand < 0n ? -odd : odd, power: exponent + Number(cut) };
+}
+
 /**
  * The binary64 number nearest below in magnitude, with an odd last bit if it is not exact. A later rounding to at most
  * 51 bits then gives what rounding the exact number would give, in every mode; magnitudes beyond binary64 stay at its

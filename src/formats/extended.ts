@@ -3,8 +3,9 @@
  * exact; `project` rounds a result into a format, once.
  */
 import { type EncodeOptions, encode } from "./codec.js";
-import { addExact, type Dyadic, divideToOdd, multiplyExact, toOddBinary64 } from "./exact.js";
+import { addExact, type Dyadic, divideToOdd, multiplyExact, toOddBinary64, toOddSignificand } from "./exact.js";
 import type { NumberFormat } from "./format.js";
+import { encodeMinifloat } from "./minifloat.js";
 
 /** A finite number, or NaN or an infinity as a binary64 number. */
 export type Extended = Dyadic | number;
@@ -44,9 +45,12 @@ export const quotient = (x: Extended, y: Dyadic): Extended => (finite(x) ? divid
 export const exceeds = (x: Extended, y: Extended): boolean => signOf(sum(x, negate(y))) > 0;
 
 /**
- * The code of x in a format whose values binary64 holds; of a precision of at most 51 bits, if x is a quotient or needs more
- * than 53.
+ * The code of x, rounded once; also in minifloats whose values binary64 cannot hold. Of formats with a precision of at most 51
+ * bits, if x is a quotient or needs more than 53.
  */
-export function project(format: NumberFormat, x: Extended, options?: EncodeOptions): number {
-  return encode(format, finite(x) ? toOddBinary64(x) : x, options);
+export function project(format: NumberFormat, x: Extended, options: EncodeOptions = {}): number {
+  if (!finite(x) || x.significand === 0n) return encode(format, finite(x) ? 0 : x, options);
+  if (format.kind !== "minifloat") return encode(format, toOddBinary64(x), options);
+  const { significand, power } = toOddSignificand(x);
+  return encodeMinifloat(format, significand, options, power);
 }

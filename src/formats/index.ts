@@ -78,6 +78,7 @@ export { type CodeValue, describe, type FormatDescription } from "./describe.js"
 export { E8M0_RULES, type E8m0Rule } from "./e8m0-rules.js";
 export { type Dyadic, decodeExact, dyadic } from "./exact.js";
 export { type Explanation, explain, type Step } from "./explain.js";
+export { type Extended, project } from "./extended.js";
 export { type FormatFamily, formatFamilies } from "./families.js";
 export * from "./format.js";
 export { kappa } from "./kappa.js";

@@ -96,8 +96,8 @@ const DEFAULT_OVERFLOW: Readonly<Record<NonFinite, Overflow>> = {
 /** What the kind of non-finite codes suggests where neither caller nor record says. */
 export const defaultOverflow = (format: MinifloatFormat): Overflow => DEFAULT_OVERFLOW[format.nonFinite];
 
-/** The code of `value`: one rounding from binary64, then the overflow rule. */
-export function encodeMinifloat(format: MinifloatFormat, value: number, options: EncodeOptions): number {
+/** The code of `value` * 2^power: one rounding from binary64, then the overflow rule. */
+export function encodeMinifloat(format: MinifloatFormat, value: number, options: EncodeOptions, power = 0): number {
   const layout = minifloatLayout(format);
   if (Number.isNaN(value)) return nanCode(format, layout, options);
   const negative = value < 0 || Object.is(value, -0);
@@ -105,7 +105,7 @@ export function encodeMinifloat(format: MinifloatFormat, value: number, options:
   const rounding = options.rounding ?? "nearest-even";
   const overflow = options.overflow ?? format.overflow ?? defaultOverflow(format);
   if (a === 0 && !layout.hasZero) return zeroWithoutZero(format, layout, overflow, options);
-  const magnitude = a === Infinity ? Infinity : a === 0 ? 0 : roundMagnitude(format, a, negative, options);
+  const magnitude = a === Infinity ? Infinity : a === 0 ? 0 : roundMagnitude(format, a, power, negative, options);
   const outOfRange =
     magnitude > layout.maxMagnitude ||
     (negative && layout.signBit === 0 && a > 0 && (magnitude > 0 || !layout.hasZero));
@@ -125,25 +125,31 @@ export interface Position {
   readonly normal: boolean;
 }
 
-/** The position of a finite a > 0. */
-export function positionOf(format: MinifloatFormat, a: number): Position {
+/** The position of a * 2^power for a finite a > 0. */
+export function positionOf(format: MinifloatFormat, a: number, power = 0): Position {
   const { exponentBits, significandBits: m, bias, subnormals } = format;
   const normalFromZero = !subnormals && exponentBits > 0;
   const lowest = normalFromZero ? -bias : 1 - bias;
-  const exact = exponentOf(a);
+  const exact = exponentOf(a) + power;
   // There is nothing between the lowest code and the zero that the format does not have.
   if (normalFromZero && exact < lowest) return { exponent: lowest, below: 0, nu: 0, normal: true };
   const exponent = exponentBits === 0 ? lowest : Math.max(exact, lowest);
   // A value that underflows here is far below half a step, but it must not look like an exact zero.
-  const significand = scaleByPower(a, m - exponent) || Number.MIN_VALUE;
+  const significand = scaleByPower(a, m - exponent + power) || Number.MIN_VALUE;
   const whole = Math.floor(significand);
   const below = (exponent - lowest - Number(normalFromZero)) * 2 ** m + whole;
   return { exponent, below, nu: significand - whole, normal: exponentBits > 0 && exact >= lowest };
 }
 
 /** The magnitude code after rounding, as if codes went on for ever. */
-function roundMagnitude(format: MinifloatFormat, a: number, negative: boolean, options: EncodeOptions): number {
-  const { below, nu } = positionOf(format, a);
+function roundMagnitude(
+  format: MinifloatFormat,
+  a: number,
+  power: number,
+  negative: boolean,
+  options: EncodeOptions,
+): number {
+  const { below, nu } = positionOf(format, a, power);
   const up = roundsUp(options.rounding ?? "nearest-even", nu, below % 2 !== 0, negative, options.random);
   return up ? below + 1 : below;
 }

@@ -1,4 +1,4 @@
-/** Encoding against an independent exact reference, the P3109 tables, SoftPosit and bitsandbytes. */
+/** Encoding against an independent exact reference, the P3109 tables, SoftPosit, Universal and bitsandbytes. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -8,6 +8,7 @@ import {
   add,
   classify,
   DETERMINISTIC_ROUNDINGS,
+  type Dyadic,
   decode,
   decodeExact,
   decodeTable,
@@ -24,8 +25,10 @@ import {
   nextUp64,
   type Overflow,
   p3109Names,
+  project,
   randomBits,
   squareRoot,
+  subtract,
   totalOrder,
 } from "../../src/formats/index.js";
 import { type Answer, encodeReference } from "./rational.js";
@@ -210,12 +213,15 @@ test("stochastic rounding with the shared generator is unbiased within 4 standar
   assert.notDeepEqual(run("stochastic", 8, 1.03), run("stochastic", 7, 1.03));
 });
 
+/** Number i of the inputs of golden/make_codebooks.py and golden/universal.cpp. */
+function scatteredInput(i: number): number {
+  const u = Number((BigInt(i) * 2654435761n + 977n) & 0xffffffffn);
+  return (Math.floor(u / 256) / 2 ** 24 + 1) * 2 ** ((u & 127) - 64) * (u & 128 ? -1 : 1);
+}
+
 test("posits of 3 to 16 and of 32 bits decode and encode as SoftPosit does", () => {
   const wanted = golden<{ values: Record<string, string>; codes: Record<string, string> }>("posit.json");
-  const inputs = Array.from({ length: 20000 }, (_, i) => {
-    const u = Number((BigInt(i) * 2654435761n + 977n) & 0xffffffffn);
-    return (Math.floor(u / 256) / 2 ** 24 + 1) * 2 ** ((u & 127) - 64) * (u & 128 ? -1 : 1);
-  });
+  const inputs = Array.from({ length: 20000 }, (_, i) => scatteredInput(i));
   for (const [n, digest] of Object.entries(wanted.values)) {
     const values = Float64Array.from(decodeTable(format(`posit${n}`)), (v) => (Number.isNaN(v) ? 0 : v));
     assert.equal(sha256(new Uint8Array(values.buffer)), digest, `posit${n} values`);
@@ -223,6 +229,38 @@ test("posits of 3 to 16 and of 32 bits decode and encode as SoftPosit does", () 
   for (const [n, digest] of Object.entries(wanted.codes)) {
     const codes = Uint32Array.from(inputs, (x) => encode(format(`posit${n}`), x));
     assert.equal(sha256(new Uint8Array(codes.buffer)), digest, `posit${n} codes`);
+  }
+});
+
+/** The lines that golden/universal.cpp prints for one section. */
+function universalLines(section: string, count: number): string[] {
+  const [kind, width] = section.split(" ");
+  const n = Number(width);
+  const f = format(`posit${n}`);
+  const lines = (lineOf: (i: number) => string) => Array.from({ length: count }, (_, i) => lineOf(i));
+  if (kind === "codes") return lines((i) => encode(f, scatteredInput(i)).toString(16));
+  const values = decodeTable(f);
+  if (kind === "values") return lines((i) => binary64Hex(Number.isNaN(values[i]) ? 0 : values[i]));
+  if (kind === "sqrt") return lines((i) => squareRoot(f, values[i]).toString(16));
+  const operation = { "+": add, "-": subtract, "*": multiply, "/": divide }[kind as "+" | "-" | "*" | "/"];
+  const all = 2 ** n;
+  const scattered = (i: number) => Number(BigInt.asUintN(64, BigInt(i) * 0x9e3779b97f4a7c15n) >> 32n);
+  return lines((i) => {
+    const u = count === all * all ? i : scattered(i);
+    return operation(f, values[u % all], values[Math.floor(u / all) % all]).toString(16);
+  });
+}
+
+function binary64Hex(x: number): string {
+  const bytes = new DataView(new ArrayBuffer(8));
+  bytes.setFloat64(0, x);
+  return bytes.getBigUint64(0).toString(16).padStart(16, "0");
+}
+
+test("posits decode, encode, add, subtract, multiply, divide and take roots as Universal does: all pairs of posit8", () => {
+  const { sections } = golden<{ sections: Record<string, { lines: number; sha256: string }> }>("universal.json");
+  for (const [name, { lines, sha256: digest }] of Object.entries(sections)) {
+    assert.equal(sha256(universalLines(name, lines).join("\n")), digest, name);
   }
 });
 
@@ -277,6 +315,36 @@ test("the fused operations do not round in between: 448 * 448 - 448 * 448 + 2^-9
   // In f32 this sum is a tie only after the small term has been lost.
   const f32 = format("f32");
   assert.equal(decode(f32, dot(f32, [1, 2 ** -24, 2 ** -80], [1, 1, 1])), 1 + 2 ** -23);
+});
+
+test("formats wider than binary64 round exact numbers once, and compute with them: midpoints, products, quotients, roots", () => {
+  for (const name of ["Binary16p1ue", "Binary16p1sf", "Binary16p2se", "Binary16p3uf", "Binary15p2uf", "Binary13p1se"]) {
+    const f = format(name) as MinifloatFormat;
+    const value = (code: number) => decodeExact(f, code) as Dyadic;
+    const half = ({ significand, exponent }: Dyadic): Dyadic => ({ significand, exponent: exponent - 1 });
+    const sum = (a: Dyadic, b: Dyadic): Dyadic => {
+      const exponent = Math.min(a.exponent, b.exponent);
+      const aligned = (d: Dyadic) => d.significand << BigInt(d.exponent - exponent);
+      return { significand: aligned(a) + aligned(b), exponent };
+    };
+    const largest = f.signed ? 2 ** (f.bits - 1) - 2 : 2 ** f.bits - 3;
+    const one = encode(f, 1);
+    for (let code = 2; code + 1 < largest; code += 1 + (code % 97)) {
+      const [x, next] = [value(code), value(code + 1)];
+      assert.equal(project(f, x), code);
+      const middle = half(sum(x, next));
+      const far = middle.exponent - 90;
+      const near = (by: bigint) => sum(middle, { significand: by, exponent: far });
+      const even = code % 2 === 0 ? code : code + 1;
+      assert.deepEqual([project(f, near(-1n)), project(f, middle), project(f, near(1n))], [code, even, code + 1], name);
+      assert.equal(divide(f, x, x), one);
+      assert.equal(multiply(f, x, { significand: 1n, exponent: 0 }), code);
+      assert.equal(subtract(f, x, x), 0);
+      assert.equal(squareRoot(f, { significand: x.significand ** 2n, exponent: 2 * x.exponent }), code);
+      assert.equal(fusedMultiplyAdd(f, x, x, { significand: -(x.significand ** 2n), exponent: 2 * x.exponent }), 0);
+      assert.equal(dot(f, [x, next, x], [1, 1, -1]), code + 1);
+    }
+  }
 });
 
 test("nextUp walks through every value of a format in order, and nextDown back", () => {

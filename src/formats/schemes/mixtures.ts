@@ -93,6 +93,6 @@ export function deriveMixture(name: string): Scheme | undefined {
     variants: specials.map(bits === 3 ? bitmod3 : bitmod4),
     per,
     summary: `BitMoD FP${bits}: special value ${specials.join(", ")}, chosen for each ${per}; f16 scale`,
-    source: "BitMoD (HPCA 2025), auto_dtype.py: built from its description",
+    source: "BitMoD (HPCA 2025), auto_dtype.py",
   });
 }
