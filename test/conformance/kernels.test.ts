@@ -173,6 +173,34 @@ test("every backend multiplies rows of any batch alike: splitting a batch change
   }
 });
 
+test("every backend gives a row the same bits in batches of every size, those of several passes included", () => {
+  const [rows, columns, most] = [9, 40, 260];
+  const x = numbers(most * columns, 8);
+  for (const [name, activations] of [
+    ["q4_0", "int8"],
+    ["q4_0", "f32"],
+  ] as const) {
+    const packed = quantize(numbers(rows * columns, 7), [rows, columns], schemes.get(name));
+    for (const backend of others) {
+      const weight = backend.loadMatrix(packed, activations);
+      const input = backend.upload(x);
+      const single = backend.allocate(most * rows);
+      for (let m = 0; m < most; m++) {
+        backend.matmul(single.view(m * rows, rows), input.view(m * columns, columns), weight, 1);
+      }
+      for (const batch of [...Array.from({ length: 20 }, (_, i) => i + 1), 252, 253, most]) {
+        const out = backend.allocate(batch * rows);
+        backend.matmul(out, input, weight, batch);
+        const what = `${titled(backend)}, ${name} ${activations}, batch ${batch}`;
+        assertSame(out.data(), single.data().subarray(0, batch * rows), what);
+        backend.free(out);
+      }
+      for (const buffer of [input, single]) backend.free(buffer);
+      backend.freeMatrix(weight);
+    }
+  }
+});
+
 test("every backend computes norms, softmax, silu, gelu and sums exactly as the reference does, for odd lengths too", () => {
   for (const size of [1, 2, 3, 4, 5, 31, 64, 577]) {
     for (const batch of [0, 1, 3]) {

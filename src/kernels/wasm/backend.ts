@@ -21,12 +21,18 @@ import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import { Rounder } from "./round.js";
 import * as rows from "./rows.js";
+import { gemmFrom, tilingOf } from "./tile.js";
 
-/** Batches below this decode weights on the fly for every row, those from it on decode panels once for all rows. */
-const gemmFrom = 4;
-
-/** Rows of activations that share one decoding of the weights; times 256 columns of f32 they fit the L2 cache. */
+/** At most so many rows of activations share one decoding of the weights; times 256 columns of f32 they fit the L2 cache. */
 const rowsPerPass = 252;
+
+/** Runs of about equally many rows, at most rowsPerPass. */
+function passes(batch: number): { readonly m: number; readonly count: number }[] {
+  const rowsEach = Math.ceil(batch / Math.ceil(batch / rowsPerPass));
+  return Array.from({ length: Math.ceil(batch / rowsEach) }, (_, i) => {
+    return { m: i * rowsEach, count: Math.min(rowsEach, batch - i * rowsEach) };
+  });
+}
 
 export interface WasmMatrix extends Matrix {
   readonly owner: WasmBackend;
@@ -170,8 +176,7 @@ export class WasmBackend implements Backend {
         for (let m = 0; m < batch; m++) this.#gemv(target + m * outBytes, padded + 4 * m * paddedColumns, matrix);
         return;
       }
-      for (let m = 0; m < batch; m += rowsPerPass) {
-        const count = Math.min(rowsPerPass, batch - m);
+      for (const { m, count } of passes(batch)) {
         this.#gemm(target + m * outBytes, outBytes, padded + 4 * m * paddedColumns, matrix, count);
       }
     });
@@ -205,7 +210,7 @@ export class WasmBackend implements Backend {
     const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
     const args = {
       ...{ out, outBytes, x, xBytes: 4 * paddedColumns, batch, weights: address, quadBytes, panels, panelsPerItem },
-      ...{ blocks, cells, table, ...this.#panels(layout) },
+      ...{ blocks, cells, table, ...this.#panels(layout), ...tilingOf(batch, tile) },
     };
     this.engine.run(module, f32.gemm, args, items, batch * 4 * quads * paddedColumns);
   }
@@ -230,10 +235,9 @@ export class WasmBackend implements Backend {
       const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
       const scratchBytes = roundUp(int8.panelBytes(layout), 64);
       const scratch = this.engine.scratch("panels", scratchBytes * this.engine.threads);
-      for (let m = 0; m < batch; m += rowsPerPass) {
-        const count = Math.min(rowsPerPass, batch - m);
+      for (const { m, count } of passes(batch)) {
         const place = { out: target + m * outBytes, outBytes, qBytes, batch: count, scratch, scratchBytes };
-        const args = { ...common, ...rowAt(m), ...place, panels, panelsPerItem };
+        const args = { ...common, ...rowAt(m), ...place, panels, panelsPerItem, ...tilingOf(count, layout.tile) };
         this.engine.run(module, int8.gemmInt8, args, items, count * 4 * quads * columns);
       }
     });
@@ -258,8 +262,12 @@ export class WasmBackend implements Backend {
     const q = this.engine.scratch("rounded activations", batch * paddedColumns * bytes);
     const scales = this.engine.scratch("activation scales", 4 * batch * blocks);
     const sums = this.engine.scratch("activation sums", 4 * batch * blocks);
-    const args = { x, columns, blocks, blockColumns, paddedBlock, q, scales, sums };
-    this.engine.run(module, int8.roundRows, args, batch * blocks, 4 * batch * columns);
+    for (const { m, count } of passes(batch)) {
+      const tiling = batch < gemmFrom ? { height: 1, tallRows: batch } : tilingOf(count, layout.tile);
+      const from = { x: x + 4 * m * columns, columns, blocks, blockColumns, paddedBlock };
+      const to = { q: q + m * paddedColumns * bytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks };
+      this.engine.run(module, int8.roundRows, { ...from, ...to, ...tiling }, count * blocks, 4 * count * columns);
+    }
     this.#rounding = {
       x,
       batch,

@@ -14,7 +14,7 @@ import type { Layout } from "./layout.js";
 import { defineInt8, isInt8 } from "./matmul-int8.js";
 import { sharedReader } from "./shared.js";
 import { overQuads, streamsOf } from "./streams.js";
-import { overTiles } from "./tile.js";
+import { overTiles, type Tiling } from "./tile.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
 export const gemv: KernelSignature<
@@ -29,12 +29,12 @@ export const gemv: KernelSignature<
 /** Items: runs of `panelsPerItem` panels. xBytes, outBytes: from one row to the next. */
 export const gemm: KernelSignature<
   | ("out" | "outBytes" | "x" | "xBytes" | "batch" | "weights" | "quadBytes" | "panels" | "panelsPerItem")
-  | ("blocks" | "cells" | "table" | "scratch" | "scratchBytes")
+  | ("blocks" | "cells" | "table" | "scratch" | "scratchBytes" | keyof Tiling)
 > = {
   name: "gemm",
   fields: [
     ...(["out", "outBytes", "x", "xBytes", "batch", "weights", "quadBytes", "panels", "panelsPerItem"] as const),
-    ...(["blocks", "cells", "table", "scratch", "scratchBytes"] as const),
+    ...(["blocks", "cells", "table", "scratch", "scratchBytes", "height", "tallRows"] as const),
   ],
   writes: ["out", "scratch"],
   reads: ["x"],
@@ -283,7 +283,7 @@ function emitGemm(f: FunctionBuilder, layout: Layout, args: Fields<(typeof gemm.
           emitPanel(f, layout, { header, codes, count, cells: chunkCells, table, to, stride });
         }
         const place = { panel, columnsDone, chunkColumns, panelAt: mine };
-        overTiles(f, tile, args.batch, (row, height) => emitTile(f, layout, args, place, row, height));
+        overTiles(f, tile, args, (row, height) => emitTile(f, layout, args, place, row, height));
       });
       f.advance(columnsDone, chunkColumns);
       f.set(left, i32.sub(left, whole ? chunkCells : count));

@@ -12,20 +12,24 @@ import type { ByteDot } from "./byte-dot.js";
 import { type CodeReader, cellBytes, cellColumns, codeReader, planesOf } from "./cells.js";
 import { pickBytes } from "./decode.js";
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitter.js";
-import { f32, f32x4, i8x16, i16x8, i32, i32x4, memory, select, v128 } from "./instructions.js";
+import { f32, f32x4, i8x16, i16x8, i32, i32x4, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { overLanes, zeroVector } from "./lanes.js";
 import type { Layout } from "./layout.js";
 import { type SharedForm, sharedReader } from "./shared.js";
 import { overQuads, streamsOf } from "./streams.js";
-import { overTiles } from "./tile.js";
+import { overTiles, type Tiling, tilePlace } from "./tile.js";
 
-/** Items: blocks of rows. q: rounded activations; scales and sums: d and X of each block, in order. */
+/**
+ * Items: blocks of rows. q: rounded activations; scales and sums: d and X of each block. The rows of a tile lie side by
+ * side: first the 32 bits of the first k of every row, then those of the next k, and so on, and likewise the scales and
+ * sums of each block. A tile then reads one sequential stream. Rows to be read alone are tiles of height 1.
+ */
 export const roundRows: KernelSignature<
-  "x" | "columns" | "blocks" | "blockColumns" | "paddedBlock" | "q" | "scales" | "sums"
+  "x" | "columns" | "blocks" | "blockColumns" | "paddedBlock" | "q" | "scales" | "sums" | keyof Tiling
 > = {
   name: "roundRows",
-  fields: ["x", "columns", "blocks", "blockColumns", "paddedBlock", "q", "scales", "sums"],
+  fields: ["x", "columns", "blocks", "blockColumns", "paddedBlock", "q", "scales", "sums", "height", "tallRows"],
   writes: ["q", "scales", "sums"],
   reads: ["x"],
 };
@@ -39,15 +43,15 @@ export const gemvInt8: KernelSignature<
   reads: ["q", "scales", "sums"],
 };
 
-/** Items: runs of panels. Activations are [batch][blocks][block], scales and sums [batch][blocks]. */
+/** Items: runs of panels. Activations, scales and sums lie by tiles, as `roundRows` leaves them. */
 export const gemmInt8: KernelSignature<
   | ("out" | "outBytes" | "q" | "qBytes" | "scales" | "sums" | "batch" | "weights" | "quadBytes" | "panels")
-  | ("panelsPerItem" | "blocks" | "scratch" | "scratchBytes")
+  | ("panelsPerItem" | "blocks" | "scratch" | "scratchBytes" | keyof Tiling)
 > = {
   name: "gemmInt8",
   fields: [
     ...(["out", "outBytes", "q", "qBytes", "scales", "sums", "batch", "weights", "quadBytes", "panels"] as const),
-    ...(["panelsPerItem", "blocks", "scratch", "scratchBytes"] as const),
+    ...(["panelsPerItem", "blocks", "scratch", "scratchBytes", "height", "tallRows"] as const),
   ],
   writes: ["out", "scratch"],
   reads: ["q", "scales", "sums"],
@@ -76,7 +80,7 @@ export function panelBytes(layout: Int8Layout): number {
 }
 
 export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
-  defineKernel(m, roundRows, (f, args, range) => emitRoundRows(f, layout.dot, args, range));
+  defineKernel(m, roundRows, (f, args, range) => emitRoundRows(f, layout, args, range));
   defineKernel(m, gemvInt8, (f, args, range) => {
     overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
   });
@@ -85,22 +89,29 @@ export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
 
 function emitRoundRows(
   f: FunctionBuilder,
-  { arithmetic }: ByteDot,
+  { dot: { arithmetic } }: Int8Layout,
   args: Fields<(typeof roundRows.fields)[number]>,
   { from, to }: Range,
 ): void {
   const { x, columns, blocks, blockColumns, paddedBlock, q, scales, sums } = args;
-  const bytes = arithmetic === "relaxed" ? 1 : 2;
-  const [item, row, count] = f.locals("i32", 3);
+  // Words of 32 bits that hold four activations of a row.
+  const words = arithmetic === "relaxed" ? 1 : 2;
+  const [item, row, block, count, target, at] = f.locals("i32", 6);
   const [v, largest, total] = f.locals("v128", 3);
   const [amax, inverse] = f.locals("f32", 2);
+  const place = tilePlace(f, args, row);
   f.for(item, from, to, 1, () => {
     f.set(row, i32.div_u(item, blocks));
-    const start = f.let(i32.mul(i32.sub(item, i32.mul(row, blocks)), blockColumns));
+    f.set(block, i32.sub(item, i32.mul(row, blocks)));
+    const { first, height, within } = place();
+    const start = f.let(i32.mul(block, blockColumns));
     f.set(count, i32.sub(columns, start));
     f.if(i32.gt_u(count, blockColumns), () => f.set(count, blockColumns));
     const source = f.let(i32.add(x, i32.shl(i32.add(i32.mul(row, columns), start), 2)));
-    const target = f.let(i32.add(q, i32.mul(item, i32.mul(paddedBlock, bytes))));
+    const fours = i32.shr_u(paddedBlock, 2);
+    const wordsBefore = i32.mul(i32.mul(i32.add(i32.mul(first, blocks), i32.mul(block, height)), fours), words);
+    f.set(target, i32.add(q, i32.shl(i32.add(wordsBefore, within), 2)));
+    const stride = f.let(i32.shl(height, 2));
     const values = (offset: Local<"i32">, mask?: Local<"v128">) => {
       const loaded = v128.load(i32.add(source, offset));
       return mask ? v128.and(loaded, mask) : loaded;
@@ -113,28 +124,29 @@ function emitRoundRows(
     f.set(inverse, select(f32.div(127, amax), f32.const(0), f32.gt(amax, smallestAmax)));
 
     f.set(total, zeroVector);
-    const clear = i32.mul(i32.sub(paddedBlock, i32.and(count, -4)), bytes);
-    f.if(i32.ne(count, paddedBlock), () =>
-      f.emit(memory.fill(i32.add(target, i32.mul(i32.and(count, -4), bytes)), 0, clear)),
-    );
     overLanes(f, count, (offset, mask) => {
       const scaled = f32x4.mul(values(offset, mask), f32x4.splat(inverse));
       f.set(v, i32x4.trunc_sat_f32x4_s(f32x4.nearest(scaled)));
       f.set(total, i32x4.add(total, v));
       f.set(v, i16x8.narrow_i32x4_s(v, v));
-      if (arithmetic === "relaxed") {
-        const at = i32.add(target, i32.shr_u(offset, 2));
-        f.emit(v128.store32_lane(at, i8x16.narrow_i16x8_s(v, v), 0));
-      } else {
-        const order = [0, 1, 4, 5, 2, 3, 6, 7];
-        const at = i32.add(target, i32.shr_u(offset, 1));
-        f.emit(v128.store64_lane(at, i8x16.shuffle(v, v, [...order, ...order]), 0));
+      if (arithmetic === "relaxed") f.set(v, i8x16.narrow_i16x8_s(v, v));
+      else f.set(v, i8x16.shuffle(v, v, [0, 1, 4, 5, 2, 3, 6, 7, 0, 1, 4, 5, 2, 3, 6, 7]));
+      for (let word = 0; word < words; word++) {
+        f.emit(v128.store32_lane(target, v, word));
+        f.advance(target, stride);
+      }
+    });
+    f.for(at, i32.shr_u(i32.add(count, 3), 2), fours, 1, () => {
+      for (let word = 0; word < words; word++) {
+        f.emit(i32.store(target, 0));
+        f.advance(target, stride);
       }
     });
     const part = (i: number) => i32x4.extract_lane(total, i);
-    const place = f.let(i32.shl(item, 2));
-    f.emit(f32.store(i32.add(scales, place), f32.div(amax, 127)));
-    f.emit(i32.store(i32.add(sums, place), i32.add(i32.add(part(0), part(1)), i32.add(part(2), part(3)))));
+    f.set(at, i32.add(i32.mul(first, blocks), i32.add(i32.mul(block, height), within)));
+    f.set(at, i32.shl(at, 2));
+    f.emit(f32.store(i32.add(scales, at), f32.div(amax, 127)));
+    f.emit(i32.store(i32.add(sums, at), i32.add(i32.add(part(0), part(1)), i32.add(part(2), part(3)))));
   });
 }
 
@@ -154,15 +166,15 @@ function blockArithmetic(f: FunctionBuilder, { offset, offsets, scale: scaleForm
     /** What `start` needs of a block: -(bias + Z). */
     zero: (header: Local<"i32">) => (bias ? i32x4.sub(bias, i32x4.trunc_sat_f32x4_s(offsetOf(header))) : zeroVector),
     /** What `start` needs of the activations of a block, whose X stands at `address`: for all columns alike. */
-    prepare(address: Expression<"i32">): Expression<"v128"> {
-      if (bias) return v128.load32_splat(address);
-      return dot.bias === 0 ? zeroVector : i32x4.splat(i32.mul(i32.load(address), -dot.bias));
+    prepare(address: Expression<"i32">, at = 0): Expression<"v128"> {
+      if (bias) return v128.load32_splat(address, at);
+      return dot.bias === 0 ? zeroVector : i32x4.splat(i32.mul(i32.load(address, at), -dot.bias));
     },
     /** -(bias + Z) X: where the integer sum begins, so that it ends as the sum of q (i - Z). */
     start: (zero: Expression<"v128">, prepared: Expression<"v128">) => (bias ? i32x4.mul(prepared, zero) : prepared),
     /** X d, which offsets of the kind "min" multiply; unused otherwise. */
-    scaledSum(address: Expression<"i32">, d: Expression<"v128">): Expression<"v128"> {
-      return f32x4.mul(f32x4.convert_i32x4_s(v128.load32_splat(address)), d);
+    scaledSum(address: Expression<"i32">, at: number, d: Expression<"v128">): Expression<"v128"> {
+      return f32x4.mul(f32x4.convert_i32x4_s(v128.load32_splat(address, at)), d);
     },
     /** `total` with the block's contribution: I (S d), and M (X d) where there is a minimum. */
     finish(
@@ -272,7 +284,7 @@ function emitQuads(
     if (rounds === 1) round();
     else f.repeat(f.local("i32"), rounds, round);
     f.set(d, v128.load32_splat(i32.add(scales, index)));
-    if (layout.offset === "min") f.set(sum, block.scaledSum(i32.add(sums, index), d));
+    if (layout.offset === "min") f.set(sum, block.scaledSum(i32.add(sums, index), 0, d));
     streams.forEach(({ address, integers, total }, s) => {
       const integer = integers.reduce<Vector>(
         (low, high, i) => (i === 0 ? high : i32x4.add(low, i32x4.shr_s(high, i * dot.bits))),
@@ -339,7 +351,7 @@ function emitGemm(
   args: Fields<(typeof gemmInt8.fields)[number]>,
   range: Range,
 ) {
-  const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, batch, blocks } = args;
+  const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, blocks } = args;
   const [panel, end, block, count, quad] = f.locals("i32", 5);
   f.set(end, i32.mul(range.to, panelsPerItem));
   f.if(i32.gt_u(end, panels), () => f.set(end, panels));
@@ -353,7 +365,7 @@ function emitGemm(
       f.set(quad, i32.add(i32.add(weights, first), i32.mul(block, layout.blockBytes)));
       emitUnpack(f, layout, quadBytes, { quad, count, panel: mine });
       const place = { panel, quad, block, count, mine };
-      overTiles(f, layout.tile, batch, (row, height) => emitTile(f, layout, args, place, row, height));
+      overTiles(f, layout.tile, args, (row, height) => emitTile(f, layout, args, place, row, height));
     });
   });
 }
@@ -419,46 +431,44 @@ function emitTile(
   const [x, sum] = f.locals("v128", 2);
   const b = f.let(mine);
   const headers = Array.from({ length: tile.quads }, (_, i) => f.let(i32.add(quad, i32.mul(quadBytes, i))));
-  const rows = Array.from({ length: height }, (_, i) => {
-    const m = i32.add(row, i);
-    return {
-      from: f.let(i32.add(i32.add(q, i32.mul(m, qBytes)), i32.mul(block, paddedBlock * width))),
-      to: f.let(i32.add(i32.add(out, i32.mul(m, outBytes)), i32.mul(panel, tile.quads * 16))),
-      index: f.let(i32.shl(i32.add(i32.mul(m, blocks), block), 2)),
-      integers: f.locals("v128", tile.quads),
-    };
-  });
+  const from = f.let(i32.add(i32.add(q, i32.mul(row, qBytes)), i32.mul(block, paddedBlock * width * height)));
+  const index = f.let(i32.shl(i32.add(i32.mul(row, blocks), i32.mul(block, height)), 2));
+  const [scaleAt, sumAt] = [f.let(i32.add(scales, index)), f.let(i32.add(sums, index))];
+  const rows = Array.from({ length: height }, (_, i) => ({
+    to: f.let(i32.add(i32.add(out, i32.mul(i32.add(row, i), outBytes)), i32.mul(panel, tile.quads * 16))),
+    integers: f.locals("v128", tile.quads),
+  }));
   f.if(i32.eqz(block), () => {
     for (const { to } of rows) {
       for (let i = 0; i < tile.quads; i++) f.emit(v128.store(to, zeroVector, 16 * i));
     }
   });
-  // One 32-bit word of activations: four bytes, or two i16.
+  // One 32-bit word of activations of each row: four bytes, or two i16.
   const step = (g: number) => {
     weights.forEach((weight, i) => {
       f.set(weight, v128.load(b, 16 * (tile.quads * g + i)));
     });
-    for (const { from, integers } of rows) {
-      f.set(x, v128.load32_splat(from, 4 * g));
+    rows.forEach(({ integers }, r) => {
+      f.set(x, v128.load32_splat(from, 4 * (g * height + r)));
       integers.forEach((integer, i) => {
         if (relaxed) f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, weights[i], integer));
         else f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(weights[i], x)));
       });
-    }
+    });
   };
   f.repeat(f.local("i32"), count, () => {
     headers.forEach((header, i) => {
       if (layout.offset === "zeroPoint") f.set(zeros[i], arithmetic.zero(header));
     });
-    for (const { integers, index } of rows) {
-      f.set(sum, arithmetic.prepare(i32.add(sums, index)));
+    rows.forEach(({ integers }, r) => {
+      f.set(sum, arithmetic.prepare(sumAt, 4 * r));
       integers.forEach((integer, i) => {
         f.set(integer, arithmetic.start(zeros[i], sum));
       });
-    }
+    });
     f.repeat(f.local("i32"), steps / group, () => {
       for (let g = 0; g < group; g++) step(g);
-      for (const { from } of rows) f.advance(from, 4 * group);
+      f.advance(from, 4 * height * group);
       f.advance(b, 16 * tile.quads * group);
     });
     headers.forEach((header, i) => {
@@ -466,14 +476,15 @@ function emitTile(
       if (layout.offset === "min") f.set(M[i], arithmetic.min(header));
       f.advance(header, blockBytes);
     });
-    for (const { to, integers, index } of rows) {
-      f.set(x, v128.load32_splat(i32.add(scales, index)));
-      if (layout.offset === "min") f.set(sum, arithmetic.scaledSum(i32.add(sums, index), x));
+    rows.forEach(({ to, integers }, r) => {
+      f.set(x, v128.load32_splat(scaleAt, 4 * r));
+      if (layout.offset === "min") f.set(sum, arithmetic.scaledSum(sumAt, 4 * r, x));
       integers.forEach((integer, i) => {
         const total = arithmetic.finish(v128.load(to, 16 * i), integer, S[i], x, M[i], sum);
         f.emit(v128.store(to, total, 16 * i));
       });
-      f.advance(index, 4);
-    }
+    });
+    f.advance(scaleAt, 4 * height);
+    f.advance(sumAt, 4 * height);
   });
 }
