@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { schemes } from "../formats/index.js";
 import { type Activations, type Backend, type BackendInfo, backends, type Exactness } from "../kernels/index.js";
-import { type Model, openModel } from "../models/index.js";
+import { type Model, openEncoder, openModel, type TextEncoder } from "../models/index.js";
 import { modelPath } from "./model-path.js";
 import { choice, integer, named, type Option } from "./option.js";
 import { closed, count, list, string } from "./schema.js";
@@ -97,14 +97,30 @@ export async function withModel<T>(
   work: (model: Model) => Promise<T>,
   activations = "f32",
 ): Promise<T> {
-  const how =
-    activations === "f32" || activations === "int8"
-      ? { activations: activations as Activations }
-      : { inputSteps: [{ kind: "round", scheme: activations }] };
-  const model = await openModel(modelPath(argument), { backend, ...how });
+  const model = await openModel(modelPath(argument), { backend, ...entering(activations) });
   try {
     return await work(model);
   } finally {
     model.dispose();
   }
 }
+
+/** The same for an open encoder. */
+export async function withEncoder<T>(
+  backend: Backend,
+  argument: string,
+  work: (encoder: TextEncoder) => Promise<T>,
+  activations = "f32",
+): Promise<T> {
+  const encoder = await openEncoder(modelPath(argument), { backend, ...entering(activations) });
+  try {
+    return await work(encoder);
+  } finally {
+    encoder.dispose();
+  }
+}
+
+const entering = (activations: string) =>
+  activations === "f32" || activations === "int8"
+    ? { activations: activations as Activations }
+    : { inputSteps: [{ kind: "round", scheme: activations }] };

@@ -4,6 +4,7 @@ import { bench } from "./commands/bench.js";
 import { cast } from "./commands/cast.js";
 import { demo } from "./commands/demo.js";
 import { doctor } from "./commands/doctor.js";
+import { embed } from "./commands/embed.js";
 import { evalCommand } from "./commands/eval.js";
 import { explain } from "./commands/explain.js";
 import { formats } from "./commands/formats.js";
@@ -22,6 +23,7 @@ export const commands = registry<Command>("command", [
   quantize,
   evalCommand,
   run,
+  embed,
   tokenize,
   schemes,
   methods,

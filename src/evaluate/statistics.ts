@@ -11,18 +11,16 @@ export const BLOCK_TOKENS = 64;
 
 /**
  * The mean of `values` and its 95 % interval by non-overlapping batch means: the standard error is that of the means of
- * consecutive blocks of BLOCK_TOKENS values (an incomplete last block is left out of the error, not of the mean), the
+ * consecutive blocks of `block` values (an incomplete last block is left out of the error, not of the mean), the
  * quantile is Student's t with one degree of freedom less than there are blocks.
  *
  * Source: Law and Kelton, "Simulation Modeling and Analysis", section 9.5.3.
  */
-export function estimate(values: Float64Array): Estimate {
+export function estimate(values: Float64Array, block = BLOCK_TOKENS): Estimate {
   const mean = average(values);
-  const blocks = Math.floor(values.length / BLOCK_TOKENS);
+  const blocks = Math.floor(values.length / block);
   if (blocks < 2) return { mean, ci95: [-Infinity, Infinity] };
-  const means = Float64Array.from({ length: blocks }, (_, block) =>
-    average(values.subarray(block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS)),
-  );
+  const means = Float64Array.from({ length: blocks }, (_, i) => average(values.subarray(i * block, (i + 1) * block)));
   const centre = average(means);
   const variance = means.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (blocks - 1);
   const half = studentQuantile(blocks - 1) * Math.sqrt(variance / blocks);

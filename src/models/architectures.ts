@@ -57,7 +57,7 @@ export async function describeModel<Config extends ModelConfig>(
 }
 
 const ADVICE = {
-  decoder: "it makes vectors of texts and predicts no tokens; bitloom embed runs it",
+  decoder: "it makes vectors of texts and predicts no tokens; bitloom embed runs and compares it",
   encoder: "it predicts tokens and was not trained to make vectors of texts; bitloom run runs it",
 };
 
