@@ -131,7 +131,12 @@ export interface LinearGroup {
    * What can take over a division of the input, channel by channel: the gain of the norm before, or the rows (and bias) of
    * the linear map before. Absent where nothing can without changing the outputs.
    */
-  readonly producer?: { readonly role: string; readonly kind: "gain" | "rows" };
+  readonly producer?: {
+    readonly role: string;
+    readonly kind: "gain" | "rows";
+    /** Whether a shift of the producer's bias reaches the input as it is: behind a norm, or a mean with weights of sum 1. */
+    readonly shifts: boolean;
+  };
 }
 
 /**

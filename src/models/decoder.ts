@@ -85,10 +85,10 @@ function headInput({ backend, config, weights, scratch }: ForwardState, batch: n
  */
 function decoderLinears({ heads, kvHeads }: DecoderConfig): readonly LinearGroup[] {
   return [
-    { roles: ["query", "key", "value"], producer: { role: "attentionNorm", kind: "gain" } },
-    { roles: ["output"], ...(heads === kvHeads && { producer: { role: "value", kind: "rows" } }) },
-    { roles: ["gate", "up"], producer: { role: "mlpNorm", kind: "gain" } },
-    { roles: ["down"], producer: { role: "up", kind: "rows" } },
+    { roles: ["query", "key", "value"], producer: { role: "attentionNorm", kind: "gain", shifts: true } },
+    { roles: ["output"], ...(heads === kvHeads && { producer: { role: "value", kind: "rows", shifts: true } }) },
+    { roles: ["gate", "up"], producer: { role: "mlpNorm", kind: "gain", shifts: true } },
+    { roles: ["down"], producer: { role: "up", kind: "rows", shifts: false } },
   ];
 }
 

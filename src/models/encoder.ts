@@ -70,7 +70,7 @@ function encoderLayer(state: EncoderState, layer: number, batch: number, positio
  */
 const encoderLinears = (): readonly LinearGroup[] => [
   { roles: ["query", "key", "value"] },
-  { roles: ["output"], producer: { role: "value", kind: "rows" } },
+  { roles: ["output"], producer: { role: "value", kind: "rows", shifts: true } },
   { roles: ["up"] },
   { roles: ["down"] },
 ];

@@ -92,7 +92,7 @@ A method chooses scales and codes; a transform moves scale between a linear map 
 model's outputs as they were. Both work on every scheme that has scales; \`f32\`, \`f16\` and \`bf16\` are rounded to nearest.
 What a method needs to know of the activations is collected layer by layer from a text (the demo model's comes from the part
 of Moby Dick that it was trained on): \`squares\` is the mean square of every input channel, \`moments\` its mean and largest
-magnitude too, \`hessian\` the mean of x x^T as well. Layers in work are kept in a folder \`.OUTPUT.parts\` beside the output
+magnitude too, \`layers\` also the hidden states before each layer, \`hessian\` the mean of x x^T as well. Layers in work are kept in a folder \`.OUTPUT.parts\` beside the output
 until it is written; a run that was killed takes them up again and ends in the same bytes.
 
 ## Methods

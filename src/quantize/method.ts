@@ -5,6 +5,7 @@
  */
 import type { Scheme } from "../formats/scheme.js";
 import type { Products } from "../kernels/index.js";
+import type { LayerNumbers, LayerTrace } from "../models/index.js";
 import type { OptionRecords, ValuesOf } from "../options.js";
 import type { Named } from "../registry.js";
 import type { PackedTensor } from "../tensor/packed.js";
@@ -29,6 +30,19 @@ export interface QuantizationOutcome {
   readonly notes?: Readonly<Record<string, number>>;
 }
 
+/** Linear maps of one layer, to be quantized for the sake of the layer's output. */
+export interface LayerJob {
+  readonly layer: number;
+  /** By role inside the layer: "query". */
+  readonly members: ReadonlyMap<string, QuantizationJob>;
+  /** Hidden states before the layer, [tokens, width] of every calibration window. */
+  readonly hidden: readonly Float32Array[];
+  readonly width: number;
+  /** The layer with some of its matrices replaced, on texts of `tokens` hidden states one after another. */
+  trace(products: Products, replaced: LayerNumbers, hidden: Float32Array, tokens: number): LayerTrace;
+  readonly seed: number;
+}
+
 /** What a method makes smaller: a cost of replacing `job.values` by `other`. */
 export type Objective = (job: QuantizationJob, other: Float32Array) => number;
 
@@ -36,10 +50,19 @@ export interface MethodRecord<O extends OptionRecords> extends Named {
   readonly summary: string;
   readonly source: string;
   readonly options: O;
+  /** Scales are held to a pattern, so that what a scheme can represent is not always kept as it is. */
+  readonly constrainsScales?: boolean;
+  /** What comes out may lie in another scheme than the job's, so nothing can be written before all is done. */
+  readonly choosesScheme?: boolean;
   needs(options: ValuesOf<O>): Needs;
   objective(options: ValuesOf<O>): Objective;
   /** A NumericError names a value that is not finite. A job without statistics is done without them. */
   quantize(job: QuantizationJob, options: ValuesOf<O>): QuantizationOutcome;
+  /**
+   * Quantizes the members together, where the architecture can differentiate its layers (ForwardParts.trace); `quantize`
+   * is for what stands alone. By role.
+   */
+  quantizeLayer?(job: LayerJob, options: ValuesOf<O>): ReadonlyMap<string, QuantizationOutcome>;
 }
 
 /** A method whose option types have been checked and may be forgotten. */

@@ -20,11 +20,12 @@ import { type ArtifactStore, type FinishedTensor, hashOf } from "./artifacts.js"
 import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
 import { compensated } from "./compensated.js";
 import { relativeSquaredError } from "./errors.js";
-import { divideRows, scaleColumns } from "./fold.js";
 import { roundInput } from "./input-rounding.js";
+import { quantizeTogether, type TogetherOutcome } from "./layer-methods.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize.js";
-import { type InputStatistics, scaledStatistics } from "./statistics.js";
+import { rescaleLayer } from "./rescale.js";
+import type { InputStatistics } from "./statistics.js";
 import { reportOf } from "./tensor-report.js";
 
 /** A part of the model that is finished and stored as a whole. */
@@ -188,19 +189,33 @@ async function makeLayer(
   unit: Unit,
   hidden: readonly Float32Array[],
 ): Promise<Float32Array[]> {
-  const { plan, store, onUnit } = options;
-  const { architecture, config, recipe } = plan;
+  const { plan: whole, backend, store, onUnit } = options;
+  const { architecture, config, recipe } = whole;
   const groups = architecture.parts.linears(config);
-  const values = await readAll(plan, unit);
+  const values = await readAll(whole, unit);
   await onUnit(unit, "calibrating");
   const weights = plainWeights(unit, values);
-  const first = observe(runner, unit, weights, hidden, groups, plan);
+  const first = observe(runner, unit, weights, hidden, groups, whole);
   const statistics = new Map(first.statistics);
-  const notes = applyTransforms(plan, runner, unit, values, statistics, groups);
+  const { notes, linears: rescaled } = rescaleLayer({
+    plan: whole,
+    backend,
+    runner,
+    name: unit.name,
+    values,
+    statistics,
+  });
+  const plan = { ...whole, linears: { ...whole.linears, ...rescaled } };
   await onUnit(unit, "quantizing");
+  const members = unit.tensors.filter((tensor) => !staysAsItIs(plan, tensor));
+  const known = groups.flatMap(({ roles }) => {
+    return roles.map((role) => [`${unit.name}.${role}`, statistics.get(roles[0]) as InputStatistics] as const);
+  });
+  const standing = { layer: unit.layer ?? 0, name: unit.name, tensors: members, values, hidden };
+  const together = quantizeTogether(plan, runner, { ...standing, statistics: new Map(known) });
   const finished: FinishedTensor[] = [];
   const current = plainWeights(unit, values);
-  let linears: LinearRecords = {};
+  let linears: LinearRecords = rescaled;
   for (const [index, group] of groups.entries()) {
     if (recipe.calibration.sequential === "stages" && index > 0) {
       const now = { ...plan, linears: { ...plan.linears, ...linears } };
@@ -209,7 +224,7 @@ async function makeLayer(
     }
     const roles = group.roles.map((role) => `${unit.name}.${role}`);
     const maps = { ...unit, tensors: unit.tensors.filter(({ spec }) => spec && roles.includes(spec.role)) };
-    const made = await makeMaps(plan, runner, maps, values, statistics.get(group.roles[0]), notes);
+    const made = await makeMaps(plan, runner, maps, values, statistics.get(group.roles[0]), notes, together);
     for (const tensor of made.finished) current.set(tensor.role, tensor.packed);
     finished.push(...made.finished);
     linears = { ...linears, ...made.linears };
@@ -222,6 +237,9 @@ async function makeLayer(
   return advance(runner, unit, current, hidden, { ...plan.linears, ...linears });
 }
 
+/** Tensors that a method for whole layers has quantized already. */
+type Together = ReadonlyMap<string, TogetherOutcome>;
+
 type Notes = ReadonlyMap<string, Readonly<Record<string, number>>>;
 
 /** Rounds the input that the maps of `unit` share, quantizes their matrices, and makes up for the errors. */
@@ -232,6 +250,7 @@ async function makeMaps(
   values: Values,
   statistics: InputStatistics | undefined,
   notes: Notes = new Map(),
+  together: Together = new Map(),
 ): Promise<{ readonly finished: FinishedTensor[]; readonly linears: LinearRecords }> {
   const before = new Map(values);
   const rounded = roundInput(plan, unit.tensors, values, statistics);
@@ -240,7 +259,7 @@ async function makeMaps(
   const moved = new Set(roles.filter((role) => values.get(role) !== before.get(role)));
   const byRole = known && new Map(roles.map((role) => [role, known]));
   const noted: Notes = new Map(roles.map((role) => [role, { ...notes.get(role), ...rounded?.notes }]));
-  const made = await quantizeAll(plan, runner, unit, values, byRole, noted, moved);
+  const made = await quantizeAll(plan, runner, unit, values, byRole, noted, moved, together);
   const pairs = compensated(plan, unit.tensors, made, values, known, runner.products);
   const linears = { ...rounded?.records };
   for (const { role, rank } of pairs) linears[role] = { ...plan.linears[role], ...linears[role], rank };
@@ -264,80 +283,30 @@ function observe(
   }
 }
 
-/** Folds every transform of the recipe into `values` and the statistics; what they noted, by role. */
-function applyTransforms(
-  { recipe, tensors }: QuantizePlan,
-  runner: LayerRunner,
-  unit: Unit,
-  values: Values,
-  statistics: Map<string, InputStatistics>,
-  groups: readonly LinearGroup[],
-): Map<string, Record<string, number>> {
-  const notes = new Map<string, Record<string, number>>();
-  const plannedAs = (role: string) => tensors.find(({ spec }) => spec?.role === role) as PlannedTensor;
-  for (const { transform, pattern, options } of recipe.transforms) {
-    for (const { roles, producer } of groups) {
-      const known = statistics.get(roles[0]);
-      const full = roles.map((role) => `${unit.name}.${role}`);
-      if (!producer || !known || !full.every((role) => fits(pattern, plannedAs(role)))) continue;
-      const consumers = full.map((role) => {
-        const { scheme, shape } = plannedAs(role);
-        const rounded = (numbers: Float32Array) => dequantize(quantize(numbers, shape, scheme));
-        return { role, shape, values: values.get(role) as Float32Array, rounded };
-      });
-      const outputError = (errors: Float32Array) => backendError(runner, errors, known);
-      const outcome = transform.choose({ consumers, statistics: known, outputError }, options);
-      if (!outcome) continue;
-      const { scales } = outcome;
-      for (const { role, values: numbers } of consumers) {
-        values.set(role, scaleColumns(numbers, scales));
-        notes.set(role, { ...notes.get(role), ...outcome.notes });
-      }
-      for (const role of [`${unit.name}.${producer.role}`, `${unit.name}.${producer.role}.bias`]) {
-        const numbers = values.get(role);
-        if (numbers) values.set(role, divideRows(numbers, scales));
-      }
-      statistics.set(roles[0], scaledStatistics(known, scales));
-    }
-  }
-  return notes;
-}
-
-const fits = (pattern: RegExp, { name, spec }: PlannedTensor): boolean =>
-  pattern.test(name) || pattern.test(spec?.role ?? "");
-
-/** E||E x||^2: trace of E H E^T, the product with H on the backend. */
-function backendError(runner: LayerRunner, errors: Float32Array, statistics: InputStatistics): number {
-  const { hessian, columns, meanSquare } = statistics;
-  let sum = 0;
-  if (!hessian) {
-    for (let i = 0; i < errors.length; i++) sum += errors[i] * errors[i] * meanSquare[i % columns];
-    return sum;
-  }
-  const product = runner.products.multiply(errors, Float32Array.from(hessian), columns);
-  for (let i = 0; i < errors.length; i++) sum += errors[i] * product[i];
-  return sum;
-}
+/** Numbers that lie in the scheme already are kept as they are, if nothing has moved them. */
+const staysAsItIs = ({ recipe }: QuantizePlan, { source, scheme }: PlannedTensor): boolean =>
+  source?.scheme?.name === scheme.name && recipe.transforms.length === 0;
 
 /** Quantizes the tensors of a unit, one after another. */
 async function quantizeAll(
-  { checkpoint, recipe }: QuantizePlan,
+  plan: QuantizePlan,
   { products }: LayerRunner,
   unit: Unit,
   values: Values,
   statistics: ReadonlyMap<string, InputStatistics> = new Map(),
   notes: Notes = new Map(),
   moved: ReadonlySet<string> = new Set(),
+  together: Together = new Map(),
 ): Promise<FinishedTensor[]> {
+  const { checkpoint, recipe } = plan;
   const finished: FinishedTensor[] = [];
-  for (const { spec, scheme, shape, source, quantizer } of unit.tensors) {
+  for (const tensor of unit.tensors) {
+    const { spec, scheme, shape, quantizer } = tensor;
     const role = spec?.role ?? "";
     const numbers = values.get(role);
     if (!spec || !numbers) continue;
-    // Numbers that lie in the scheme already are kept as they are, if nothing has moved them.
-    const isStill = recipe.transforms.length === 0 && !moved.has(role);
-    const isThere = source?.scheme?.name === scheme.name && isStill;
-    const original = isThere && shape.length > 1 ? await readWeight(checkpoint, spec) : undefined;
+    const stays = !moved.has(role) && staysAsItIs(plan, tensor);
+    const original = stays && shape.length > 1 ? await readWeight(checkpoint, spec) : undefined;
     if (original || !quantizer) {
       const packed = original ?? quantize(numbers, shape, scheme);
       finished.push({ role, packed, report: { relativeMse: relativeSquaredError(numbers, dequantize(packed)) } });
@@ -346,8 +315,9 @@ async function quantizeAll(
     const begin = performance.now();
     const known = statistics.get(role);
     const job = { scheme, values: numbers, shape, statistics: known, seed: recipe.seed, products };
-    const outcome = quantizer.method.quantize(job, quantizer.options);
-    const seconds = (performance.now() - begin) / 1000;
+    const made = moved.has(role) ? undefined : together.get(role);
+    const outcome = made ?? quantizer.method.quantize(job, quantizer.options);
+    const seconds = made?.seconds ?? (performance.now() - begin) / 1000;
     const noted = { ...outcome, notes: { ...notes.get(role), ...outcome.notes } };
     const report = reportOf(job, noted, quantizer.method.name, seconds);
     finished.push({ role, packed: outcome.packed, report });

@@ -4,6 +4,7 @@ import { InputError, UnsupportedError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import type { Scheme } from "../formats/scheme.js";
 import { type Architecture, findWeight, type ModelConfig, nameIn, type WeightSpec } from "../models/index.js";
+import { checkLayerMethods } from "./layer-methods.js";
 import type { Quantizer, ReadRecipe } from "./recipe.js";
 
 /** Tensors whose name (in the output or by role) matches `pattern` get `scheme`; the first override that fits wins. */
@@ -36,6 +37,7 @@ export interface PlanOptions {
  */
 export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
   const { checkpoint, architecture, config, container } = options;
+  checkLayerMethods(options.recipe, architecture);
   const specs = architecture.weights(config);
   const known = specs.flatMap((spec) => plannedWeight(options, spec));
   const names = new Set(specs.map((spec) => nameIn(checkpoint.container, spec)));

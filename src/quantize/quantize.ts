@@ -194,6 +194,7 @@ function refuseSteps(container: string, linears: LinearRecords, recipe: ReadReci
   }
   const step =
     recipe.compensations[0]?.compensation.name ??
+    recipe.transforms.find(({ transform, options }) => transform.online?.(options))?.transform.name ??
     recipe.activations.find(({ method }) => method.essential)?.method.name;
   const role = essentialRole(linears) ?? (step && `the linear maps that ${step} takes`);
   if (container !== "gguf" || role === undefined) return;

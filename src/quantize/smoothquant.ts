@@ -10,8 +10,14 @@ export const smoothquant = transform({
   source: "Xiao et al. 2022, arXiv 2211.10438, equation 4",
   options: {
     alpha: { kind: "number", summary: "how much is moved", default: 0.5, min: 0, max: 1 },
+    online: {
+      kind: "switch",
+      summary: "where nothing before can take the division over, divide activations as they come",
+      default: false,
+    },
   },
   needs: () => "moments",
+  online: ({ online }) => online,
   choose({ consumers, statistics }, { alpha }) {
     const { columns, maxAbsolute } = statistics;
     const largest = new Float64Array(columns);

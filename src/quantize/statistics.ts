@@ -9,10 +9,18 @@ export interface InputStatistics {
   readonly meanAbsolute: Float64Array;
   /** max |x_j|. */
   readonly maxAbsolute: Float64Array;
+  /** E[x_j], min x_j and max x_j; an importance matrix in a file does not hold them. */
+  readonly signed?: SignedStatistics;
   /** Inputs of tokens taken evenly, [at most 512, columns]. */
   readonly sample?: Float32Array;
   /** E[x x^T], [columns, columns], where a method needs it. */
   readonly hessian?: Float64Array;
+}
+
+export interface SignedStatistics {
+  readonly mean: Float64Array;
+  readonly smallest: Float64Array;
+  readonly largest: Float64Array;
 }
 
 /** sum_ij e_i H_ij e_j for every row e of the difference of two matrices: E||(W - W') x||^2. */
@@ -41,23 +49,56 @@ function quadratic(e: Float64Array, h: Float64Array): number {
 
 /** Statistics after the input has been divided channel by channel: x'_j = x_j / s_j. */
 export function scaledStatistics(statistics: InputStatistics, s: Float64Array): InputStatistics {
-  const { columns, tokens, hessian, sample } = statistics;
+  const { columns, tokens, hessian, sample, signed } = statistics;
+  const divided = (values: Float64Array) => values.map((x, j) => x / s[j]);
   return {
     columns,
     tokens,
     meanSquare: statistics.meanSquare.map((x, j) => x / (s[j] * s[j])),
-    meanAbsolute: statistics.meanAbsolute.map((x, j) => x / s[j]),
-    maxAbsolute: statistics.maxAbsolute.map((x, j) => x / s[j]),
+    meanAbsolute: divided(statistics.meanAbsolute),
+    maxAbsolute: divided(statistics.maxAbsolute),
+    ...(signed && {
+      signed: { mean: divided(signed.mean), smallest: divided(signed.smallest), largest: divided(signed.largest) },
+    }),
     ...(sample && { sample: sample.map((x, i) => x / s[i % columns]) }),
     ...(hessian && { hessian: hessian.map((x, at) => x / (s[Math.floor(at / columns)] * s[at % columns])) }),
   };
 }
 
+/** Statistics after a shift of every channel, x'_j = x_j - z_j; E|x'| is that of the sample. */
+export function shiftedStatistics(statistics: InputStatistics, z: Float64Array): InputStatistics {
+  const { columns, tokens, hessian, sample: before, signed } = statistics;
+  if (!signed || !before) throw new Error("a shift needs means, ranges and a sample");
+  const moved = (values: Float64Array) => values.map((x, j) => x - z[j]);
+  const { mean } = signed;
+  const [smallest, largest] = [moved(signed.smallest), moved(signed.largest)];
+  const sample = before.map((x, i) => x - z[i % columns]);
+  const meanAbsolute = new Float64Array(columns);
+  sample.forEach((x, i) => {
+    meanAbsolute[i % columns] += (Math.abs(x) * columns) / sample.length;
+  });
+  return {
+    columns,
+    tokens,
+    meanSquare: statistics.meanSquare.map((x, j) => Math.max(0, x - 2 * z[j] * mean[j] + z[j] * z[j])),
+    meanAbsolute,
+    maxAbsolute: largest.map((x, j) => Math.max(Math.abs(x), Math.abs(smallest[j]))),
+    signed: { mean: moved(mean), smallest, largest },
+    sample,
+    ...(hessian && {
+      hessian: hessian.map((x, at) => {
+        const [i, j] = [Math.floor(at / columns), at % columns];
+        return x - z[i] * mean[j] - mean[i] * z[j] + z[i] * z[j];
+      }),
+    }),
+  };
+}
+
 /**
  * What a method must be told of its inputs, each including the one before: "squares" is E[x^2] alone, which an importance
- * matrix in a file holds; "moments" all but the Hessian.
+ * matrix in a file holds; "moments" all but the Hessian; "layers" the hidden states before each layer too, to run it again.
  */
-export const NEEDS = ["nothing", "squares", "moments", "hessian"] as const;
+export const NEEDS = ["nothing", "squares", "moments", "layers", "hessian"] as const;
 export type Needs = (typeof NEEDS)[number];
 
 export const needsAtLeast = (needs: Needs, wanted: Needs): boolean => NEEDS.indexOf(needs) >= NEEDS.indexOf(wanted);
@@ -74,6 +115,8 @@ export class StatisticsSum {
   private tokens = 0;
   private readonly square: Float64Array;
   private readonly absolute: Float64Array;
+  private readonly sum: Float64Array;
+  private readonly smallest: Float64Array;
   private readonly largest: Float64Array;
   private readonly products: Float64Array | undefined;
   /** Every `stride`-th row; every other of them is dropped when there are too many. */
@@ -85,20 +128,23 @@ export class StatisticsSum {
     this.gram = gram;
     this.square = new Float64Array(columns);
     this.absolute = new Float64Array(columns);
-    this.largest = new Float64Array(columns);
+    this.sum = new Float64Array(columns);
+    this.smallest = new Float64Array(columns).fill(Number.POSITIVE_INFINITY);
+    this.largest = new Float64Array(columns).fill(Number.NEGATIVE_INFINITY);
     this.products = gram && new Float64Array(columns * columns);
   }
 
   /** Adds inputs x, [tokens, columns]. */
   add(x: Float32Array, tokens: number): void {
-    const { columns, square, absolute, largest } = this;
+    const { columns, square, absolute, sum, smallest, largest } = this;
     for (let start = 0; start < tokens * columns; start += columns) {
       for (let j = 0; j < columns; j++) {
         const value = x[start + j];
-        const magnitude = Math.abs(value);
         square[j] += value * value;
-        absolute[j] += magnitude;
-        if (magnitude > largest[j]) largest[j] = magnitude;
+        absolute[j] += Math.abs(value);
+        sum[j] += value;
+        if (value < smallest[j]) smallest[j] = value;
+        if (value > largest[j]) largest[j] = value;
       }
     }
     this.keepRows(x, tokens);
@@ -119,7 +165,7 @@ export class StatisticsSum {
   }
 
   result(): InputStatistics {
-    const { columns, tokens, rows } = this;
+    const { columns, tokens, rows, smallest, largest } = this;
     const sample = new Float32Array(rows.length * columns);
     rows.forEach((row, i) => {
       sample.set(row, i * columns);
@@ -130,7 +176,8 @@ export class StatisticsSum {
       tokens,
       meanSquare: mean(this.square),
       meanAbsolute: mean(this.absolute),
-      maxAbsolute: this.largest,
+      maxAbsolute: largest.map((x, j) => Math.max(Math.abs(x), Math.abs(smallest[j]))),
+      signed: { mean: mean(this.sum), smallest, largest },
       sample,
       ...(this.products && { hessian: mean(this.products) }),
     };

@@ -1,7 +1,7 @@
 /**
  * A transform changes a model without changing what it computes, so that what is rounded afterwards rounds better. Two
- * kinds, both made of folds (fold.ts): a rescaling looks at one input of linear maps at a time and divides its channels by
- * scales that statistics decide; a fold changes the basis of the whole model, needs no data, and is done as tensors are read.
+ * kinds, both made of folds (fold.ts): a rescaling looks at one input of linear maps at a time and shifts and divides its
+ * channels as statistics decide (rescale.ts); a fold changes the basis of the whole model, needs no data, and is done as tensors are read.
  */
 import type { Architecture, LinearRecords, ModelConfig } from "../models/index.js";
 import type { OptionRecords, ValuesOf } from "../options.js";
@@ -28,18 +28,26 @@ export interface Consumer {
 export interface TransformJob {
   readonly consumers: readonly Consumer[];
   readonly statistics: InputStatistics;
+  /** Whether the biases around the input can take over a shift of it. */
+  readonly canShift: boolean;
   /** E||E x||^2 for errors E [rows, columns]. */
   outputError(errors: Float32Array): number;
+  /** The squared error of all outputs after a change, on a sample, inputs and weights rounded as the recipe says. */
+  roundingError(change: TransformOutcome): number;
 }
 
 export interface TransformOutcome {
   /** s, one positive number for each input channel. */
   readonly scales: Float64Array;
+  /** z, subtracted before the division; only where the job can shift. */
+  readonly shift?: Float64Array;
   readonly notes?: Readonly<Record<string, number>>;
 }
 
-/** The division of one input's channels by scales, folded into what comes before: the gain of a norm, the rows of a map. */
+/** One input's channels shifted and divided, folded into what comes before: a norm, the rows of a map. */
 export interface RescalingRecord<O extends OptionRecords> extends Described<O> {
+  /** Whether inputs are rescaled as they come where nothing before them can take that over. Default: they are left alone. */
+  online?(options: ValuesOf<O>): boolean;
   /** The scales of one input; undefined to leave it alone. */
   choose(job: TransformJob, options: ValuesOf<O>): TransformOutcome | undefined;
 }

@@ -1,0 +1,51 @@
+import { type TransformJob, type TransformOutcome, transform } from "./transform.js";
+
+/**
+ * Channels shifted to the middle of their range, z = (max + min) / 2, then those divided that reach beyond a threshold t,
+ * s = max(1, max|x - z| / t), with the t that leaves the least error of the outputs when inputs and weights are rounded as
+ * the recipe says. A shift needs biases that take it over, so models with RMSNorm and no biases are divided only.
+ * Doing nothing is among the candidates.
+ */
+export const osplus = transform({
+  name: "osplus",
+  summary: "channels of activations shifted to their middle, outliers divided, by the least error of rounded outputs",
+  source: "Wei et al. 2023 (Outlier Suppression+), arXiv 2304.09145, equations 4 to 8",
+  options: {
+    steps: { kind: "integer", summary: "thresholds tried, each for every input", default: 24, min: 1, max: 1000 },
+    online: {
+      kind: "switch",
+      summary: "where nothing before can take the change over, shift and divide activations as they come",
+      default: false,
+    },
+  },
+  needs: () => "moments",
+  online: ({ online }) => online,
+  choose(job, { steps }) {
+    const { statistics, roundingError } = job;
+    const { columns, signed } = statistics;
+    const none: TransformOutcome = { scales: new Float64Array(columns).fill(1) };
+    const unchanged = roundingError(none);
+    let [best, least] = [none, unchanged];
+    const shift = signed && job.canShift ? signed.largest.map((x, j) => (x + signed.smallest[j]) / 2) : undefined;
+    for (const candidate of candidates(job, shift, steps)) {
+      const error = roundingError(candidate);
+      if (error < least) [best, least] = [candidate, error];
+    }
+    if (best === none) return undefined;
+    return { ...best, notes: { errorRatio: least / unchanged } };
+  },
+});
+
+/** Thresholds from the largest range, where nothing is divided, down to the smallest, evenly in their logarithms. */
+function candidates({ statistics }: TransformJob, shift: Float64Array | undefined, steps: number): TransformOutcome[] {
+  const { signed, maxAbsolute } = statistics;
+  const ranges =
+    shift && signed ? signed.largest.map((x, j) => Math.max(x - shift[j], shift[j] - signed.smallest[j])) : maxAbsolute;
+  const seen = ranges.filter((range) => range > 0);
+  if (seen.length === 0) return [];
+  const [most, least] = [seen.reduce((a, b) => Math.max(a, b)), seen.reduce((a, b) => Math.min(a, b))];
+  return Array.from({ length: steps }, (_, step) => {
+    const t = most * (least / most) ** (step / steps);
+    return { scales: ranges.map((range) => Math.max(1, range / t)), ...(shift && { shift }) };
+  });
+}
