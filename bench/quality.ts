@@ -5,7 +5,8 @@
  *     node dist/bench/quality.js [MODEL] [--schemes q4_0,mxfp4] [--methods rtn,gptq,awq+gptq] [--tokens N]
  *         [--text FILE] [--calibrate FILE] [--windows N] [--out FILE] [--json]
  *
- * A method may be preceded by transforms: awq+gptq. With --out the results are kept in a JSON file, from which
+ * A method may be preceded by transforms (awq+gptq), followed by a compensation (gptq+lorc) and by how activations are rounded
+ * (rtn/int8-row, rtn/llm-int8:int8-row; see --activations of bitloom quantize). With --out the results are kept in a JSON file, from which
  * docs/methods.md is made; rows of other models, schemes and methods that stand there already stay.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,7 +19,7 @@ import { evaluate, liveReference, type Reference, remember } from "../src/evalua
 import { schemes } from "../src/formats/index.js";
 import { type Backend, createBackend } from "../src/kernels/index.js";
 import { type Model, openModel } from "../src/models/index.js";
-import { methods, type QualityRow, quantizeModel, transforms } from "../src/quantize/index.js";
+import { compensations, methods, type QualityRow, quantizeModel, transforms } from "../src/quantize/index.js";
 
 const demo = fileURLToPath(new URL("../../demo", import.meta.url));
 const { values: options, positionals } = parseArgs({
@@ -46,17 +47,28 @@ interface Setting {
   readonly folder: string;
 }
 
+/** Reads "smoothquant+gptq+lorc/int8-row": transforms, method, compensation, and how activations are rounded. */
+function parsed(text: string) {
+  const [weights, activations] = text.split("/");
+  const steps = weights.split("+");
+  const compensation = steps.length > 1 && compensations.find(steps[steps.length - 1]) ? steps.pop() : undefined;
+  const method = methods.get(steps.pop() ?? "").name;
+  return { transforms: steps.map((name) => transforms.get(name).name), method, compensation, activations };
+}
+
 async function measure(setting: Setting, scheme: string, method: string): Promise<QualityRow> {
   const { input, model, base, backend, ids, reference, folder } = setting;
-  const steps = method.split("+");
+  const { transforms: before, method: name, compensation, activations } = parsed(method);
   const fitsGguf = containers.get("gguf").canHold(schemes.get(scheme), [256, 256]) === true;
-  const output = join(folder, fitsGguf ? "model.gguf" : "model");
+  const output = join(folder, fitsGguf && !compensation && !activations ? "model.gguf" : "model");
   const written = await quantizeModel({
     input,
     output,
     scheme,
-    method: methods.get(steps[steps.length - 1]).name,
-    transforms: steps.slice(0, -1).map((name) => transforms.get(name).name),
+    method: name,
+    transforms: before,
+    compensation,
+    activations,
     calibration: { windows: Number(options.windows) },
     calibrationText: async () => readFileSync(options.calibrate, "utf8"),
     threads: Number(options.threads),

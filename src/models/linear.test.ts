@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { FileError } from "../errors.js";
+import { schemes } from "../formats/index.js";
+import type { Backend } from "../kernels/backend.js";
+import { backends, createBackend } from "../kernels/index.js";
+import { dequantize, quantize } from "../tensor/index.js";
+import {
+  applyLinear,
+  basisInput,
+  essentialRole,
+  LINEARS_KEY,
+  type LinearRecord,
+  type LinearRecords,
+  makeLinears,
+  readLinears,
+} from "./linear.js";
+import { stepKinds } from "./steps/index.js";
+
+const [ROWS, COLUMNS, BATCH, RANK] = [5, 64, 3, 2];
+const made: Backend[] = [];
+for (const { name } of backends.entries) made.push(await createBackend(name));
+after(() => Promise.all(made.map((backend) => backend.dispose())));
+
+const numbers = (count: number, seed: number) =>
+  Float32Array.from({ length: count }, (_, i) =>
+    Math.fround(Math.sin(seed + i * (seed + 0.7)) * (i % 9 === 0 ? 8 : 1)),
+  );
+const F32 = schemes.get("f32");
+const weights: Readonly<Record<string, Float32Array>> = {
+  map: numbers(ROWS * COLUMNS, 1),
+  "map.lowrank_a": numbers(ROWS * RANK, 2),
+  "map.lowrank_b": numbers(RANK * COLUMNS, 3),
+  "map.apart": numbers(ROWS * 2, 4),
+};
+const widths: Readonly<Record<string, number>> = {
+  map: COLUMNS,
+  "map.lowrank_a": RANK,
+  "map.lowrank_b": COLUMNS,
+  "map.apart": 2,
+};
+const bias = numbers(ROWS, 5);
+const x = numbers(BATCH * COLUMNS, 6);
+
+/** y of every backend, for the map that the records describe, and what calibration would see. */
+function outcomes(records: LinearRecords): { y: Float32Array; basis: Float32Array }[] {
+  return made.map((backend) => {
+    const matrix = (role: string) => {
+      const values = weights[role];
+      return backend.loadMatrix(quantize(values, [values.length / widths[role], widths[role]], F32));
+    };
+    const held = backend.upload(bias);
+    const linears = makeLinears({ backend, records, matrix, optionalVector: () => held });
+    const [out, input] = [backend.allocate(BATCH * ROWS), backend.upload(x)];
+    const linear = linears.linear("map");
+    applyLinear(backend, out, input, linear, BATCH);
+    const basis = basisInput(input, linear, BATCH).data().slice(0, x.length);
+    assert.deepEqual(input.data(), x, "the input stays as it is");
+    const y = out.data().slice();
+    linears.dispose();
+    return { y, basis };
+  });
+}
+
+const product = (w: Float32Array, input: ArrayLike<number>, columns: number) =>
+  Float64Array.from({ length: (input.length / columns) * (w.length / columns) }, (_, at) => {
+    const rows = w.length / columns;
+    const [m, n] = [Math.floor(at / rows), at % rows];
+    let sum = 0;
+    for (let k = 0; k < columns; k++) sum += w[n * columns + k] * input[m * columns + k];
+    return sum;
+  });
+
+test("a linear map is its matrix on the stepped input, plus bias, low-rank pair and columns apart, within f32 sums of 64 terms", () => {
+  const apart = [3, 40];
+  const factors = Array.from({ length: COLUMNS }, (_, j) => 2 ** (j % 3));
+  const record: LinearRecord = {
+    input: [
+      { kind: "scale", factors },
+      { kind: "round", scheme: "int8-row" },
+    ],
+    rank: RANK,
+    apart,
+  };
+  const basis = x.map((v, i) => v * factors[i % COLUMNS]);
+  const rest = basis.map((v, i) => (apart.includes(i % COLUMNS) ? 0 : v));
+  const rounded = dequantize(quantize(rest, [BATCH, COLUMNS], schemes.get("int8-row")));
+  const taken = Array.from({ length: BATCH * 2 }, (_, i) => basis[Math.floor(i / 2) * COLUMNS + apart[i % 2]]);
+  const inner = product(weights["map.lowrank_b"], rounded, COLUMNS);
+  const parts = [
+    product(weights.map, rounded, COLUMNS),
+    product(weights["map.lowrank_a"], inner, RANK),
+    product(weights["map.apart"], taken, 2),
+  ];
+  const results = outcomes({ map: record });
+  for (const { y, basis: seen } of results) {
+    assert.deepEqual(seen, basis, "calibration sees the input after the essential steps, not rounded");
+    y.forEach((got, i) => {
+      const wanted = bias[i % ROWS] + parts[0][i] + parts[1][i] + parts[2][i];
+      assert.ok(Math.abs(got - wanted) < 1e-3 * (1 + Math.abs(wanted)), `${i}: ${got}, wanted ${wanted}`);
+    });
+  }
+  for (const { y } of results) assert.deepEqual(y, results[0].y, "backends agree bit for bit");
+});
+
+test("a map without a record is its matrix and bias; static steps round as quantizing with that scale does", () => {
+  const [plain] = outcomes({});
+  const scale = 0.125;
+  const [fixed] = outcomes({ map: { input: [{ kind: "static", format: "int8", scales: [scale] }] } });
+  const rounded = x.map((v) => scale * Math.max(-128, Math.min(127, Math.round(v / scale))));
+  const [wanted, exact] = [product(weights.map, rounded, COLUMNS), product(weights.map, x, COLUMNS)];
+  fixed.y.forEach((got, i) => {
+    assert.ok(Math.abs(got - bias[i % ROWS] - wanted[i]) < 1e-3 * (1 + Math.abs(wanted[i])));
+    assert.ok(Math.abs(plain.y[i] - bias[i % ROWS] - exact[i]) < 1e-3 * (1 + Math.abs(exact[i])));
+  });
+});
+
+test("damaged records and senseless steps are refused with the role and what was wanted", () => {
+  const refused = (value: unknown) =>
+    assert.throws(
+      () => readLinears({ [LINEARS_KEY]: typeof value === "string" ? value : JSON.stringify(value) }, "f"),
+      FileError,
+    );
+  for (const value of ["{", "[]", '"x"', { map: 1 }, { map: { rank: 0 } }, { map: { apart: [-1] } }]) refused(value);
+  refused({ map: { input: [{ kind: "fly" }] } });
+  refused({ map: { outliers: [1] } });
+  assert.deepEqual(readLinears({}, "f"), {});
+  const place = { role: "layers.0.query", columns: 4 };
+  for (const step of [
+    { kind: "round", scheme: "int99" },
+    { kind: "static", format: "int8", scales: [] },
+    { kind: "static", format: "int8", scales: [1, -1, 1, 1] },
+    { kind: "static", format: "nothing", scales: [1] },
+    { kind: "scale", factors: [1, 2] },
+  ]) {
+    const prepare = () => stepKinds.get(step.kind).prepare(made[0], step as never, place);
+    assert.throws(prepare, FileError, JSON.stringify(step));
+  }
+});
+
+test("roundings may be left out by other programs; scales, pairs and columns apart may not", () => {
+  assert.equal(essentialRole({ a: { input: [{ kind: "round", scheme: "int8-row" }] } }), undefined);
+  assert.equal(essentialRole({ a: {}, b: { rank: 3 } }), "b");
+  assert.equal(essentialRole({ a: { apart: [1] } }), "a");
+  assert.equal(essentialRole({ a: { input: [{ kind: "scale", factors: [1] }] } }), "a");
+});
