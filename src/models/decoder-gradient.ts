@@ -123,7 +123,7 @@ interface Rotation {
 function rotate(x: Float32Array, { heads, headSize, tokens, direction, cos, sin }: Rotation): Float32Array {
   const half = headSize / 2;
   for (let at = 0, head = 0; at < x.length; at += headSize, head++) {
-    const place = (Math.floor(head / heads) % tokens) * half;
+    const place = (((head / heads) | 0) % tokens) * half;
     for (let i = 0; i < half; i++) {
       const [c, s] = [cos[place + i], direction * sin[place + i]];
       const [a, b] = [x[at + i], x[at + i + half]];
@@ -162,16 +162,20 @@ function eachHead(
   for (let text = 0; text < rows / tokens; text++) {
     for (let head = 0; head < heads; head++) {
       const q = text * tokens * qStride + head * headSize;
-      const k = text * tokens * kStride + Math.floor((head * kvHeads) / heads) * headSize;
+      const k = text * tokens * kStride + (((head * kvHeads) / heads) | 0) * headSize;
       visit({ q, k, qStride, kStride, share: (text * heads + head) * tokens * tokens });
     }
   }
 }
 
 function dot(a: Float32Array, from: number, b: Float32Array, at: number, length: number): number {
-  let result = 0;
-  for (let i = 0; i < length; i++) result += a[from + i] * b[at + i];
-  return result;
+  let [even, odd] = [0, 0];
+  let i = 0;
+  for (; i + 2 <= length; i += 2) {
+    even += a[from + i] * b[at + i];
+    odd += a[from + i + 1] * b[at + i + 1];
+  }
+  return i < length ? even + odd + a[from + i] * b[at + i] : even + odd;
 }
 
 /** a[from ...] += factor b[at ...]. */

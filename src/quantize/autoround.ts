@@ -64,19 +64,25 @@ export const autoround = method({
       else settled.set(role, quantize(member.values, member.shape, member.scheme));
     }
     const fixed = new Map([...settled].map(([role, packed]) => [role, dequantize(packed)]));
-    const targetOf = (x: Float32Array) => trace(products, new Map(), x, tokens).outputs;
     const numbers = () => new Map([...fixed, ...[...learners].map(([role, one]) => [role, one.round()] as const)]);
-    const errorOf = (weights: ReadonlyMap<string, Float32Array>, batch: readonly Float32Array[]) =>
-      batch.reduce((sum, x) => sum + squaredError(trace(products, weights, x, tokens).outputs, targetOf(x)), 0);
+    const targets = new Map<Float32Array, Float32Array>();
+    const targetOf = (piece: Float32Array) => {
+      const known = targets.get(piece) ?? trace(products, new Map(), piece, tokens).outputs;
+      targets.set(piece, known);
+      return known;
+    };
+    const errorOf = (weights: ReadonlyMap<string, Float32Array>) => {
+      const { outputs } = trace(products, weights, joined(judged), tokens);
+      return squaredError(outputs, joined(judged.map(targetOf)));
+    };
 
-    // Pieces that every candidate is judged by, other than those of most batches.
-    const judged = [0, 1].map((part) => joined(spread(pieces, 2 * texts).filter((_, i) => i % 2 === part)));
-    const rule = new Map(
-      [...job.members].map(([role, { values, shape, scheme }]) => [role, quantize(values, shape, scheme)]),
-    );
-    const ruleError = errorOf(new Map([...rule].map(([role, packed]) => [role, dequantize(packed)])), judged);
+    // Pieces from all of the text that candidates are judged by, round to nearest among them.
+    const judged = spread(pieces, 2 * texts);
+    const rule = new Map<string, PackedTensor>();
+    for (const [role, { values, shape, scheme }] of job.members) rule.set(role, quantize(values, shape, scheme));
+    const ruleError = errorOf(new Map([...rule].map(([role, packed]) => [role, dequantize(packed)])));
     const packAll = () => new Map([...settled, ...[...learners].map(([role, one]) => [role, one.pack()] as const)]);
-    let best = { packed: packAll(), error: errorOf(numbers(), judged), iteration: 0 };
+    let best = { packed: packAll(), error: errorOf(numbers()), iteration: 0 };
     const start = best.error;
     if (ruleError < best.error) best = { packed: rule, error: ruleError, iteration: 0 };
     const every = Math.max(1, Math.floor(iterations / CHECKS));
@@ -84,14 +90,13 @@ export const autoround = method({
       const picked = Array.from({ length: texts }, (_, i) => {
         return pieces[Math.floor(pieces.length * randomUniform(seed, job.layer, t * texts + i))];
       });
-      const x = joined(picked);
-      const target = targetOf(x);
-      const { outputs, backward } = trace(products, numbers(), x, tokens);
+      const target = joined(picked.map(targetOf));
+      const { outputs, backward } = trace(products, numbers(), joined(picked), tokens);
       const gradients = backward(outputs.map((y, i) => y - target[i]));
       const step = rate * (1 - t / iterations);
       for (const [role, learner] of learners) learner.step(gradients.get(role) as Float32Array, step, ranges);
       if ((t + 1) % every !== 0 && t + 1 < iterations) continue;
-      const error = errorOf(numbers(), judged);
+      const error = errorOf(numbers());
       if (error < best.error) best = { packed: packAll(), error, iteration: t + 1 };
     }
     const notes = { startError: start / ruleError, blockError: best.error / ruleError, bestIteration: best.iteration };
@@ -165,27 +170,35 @@ class Learner {
 
   /** The weights as they are rounded now. */
   round(): Float32Array {
+    const { grid, values } = this;
+    const out = new Float32Array(values.length);
+    for (let row = 0, group = 0; row < grid.rows; row++) {
+      for (let start = 0; start < grid.columns; start += grid.size, group++) {
+        const end = Math.min(start + grid.size, grid.columns);
+        this.roundGroup(group, row * grid.columns + start, row * grid.columns + end, out);
+      }
+    }
+    return out;
+  }
+
+  private roundGroup(group: number, start: number, end: number, out: Float32Array): void {
     const { grid, values, shifts, levels, slopes, scaleSlopes, inside } = this;
-    const { columns, size, groups } = grid;
     const table = grid.levels.values;
     const top = table.length - 1;
-    const out = new Float32Array(values.length);
-    for (let i = 0; i < values.length; i++) {
-      const group = Math.floor(i / columns) * groups + Math.floor((i % columns) / size);
-      const s = grid.scales.values[group];
-      const o = grid.offsets?.values[group] ?? 0;
-      const u = s === 0 ? 0 : grid.offsetKind === "zeroPoint" ? values[i] / s + o : (values[i] - o) / s;
+    const s = grid.scales.values[group];
+    const o = grid.offsets?.values[group] ?? 0;
+    const isZero = grid.offsetKind === "zeroPoint";
+    for (let i = start; i < end; i++) {
+      const u = s === 0 ? 0 : isZero ? values[i] / s + o : (values[i] - o) / s;
       const d = grid.levels.step || localStep(grid, u);
       const level = s === 0 ? levelIn(grid, group, 0) : nearestLevel(grid.levels, u + shifts[i] * d);
       const within = u > table[0] - d / 2 && u < table[top] + d / 2;
       levels[i] = level;
       slopes[i] = s * d;
       inside[i] = within ? 1 : 0;
-      scaleSlopes[i] =
-        grid.offsetKind === "zeroPoint" ? table[level] - (within ? u : o) : table[level] - (within ? u : 0);
+      scaleSlopes[i] = table[level] - (within ? u : isZero ? o : 0);
       out[i] = valueIn(grid, group, level);
     }
-    return out;
   }
 
   /** One step against the signs of the gradient of the rounded weights. */
