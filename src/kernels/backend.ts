@@ -33,6 +33,15 @@ export interface Matrix {
   readonly plan: string;
 }
 
+/** Rows of numbers held in a scheme, in the backend's memory: keys or values of past positions. */
+export interface RowStore {
+  readonly scheme: Scheme;
+  readonly rows: number;
+  readonly columns: number;
+  /** Bytes held for it. */
+  readonly bytes: number;
+}
+
 /**
  * How activations enter a matmul: as they are, or rounded to int8 with one scale for each row or group. "int8" takes
  * weights whose values are small integers times a unit, and is exact about them; "int8-rounded" also takes codebooks of
@@ -119,6 +128,21 @@ export interface Backend {
    */
   roundStatic(out: Buffer, x: Buffer, format: NumberFormat, scales: Buffer, batch: number, columns: number): void;
 
+  /** Room for `rows` rows of `columns` numbers in a scheme, zeroed. */
+  createRows(scheme: Scheme, rows: number, columns: number): RowStore;
+  freeRows(store: RowStore): void;
+  /**
+   * Rows `at` .. at + count - 1 become what the scheme makes of x, [count, columns], each row a tensor of its own.
+   * NumericError for a number that is not finite.
+   */
+  pack(store: RowStore, at: number, x: Buffer, count: number): void;
+  /** out, [count, columns]: the numbers of rows `at` .. at + count - 1. */
+  unpack(out: Buffer, store: RowStore, at: number, count: number): void;
+  /** out[m, j, i] = x[m, i, j] for `count` matrices [rows, columns]. out must not be x. */
+  transpose(out: Buffer, x: Buffer, count: number, rows: number, columns: number): void;
+  /** out = x over `length`. The two must not overlap. */
+  copy(out: Buffer, x: Buffer, length: number): void;
+
   /** Gives all memory and threads back; the backend cannot be used afterwards. */
   dispose(): Promise<void>;
 }
@@ -138,6 +162,13 @@ export interface BackendOptions {
   readonly threads?: number;
   /** Default: "deterministic". */
   readonly exactness?: Exactness;
+  /**
+   * For weights of more than 4 GB: how many memories to have, one for activations and the rest for weights, 4 GB each at
+   * most. Default: 1, for everything. UnsupportedError where the engine cannot read several.
+   */
+  readonly memories?: number;
+  /** The most bytes of each. Default: 4 GB. */
+  readonly memoryBytes?: number;
 }
 
 /** One way to compute, registered in index.ts. */

@@ -14,6 +14,7 @@ export type {
   Buffer,
   Exactness,
   Matrix,
+  RowStore,
 } from "./backend.js";
 export { type LoadedFactor, type Products, plainProducts, productsOn, transposed } from "./products.js";
 

@@ -1,6 +1,6 @@
 /** What every backend checks before it computes: that buffers are long enough and shapes fit, said in one way. */
 import { InputError, UnsupportedError } from "../errors.js";
-import type { AttentionShape, Buffer, Matrix } from "./backend.js";
+import type { AttentionShape, Buffer, Matrix, RowStore } from "./backend.js";
 import { hadamardFactors } from "./hadamard.js";
 
 const count = (n: number) => Number.isSafeInteger(n) && n >= 0;
@@ -117,5 +117,20 @@ export const check = {
     counts("softmax", { rows, columns });
     long("softmax", "x", x, rows, columns);
     long("softmax", "out", out, rows, columns);
+  },
+  createRows(rows: number, columns: number): void {
+    counts("createRows", { rows, columns });
+  },
+  rows(op: "pack" | "unpack", buffer: Buffer, store: RowStore, at: number, count: number): void {
+    counts(op, { at, count });
+    const { rows, columns, scheme } = store;
+    const where = () => `${op} of ${scheme.name} rows`;
+    demand(at + count <= rows, where, () => `rows [${at}, ${at + count}) reach past the end at ${rows}`);
+    long(where, op === "pack" ? "x" : "out", buffer, count, columns);
+  },
+  transpose(out: Buffer, x: Buffer, count: number, rows: number, columns: number): void {
+    counts("transpose", { count, rows, columns });
+    long("transpose", "x", x, count, rows, columns);
+    long("transpose", "out", out, count, rows, columns);
   },
 };

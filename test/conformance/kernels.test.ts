@@ -304,6 +304,54 @@ test("every backend attends exactly as the reference does, grouped queries and o
   }
 });
 
+test("every backend packs rows into every scheme and reads them back exactly as the reference does, from any row on", () => {
+  for (const scheme of all) {
+    for (const columns of [scheme.name.includes("-4x32") ? 32 : 64, 256]) {
+      const x = numbers(5 * columns, columns);
+      const results = [reference, ...others.slice(0, 2)].map((backend) => {
+        const [from, out] = [backend.upload(x), backend.allocate(4 * columns)];
+        const store = backend.createRows(scheme, 6, columns);
+        backend.pack(store, 1, from, 5);
+        backend.pack(store, 3, from, 1);
+        backend.unpack(out, store, 2, 4);
+        const found = out.data().slice();
+        const { bytes } = store;
+        backend.freeRows(store);
+        backend.free(from);
+        backend.free(out);
+        return { found, bytes };
+      });
+      for (const { found, bytes } of results.slice(1)) {
+        assert.equal(bytes, results[0].bytes);
+        assertSame(found, results[0].found, `${scheme.name}, ${columns} columns`);
+      }
+    }
+  }
+});
+
+test("every backend transposes and copies exactly as the reference does", () => {
+  for (const [count, rows, columns] of [
+    [1, 1, 1],
+    [3, 5, 7],
+    [2, 32, 192],
+  ]) {
+    const x = numbers(count * rows * columns, rows);
+    const results = [reference, ...others].map((backend) => {
+      const [from, turned, same] = [backend.upload(x), backend.allocate(x.length), backend.allocate(x.length + 1)];
+      backend.transpose(turned, from, count, rows, columns);
+      backend.copy(same, from, x.length);
+      const found = [turned.data().slice(), same.data().slice()];
+      for (const buffer of [same, turned, from]) backend.free(buffer);
+      return found;
+    });
+    assert.equal(results[0][0][1 % x.length], x[rows === 1 ? 1 % x.length : columns % x.length]);
+    for (const [turned, same] of results.slice(1)) {
+      assertSame(turned, results[0][0], `transpose ${count} x ${rows} x ${columns}`);
+      assertSame(same, results[0][1], "copy");
+    }
+  }
+});
+
 for (const backend of [reference, ...others]) {
   test(`${titled(backend)} refuses shapes that do not fit, and says which operation, scheme and shapes`, () => {
     const weight = backend.loadMatrix(quantize(numbers(64, 1), [2, 32], schemes.get("q8_0")));

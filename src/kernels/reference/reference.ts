@@ -9,12 +9,14 @@
  *   and end as (s0 + s1) + (s2 + s3); this is the one concession to machines with four lanes.
  */
 import { InputError } from "../../errors.js";
+import type { PlaneName } from "../../formats/scheme.js";
 import type { PackedTensor } from "../../tensor/packed.js";
-import type { Activations, Backend, Buffer, Matrix } from "../backend.js";
+import type { Activations, Backend, Buffer, Matrix, RowStore } from "../backend.js";
 import { expF32 } from "../exp.js";
 import { geluF32, geluTanhF32 } from "../gelu.js";
 import { hadamardBlocks } from "../hadamard.js";
 import { roundRows, roundRowsStatic } from "../round.js";
+import { packRows, type RowPlanes, rowPlanes, unpackRows } from "../row-store.js";
 import { check } from "../shapes.js";
 import { decodeRow, weightRows } from "../weight-rows.js";
 import { int8Matrix, matmulInt8, roundedRow } from "./matmul-int8.js";
@@ -222,8 +224,55 @@ export function createReference(): Backend {
       roundRowsStatic(out.data(), x.data(), format, scales.data(), batch, columns);
     },
 
+    createRows(scheme, rows, columns) {
+      check.createRows(rows, columns);
+      const layout = rowPlanes(scheme, columns);
+      const planes = new Map(layout.sizes.map(([name, bytes]) => [name, new Uint8Array(rows * bytes)]));
+      const store: ReferenceRows = { scheme, rows, columns, bytes: rows * layout.rowBytes, layout, planes };
+      return store;
+    },
+
+    freeRows(store) {
+      ownRows(store);
+    },
+
+    pack(store, at, x, count) {
+      check.rows("pack", x, store, at, count);
+      const { layout, planes } = ownRows(store);
+      packRows(layout, (name) => planes.get(name) as Uint8Array, at, x.data(), count);
+    },
+
+    unpack(out, store, at, count) {
+      check.rows("unpack", out, store, at, count);
+      const { layout, planes } = ownRows(store);
+      unpackRows(layout, (name) => planes.get(name) as Uint8Array, at, out.data(), count);
+    },
+
+    transpose(out, x, count, rows, columns) {
+      check.transpose(out, x, count, rows, columns);
+      const [o, v] = [out.data(), x.data()];
+      for (let m = 0; m < count * rows * columns; m += rows * columns) {
+        for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) o[m + j * rows + i] = v[m + i * columns + j];
+      }
+    },
+
+    copy(out, x, length) {
+      check.elementwise("copy", length, { out, x });
+      out.data().set(x.data().subarray(0, length));
+    },
+
     async dispose() {},
   };
+}
+
+interface ReferenceRows extends RowStore {
+  readonly layout: RowPlanes;
+  readonly planes: ReadonlyMap<PlaneName, Uint8Array>;
+}
+
+function ownRows(store: RowStore): ReferenceRows {
+  if ("planes" in store) return store as ReferenceRows;
+  throw new InputError(`these ${store.scheme.name} rows were created by another backend`, { where: "reference" });
 }
 
 function own(matrix: Matrix): ReferenceMatrix {

@@ -3,9 +3,10 @@ import { InputError } from "../../errors.js";
 import type { NumberFormat } from "../../formats/format.js";
 import type { Scheme } from "../../formats/scheme.js";
 import type { PackedTensor } from "../../tensor/packed.js";
-import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix } from "../backend.js";
+import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix, RowStore } from "../backend.js";
 import type { GeluForm } from "../gelu.js";
 import { roundRows, roundRowsStatic } from "../round.js";
+import { rowPlanes } from "../row-store.js";
 import { check } from "../shapes.js";
 import { weightRows } from "../weight-rows.js";
 import { attention, defineAttention } from "./attention.js";
@@ -20,6 +21,7 @@ import { describe, type Layout, planLayout, roundUp } from "./layout.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import { Rounder } from "./round.js";
+import { packInMemory, unpackInMemory, type WasmRows } from "./row-store.js";
 import * as rows from "./rows.js";
 import { gemmFrom, tilingOf } from "./tile.js";
 
@@ -371,6 +373,54 @@ export class WasmBackend implements Backend {
     roundRowsStatic(this.#own(out).data(), this.#own(x).data(), format, this.#own(scales).data(), batch, columns);
   }
 
+  createRows(scheme: Scheme, count: number, columns: number): RowStore {
+    check.createRows(count, columns);
+    this.#alive();
+    const layout = rowPlanes(scheme, columns);
+    const bytes = count * layout.rowBytes;
+    const address = this.engine.heap.allocate(bytes, `${scheme.name} rows`);
+    new Uint8Array(this.engine.memory.buffer, address, bytes).fill(0);
+    const store: WasmRows = {
+      ...{ scheme, rows: count, columns, bytes, engine: this.engine, layout, address, freed: false },
+    };
+    return store;
+  }
+
+  freeRows(store: RowStore): void {
+    const own = this.#ownRows(store);
+    this.engine.finish();
+    own.freed = true;
+    this.engine.heap.free(own.address);
+  }
+
+  pack(store: RowStore, at: number, x: Buffer, count: number): void {
+    check.rows("pack", x, store, at, count);
+    const [own, from] = [this.#ownRows(store), this.#own(x)];
+    this.#rounder ??= new Rounder(this.engine);
+    this.engine.finish();
+    packInMemory(this.#rounder.kernels, own, at, from, count);
+  }
+
+  unpack(out: Buffer, store: RowStore, at: number, count: number): void {
+    check.rows("unpack", out, store, at, count);
+    const [own, to] = [this.#ownRows(store), this.#own(out)];
+    this.#rounder ??= new Rounder(this.engine);
+    this.engine.finish();
+    unpackInMemory(this.#rounder.kernels, to, own, at, count);
+  }
+
+  transpose(out: Buffer, x: Buffer, count: number, height: number, columns: number): void {
+    check.transpose(out, x, count, height, columns);
+    const args = { ...this.#addresses({ out, x }), rows: height, columns };
+    this.engine.run(this.#core, rows.transposeRows, args, count * height, count * height * columns);
+  }
+
+  copy(out: Buffer, x: Buffer, length: number): void {
+    check.elementwise("copy", length, { out, x });
+    const args = { ...this.#addresses({ out, x }), length };
+    this.engine.run(this.#core, rows.copyElements, args, Math.ceil(length / rows.elementsPerItem), length);
+  }
+
   async dispose(): Promise<void> {
     this.#disposed = true;
     await this.engine.dispose();
@@ -419,6 +469,14 @@ export class WasmBackend implements Backend {
     }
     if (buffer.root.freed) throw new InputError("a buffer was used after it was freed", { where: "wasm" });
     return buffer;
+  }
+
+  #ownRows(store: RowStore): WasmRows {
+    this.#alive();
+    const own = store as WasmRows;
+    if (own.engine !== this.engine) throw new InputError("rows belong to another backend", { where: "wasm" });
+    if (own.freed) throw new InputError("rows were used after they were freed", { where: "wasm" });
+    return own;
   }
 
   #ownMatrix(matrix: Matrix): WasmMatrix {

@@ -10,17 +10,18 @@ import { dequantizePieces, quantizePieces } from "../casts/tensor-pieces.js";
 import type { Engine } from "./engine.js";
 
 export class Rounder {
-  readonly #kernels: CastKernels;
+  /** The cast kernels over the backend's memory. */
+  readonly kernels: CastKernels;
 
   constructor({ heap, limits }: Engine) {
-    this.#kernels = new CastKernels(heap, limits);
+    this.kernels = new CastKernels(heap, limits);
   }
 
   /** Rounds rows at `from` to `to` (which may be the same); false where the reference must: `to` is then unchanged. */
   round(scheme: Scheme, from: number, to: number, batch: number, columns: number): boolean {
     if (quantizePlan(scheme).kind === "reference" || dequantizePlan(scheme).kind === "reference") return false;
     if (batch * columns === 0) return true;
-    const step = hasTensorNumbers(scheme) ? 1 : batch;
+    const step = rowsShare(scheme) ? 1 : batch;
     for (let row = 0; row < batch; row += step) {
       const at = 4 * row * columns;
       if (!this.#rows(scheme, from + at, to + at, step, columns)) return false;
@@ -29,7 +30,7 @@ export class Rounder {
   }
 
   #rows(scheme: Scheme, from: number, to: number, rows: number, columns: number): boolean {
-    const kernels = this.#kernels;
+    const kernels = this.kernels;
     const size = scheme.scale ? groupSize(scheme.scale.per, columns) : run;
     if (columns % size !== 0 || size % run !== 0) return this.#pieces(scheme, from, to, rows, columns);
     const sizes = Object.entries(planeBytes(scheme, rows, columns));
@@ -44,15 +45,15 @@ export class Rounder {
 
   /** Rows whose groups must be padded: through arrays. */
   #pieces(scheme: Scheme, from: number, to: number, rows: number, columns: number): boolean {
-    const { memory } = this.#kernels;
+    const { memory } = this.kernels;
     const values = new Float32Array(memory.buffer, from, rows * columns).slice();
-    const packed = quantizePieces(this.#kernels, scheme, values, [rows, columns]);
-    if (!packed || !dequantizePieces(this.#kernels, packed, values)) return false;
+    const packed = quantizePieces(this.kernels, scheme, values, [rows, columns]);
+    if (!packed || !dequantizePieces(this.kernels, packed, values)) return false;
     new Float32Array(memory.buffer, to, values.length).set(values);
     return true;
   }
 }
 
-/** Whether numbers are held once for a whole tensor. */
-const hasTensorNumbers = ({ scale, offset }: Scheme): boolean =>
-  scale?.super?.per === "tensor" || offset?.super?.per === "tensor";
+/** Whether rows share numbers, held once for a tensor or a tile: they are then worked on one by one. */
+export const rowsShare = ({ scale, offset }: Scheme): boolean =>
+  scale?.super?.per === "tensor" || offset?.super?.per === "tensor" || scale?.rows !== undefined;

@@ -45,6 +45,11 @@ export const padBlocks = signature("padBlocks", ["out"], ["x"], ["columns", "blo
 /** Copies the first xBytes of rows that are outBytes apart: the way back of padRows. */
 export const cutRows = signature("cutRows", ["out"], ["x"], ["xBytes", "outBytes"]);
 
+/** Item i is row i mod rows of matrix i / rows; its elements stand `rows` apart in out. */
+export const transposeRows = signature("transposeRows", ["out"], ["x"], ["rows", "columns"]);
+/** Item i is 1024 elements from 1024 i on. */
+export const copyElements = signature("copyElements", ["out"], ["x"], ["length"]);
+
 export function defineRowKernels(m: ModuleBuilder): void {
   const at = (base: Expression<"i32">, offset: Expression<"i32">) => v128.load(i32.add(base, offset));
 
@@ -163,6 +168,7 @@ export function defineRowKernels(m: ModuleBuilder): void {
   });
 
   definePadding(m);
+  defineMoves(m);
 }
 
 /** mapLanes with several results for each vector. */
@@ -186,6 +192,32 @@ function overItems(
   const end = f.let(i32.mul(to, elementsPerItem));
   f.if(i32.gt_u(end, length), () => f.set(end, length));
   body(f.let(i32.shl(first, 2)), f.let(i32.sub(end, first)));
+}
+
+function defineMoves(m: ModuleBuilder): void {
+  defineKernel(m, transposeRows, (f, { out, x, rows, columns }, { from, to }) => {
+    const [item, column] = f.locals("i32", 2);
+    const step = f.let(i32.shl(rows, 2));
+    f.for(item, from, to, 1, () => {
+      const matrix = f.let(i32.div_u(item, rows));
+      const row = f.let(i32.sub(item, i32.mul(matrix, rows)));
+      const source = f.let(i32.add(x, i32.shl(i32.mul(item, columns), 2)));
+      const start = i32.add(i32.mul(matrix, i32.mul(rows, columns)), row);
+      const target = f.let(i32.add(out, i32.shl(start, 2)));
+      f.for(column, 0, columns, 1, () => {
+        f.emit(i32.store(target, i32.load(source)));
+        f.advance(source, 4);
+        f.advance(target, step);
+      });
+    });
+  });
+
+  defineKernel(m, copyElements, (f, { out, x, length }, { from, to }) => {
+    const begin = f.let(i32.shl(i32.mul(from, elementsPerItem), 2));
+    const end = f.let(i32.mul(to, elementsPerItem));
+    f.if(i32.gt_u(end, length), () => f.set(end, length));
+    f.emit(memory.copy(i32.add(out, begin), i32.add(x, begin), i32.sub(i32.shl(end, 2), begin)));
+  });
 }
 
 function definePadding(m: ModuleBuilder): void {
