@@ -42,11 +42,11 @@ export interface IntegerValues {
 
 /**
  * The values of a format as int8 times a power of two: every integer format of at most 8 bits, FP4 (halves), ternary.
- * undefined where that is not exact (NF4, float8).
+ * Codes that mean nothing (NaN) count as 0. undefined where that is not exact (NF4, float8).
  */
 export function integerValues(format: NumberFormat): IntegerValues | undefined {
   if (format.bits > 8) return undefined;
-  const values = decodeTable(format);
+  const values = decodeTable(format).map((v) => (Number.isNaN(v) ? 0 : v));
   for (let unit = 1; unit >= 2 ** -10; unit /= 2) {
     const integers = Int16Array.from(values, (v) => v / unit);
     const exact = values.every((v, code) => integers[code] === v / unit && Math.abs(v / unit) <= 128);
@@ -86,10 +86,22 @@ export function demandIntegers(weight: WeightRows, activations: Activations): In
       try: `activations "f32", which every scheme supports${rounded ? ', or "int8-rounded", which rounds the values' : ""}`,
     });
   if (!found) throw refuse(`the values of ${scheme.element.name} are not int8 multiples of one unit`);
+  if (usesNothing(weight)) throw refuse("some codes mean nothing (NaN)");
   if (activationBlock(weight) > largestBlock) {
     throw refuse(`sums over blocks of ${blockColumns} columns are not exact in f32 (at most ${largestBlock})`);
   }
   return found;
+}
+
+/** Whether codes are in use that stand for no number. */
+function usesNothing(weight: WeightRows): boolean {
+  const nothing = Uint8Array.from(decodeTable(weight.scheme.element), (v) => (Number.isNaN(v) ? 1 : 0));
+  if (!nothing.includes(1)) return false;
+  for (let row = 0; row < weight.rows; row++) {
+    weight.read(row);
+    if (weight.codes.some((code) => nothing[code] === 1)) return true;
+  }
+  return false;
 }
 
 /** UnsupportedError unless every zero point of the row in hand is a small integer in the element's unit. */

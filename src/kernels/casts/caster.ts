@@ -79,7 +79,7 @@ export async function createThreadedCaster(threads: number): Promise<ThreadedCas
       try: "createCaster(), or in a browser a page that is cross-origin isolated",
     });
   }
-  const engine = await Engine.start(threads);
+  const engine = await Engine.start({ threads });
   const kernels = new CastKernels(engine.heap, engine.limits, engine);
   const room = (bytes: number) => {
     const { buffer, address } = kernels.allocate(bytes);

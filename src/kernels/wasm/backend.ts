@@ -12,7 +12,7 @@ import { weightRows } from "../weight-rows.js";
 import { attention, defineAttention } from "./attention.js";
 import { WasmBuffer } from "./buffer.js";
 import { createModule } from "./emitter.js";
-import type { CompiledModule, Engine } from "./engine.js";
+import type { CompiledModule, Engine, Place } from "./engine.js";
 import { detectFeatures } from "./features.js";
 import { fillLayout } from "./fill.js";
 import { hadamard, hadamardModule } from "./hadamard.js";
@@ -40,6 +40,7 @@ export interface WasmMatrix extends Matrix {
   readonly owner: WasmBackend;
   readonly layout: Layout;
   readonly module: CompiledModule;
+  readonly place: Place;
   readonly address: number;
   /** Where the table of a table-decoded format lies, else 0. */
   readonly table: number;
@@ -114,12 +115,14 @@ export class WasmBackend implements Backend {
     const { relaxedDot } = detectFeatures();
     const layout = planLayout(reader, activations, { relaxedDot, fused: this.info.exactness === "fast" });
     const table = layout.decode.kind === "table" ? 1024 : 0;
-    const address = this.engine.heap.allocate(layout.bytes + table, `a ${weight.scheme.name} weight`);
-    fillLayout(layout, reader, this.engine.memory.buffer, address);
+    const place = this.engine.placeWeight(layout.bytes + table, `a ${weight.scheme.name} weight`);
+    const { room, address } = place;
+    const memory = this.engine.weightMemory(room);
+    fillLayout(layout, reader, memory.buffer, address);
     if (layout.decode.kind === "table") {
-      new Float32Array(this.engine.memory.buffer, address + layout.bytes, 256).set(layout.decode.values);
+      new Float32Array(memory.buffer, address + layout.bytes, 256).set(layout.decode.values);
     }
-    const module = this.engine.module(f32.layoutKey(layout), (limits) => f32.matmulModule(layout, limits));
+    const module = this.engine.module(f32.layoutKey(layout), (limits) => f32.matmulModule(layout, limits), room);
     const { rows: outputs, columns } = layout;
     const matrix: WasmMatrix = {
       ...{
@@ -130,16 +133,15 @@ export class WasmBackend implements Backend {
         bytes: layout.bytes + table,
         plan: describe(layout),
       },
-      ...{ owner: this, layout, module, address, table: address + layout.bytes, freed: false },
+      ...{ owner: this, layout, module, place, address, table: address + layout.bytes, freed: false },
     };
     return matrix;
   }
 
   freeMatrix(matrix: Matrix): void {
     const own = this.#ownMatrix(matrix);
-    this.engine.finish();
     own.freed = true;
-    this.engine.heap.free(own.address);
+    this.engine.freeWeight(own.place);
   }
 
   embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void {

@@ -17,6 +17,8 @@ export interface ByteDot {
   readonly bits: StoredBits;
   /** Bytes of each code where they are not the codes themselves. */
   readonly lookup?: readonly number[];
+  /** Where byte = code * step, a power of two: codes may then be multiplied in place, without the lookup. */
+  readonly step?: number;
   readonly bias: number;
   readonly unit: number;
   /**
@@ -25,22 +27,20 @@ export interface ByteDot {
    */
   readonly arithmetic: "relaxed" | "plain";
   /** Sums of a block in a product of one row, each for codes that stand equally high in their bytes. */
-  readonly sums: 1 | 2 | 4;
+  readonly sums: 1 | 2;
 }
 
 /**
- * The number of sums that takes the fewest instructions: with n of them the codes of a vector are shifted down
- * 8 / bits / n - 1 times, and a block ends with n - 1 shifts and additions. Bytes in place reach to the top bit, which
- * only hosts that read them as unsigned allow.
+ * The number of sums that takes fewer instructions: with two of them the codes of a vector are shifted down half as
+ * often, and a block ends with one shift and one addition more. (Four would leave registers for two quads at a time only,
+ * and be slower.) Bytes in place may reach to the top bit, which only hosts that read them as unsigned allow.
  */
-export function sumsOf({ bits, lookup, arithmetic }: ByteDot, blockCells: number, relaxedDot: RelaxedDot): 1 | 2 | 4 {
-  if (lookup || arithmetic === "plain" || ![1, 2, 4].includes(bits)) return 1;
+export function sumsOf({ bits, step, arithmetic }: ByteDot, blockCells: number, relaxedDot: RelaxedDot): 1 | 2 {
+  const whole = bits === 1 || bits === 2 || (bits === 4 && relaxedDot === "unsigned");
+  if (step === undefined || arithmetic === "plain" || !whole) return 1;
   const vectors = (blockCells * cellBytes(bits)) / 16;
-  const cost = (sums: number) => vectors * (8 / bits / sums - 1) + 2 * (sums - 1);
-  const allowed = ([1, 2, 4] as const).filter(
-    (sums) => sums * bits < 8 || sums === 1 || (sums * bits === 8 && relaxedDot === "unsigned"),
-  );
-  return allowed.reduce((best, sums) => (cost(sums) < cost(best) ? sums : best));
+  const shiftsSaved = vectors * (8 / bits - 8 / bits / 2);
+  return shiftsSaved > 2 ? 2 : 1;
 }
 
 /**
@@ -71,18 +71,24 @@ export function planInt8(
         ? ""
         : ` rounded to ${integers.length} bytes (off by at most ${(100 * error).toFixed(2)} % of the largest)`;
     const why = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes${rounded}, ${dots(arithmetic)}`;
-    return { decode, factor: 1, recode, dot: { bits, lookup, bias, unit, arithmetic, sums: 1 }, why };
+    return { decode, factor: 1, recode, dot: { bits, lookup, step: stepOf(lookup), bias, unit, arithmetic, sums: 1 }, why };
   }
   const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
   const recode = Uint8Array.from(integers, (q) => q + bias);
   const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
-  const dot = { bits, bias, unit, arithmetic, sums: 1 } as const;
+  const dot = { bits, step: 1, bias, unit, arithmetic, sums: 1 } as const;
   if (low >= 0 || low + span < 128) {
     const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
     return { decode, factor: 1, recode, dot, why };
   }
   const decode: Decode = { kind: "table", bits: 8, values: valuesByStored(integers, recode, 256) };
   return { decode, factor: 1, recode, dot: { ...dot, bits: 8 }, why };
+}
+
+function stepOf(lookup: readonly number[] | undefined): number | undefined {
+  if (!lookup) return 1;
+  const step = lookup[1];
+  return Math.log2(step) % 1 === 0 && lookup.every((byte, code) => byte === code * step) ? step : undefined;
 }
 
 const dots = (arithmetic: ByteDot["arithmetic"]) =>

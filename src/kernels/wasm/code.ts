@@ -1,12 +1,19 @@
 /** Instances of generated modules over one memory, and the table in which lists of operations find their kernels. */
 export type KernelFunction = (record: number, from: number, to: number, thread: number) => void;
 
+/** What a module imports besides its memory. */
+export interface Surroundings {
+  readonly table?: WebAssembly.Table;
+  /** The memory of weights, for modules that read a second one. */
+  readonly weights?: WebAssembly.Memory;
+}
+
 export function instantiate(
   bytes: Uint8Array<ArrayBuffer>,
   memory: WebAssembly.Memory,
-  table?: WebAssembly.Table,
+  surroundings: Surroundings = {},
 ): Record<string, unknown> {
-  const env = { memory, ...(table && { table }) };
+  const env = { memory, ...surroundings } as WebAssembly.ModuleImports;
   return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env }).exports;
 }
 

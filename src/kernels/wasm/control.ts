@@ -30,6 +30,9 @@ export const control = {
   end: 1024,
 } as const;
 
+/** A block of generated code: address of the next block, length of the code, which memory of weights it reads, the code. */
+export const codeBlock = { next: 0, length: 4, room: 8, code: 12 } as const;
+
 export const flags = { barrier: 1, shared: 2 } as const;
 
 /** Bytes of an entry before its arguments. */

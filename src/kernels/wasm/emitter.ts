@@ -22,6 +22,8 @@ export type Code = readonly (number | Code)[];
 export interface Expression<T extends ValueType | "void" = ValueType | "void"> {
   readonly type: T;
   readonly code: Code;
+  /** For addresses: which memory they point into. What is reckoned from an address points into the same. Default: 0. */
+  readonly space?: number;
 }
 
 /** Something that leaves nothing on the stack. */
@@ -29,6 +31,8 @@ export type Statement = Expression<"void">;
 
 export interface Local<T extends ValueType = ValueType> extends Expression<T> {
   readonly index: number;
+  /** That of what it was set to last, in the order of the code. */
+  space?: number;
 }
 
 /** A place to branch to: the end of a block or the start of a loop. */
@@ -135,12 +139,16 @@ export class FunctionBuilder {
   }
 
   set<T extends ValueType>(local: Local<T>, value: Operand<T>): void {
-    flatten([expression(local.type, value).code, 0x21, unsigned(local.index)], this.#body);
+    const held = expression(local.type, value);
+    flatten([held.code, 0x21, unsigned(local.index)], this.#body);
+    local.space = held.space;
   }
 
   /** Sets the local and is its new value. */
   tee<T extends ValueType>(local: Local<T>, value: Operand<T>): Expression<T> {
-    return { type: local.type, code: [expression(local.type, value).code, 0x22, unsigned(local.index)] };
+    const held = expression(local.type, value);
+    local.space = held.space;
+    return { type: local.type, code: [held.code, 0x22, unsigned(local.index)], space: held.space };
   }
 
   /** local += step, for addresses and counters. */
@@ -260,6 +268,8 @@ export interface MemoryLimits {
   readonly shared?: boolean;
   /** Addresses are i64 (memory64). */
   readonly wide?: boolean;
+  /** A second memory of the same kind is imported as env.weights. */
+  readonly weights?: boolean;
 }
 
 /** A type of functions that are called by their place in the table. */
@@ -282,6 +292,7 @@ export function callIndirect<P extends Parameters, R extends ValueType | "void">
 }
 
 export interface ModuleBuilder {
+  readonly memory: MemoryLimits;
   /** A type for `callIndirect`; the module then imports a table of functions as `env.table`. */
   indirect<P extends Parameters, R extends ValueType | "void">(parameters: P, result: R): IndirectType<P, R>;
   /** Adds a function; it is exported unless its name starts with "$". The body returns the result's expression. */
@@ -298,7 +309,8 @@ export interface ModuleBuilder {
 export function createModule(memory: MemoryLimits = {}): ModuleBuilder {
   const types = new Map<string, { index: number; code: number[] }>();
   const functions: { name: string; type: number; code: number[] }[] = [];
-  const imports = [[...name("env"), ...name("memory"), 0x02, ...limits(memory)]];
+  const memories = memory.weights ? ["memory", "weights"] : ["memory"];
+  const imports = memories.map((one) => [...name("env"), ...name(one), 0x02, ...limits(memory)]);
 
   const typeIndex = (parameters: readonly ValueType[], result: ValueType | "void") => {
     const key = `${parameters.join(" ")} > ${result}`;
@@ -313,8 +325,9 @@ export function createModule(memory: MemoryLimits = {}): ModuleBuilder {
   };
 
   return {
+    memory,
     indirect(parameters, result) {
-      if (imports.length === 1) imports.push([...name("env"), ...name("table"), 0x01, 0x70, 0x00, 0x00]);
+      if (imports.length === memories.length) imports.push([...name("env"), ...name("table"), 0x01, 0x70, 0x00, 0x00]);
       return { type: typeIndex(Object.values(parameters), result), parameters, result };
     },
     func(name, parameters, result, body) {

@@ -2,7 +2,7 @@
 import { UnsupportedError } from "../../errors.js";
 import { Blocks } from "./blocks.js";
 import { instantiate, type KernelFunction, KernelTable } from "./code.js";
-import { type ControlExports, control, controlModule } from "./control.js";
+import { type ControlExports, codeBlock, control, controlModule } from "./control.js";
 import type { MemoryLimits } from "./emitter.js";
 import { Heap } from "./heap.js";
 import type { KernelSignature } from "./kernel.js";
@@ -28,6 +28,26 @@ const tapeBytes = 1 << 18;
 /** The main thread of a page may not sleep. */
 const maySleep = typeof document === "undefined" ? 1 : 0;
 
+export interface EngineOptions {
+  readonly threads: number;
+  /** Memories: one for all, or one for activations and the rest for weights. Default: 1. */
+  readonly memories?: number;
+  /** The most pages of each. Default: all that there can be. */
+  readonly pages?: number;
+}
+
+/** A place for weights: the room 0 is the memory of everything else as well. */
+interface Room {
+  readonly memory: WebAssembly.Memory;
+  readonly heap: Heap;
+}
+
+/** Where a weight lies. */
+export interface Place {
+  readonly room: number;
+  readonly address: number;
+}
+
 interface Threads {
   readonly exports: ControlExports;
   readonly table: KernelTable;
@@ -40,6 +60,7 @@ export class Engine {
   readonly heap: Heap;
   readonly threads: number;
   readonly limits: MemoryLimits;
+  readonly #rooms: readonly Room[];
   readonly #team: Threads | undefined;
   readonly #modules = new Map<string, CompiledModule>();
   readonly #scratch = new Map<string, { address: number; bytes: number }>();
@@ -51,50 +72,75 @@ export class Engine {
   #operations = 0;
   #closedSince = 0;
 
-  private constructor(memory: WebAssembly.Memory, limits: MemoryLimits, helpers: readonly HelperThread[]) {
-    this.memory = memory;
+  private constructor(memories: readonly WebAssembly.Memory[], limits: MemoryLimits, helpers: readonly HelperThread[]) {
+    const pages = limits.maximumPages ?? maximumPages;
+    this.#rooms = memories.map((memory) => ({ memory, heap: new Heap(memory, control.end, pages) }));
+    this.memory = memories[0];
+    this.heap = this.#rooms[0].heap;
     this.limits = limits;
-    this.heap = new Heap(memory, control.end, maximumPages);
     this.threads = helpers.length + 1;
     this.#blocks = new Blocks(this.heap);
     if (limits.shared) {
       const table = new KernelTable();
-      const exports = instantiate(controlModule(limits), memory, table.table) as unknown as ControlExports;
+      const exports = instantiate(controlModule(limits), this.memory, table) as unknown as ControlExports;
       this.#team = { exports, table, tape: new Tape(this.heap, this.#blocks, tapeBytes), helpers };
     }
   }
 
   /** An engine of `threads` threads, the calling one included; more than one need shared memory. */
-  static async start(threads: number): Promise<Engine> {
+  static async start({ threads, memories = 1, pages = maximumPages }: EngineOptions): Promise<Engine> {
     const shared = threads > 1;
-    const limits = shared ? { initialPages: 1, maximumPages, shared } : { initialPages: 1 };
-    const memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages, shared });
+    const limits: MemoryLimits = { initialPages: 1, maximumPages: pages, shared };
+    const all = Array.from({ length: memories }, () => new WebAssembly.Memory({ initial: 1, maximum: pages, shared }));
+    const [memory, ...weights] = all;
     const helpers = await Promise.all(
-      Array.from({ length: threads - 1 }, (_, i) => startWorker({ memory, limits, thread: i + 1, threads })),
+      Array.from({ length: threads - 1 }, (_, i) => startWorker({ memory, weights, limits, thread: i + 1, threads })),
     );
-    return new Engine(memory, limits, helpers);
+    return new Engine(all, limits, helpers);
   }
 
-  /** The module of that key, generated and compiled at its first use. */
-  module(key: string, generate: (limits: MemoryLimits) => Uint8Array<ArrayBuffer>): CompiledModule {
-    const known = this.#modules.get(key);
+  /** Room for a weight: in the one memory there is, or in the first for weights that has it. */
+  placeWeight(bytes: number, purpose: string): Place {
+    const last = this.#rooms.length - 1;
+    for (let room = Math.min(1, last); room < last; room++) {
+      const address = this.#rooms[room].heap.find(bytes);
+      if (address !== undefined) return { room, address };
+    }
+    return { room: last, address: this.#rooms[last].heap.allocate(bytes, purpose) };
+  }
+
+  freeWeight({ room, address }: Place): void {
+    this.finish();
+    this.#rooms[room].heap.free(address);
+  }
+
+  weightMemory(room: number): WebAssembly.Memory {
+    return this.#rooms[room].memory;
+  }
+
+  /** The module of that key for weights of that room, generated and compiled at its first use. */
+  module(key: string, generate: (limits: MemoryLimits) => Uint8Array<ArrayBuffer>, room = 0): CompiledModule {
+    const own = room === 0 ? key : `${key} of room ${room}`;
+    const known = this.#modules.get(own);
     if (known) return known;
-    const bytes = generate(this.limits);
-    const functions = Object.entries(instantiate(bytes, this.memory)) as [string, KernelFunction][];
+    const bytes = generate(room === 0 ? this.limits : { ...this.limits, weights: true });
+    const surroundings = room === 0 ? {} : { weights: this.#rooms[room].memory };
+    const functions = Object.entries(instantiate(bytes, this.memory, surroundings)) as [string, KernelFunction][];
     const first = this.#team?.table.add(functions.map(([, kernel]) => kernel)) ?? 0;
-    if (this.#team) this.#share(bytes);
+    if (this.#team) this.#share(bytes, room);
     const module = { kernels: new Map(functions.map(([name, call], i) => [name, { call, place: first + i }])) };
-    this.#modules.set(key, module);
+    this.#modules.set(own, module);
     return module;
   }
 
-  /** Puts code where helper threads find it: each block begins with the address of the next and its own length. */
-  #share(bytes: Uint8Array): void {
-    const block = this.heap.allocate(8 + bytes.length, "code");
+  /** Puts code where helper threads find it. */
+  #share(bytes: Uint8Array, room: number): void {
+    const block = this.heap.allocate(codeBlock.code + bytes.length, "code");
     const words = new Uint32Array(this.memory.buffer);
-    words[block / 4] = 0;
-    words[block / 4 + 1] = bytes.length;
-    new Uint8Array(this.memory.buffer, block + 8, bytes.length).set(bytes);
+    words[(block + codeBlock.next) / 4] = 0;
+    words[(block + codeBlock.length) / 4] = bytes.length;
+    words[(block + codeBlock.room) / 4] = room;
+    new Uint8Array(this.memory.buffer, block + codeBlock.code, bytes.length).set(bytes);
     words[this.#lastCode / 4] = block;
     this.#lastCode = block;
   }

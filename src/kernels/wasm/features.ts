@@ -1,5 +1,5 @@
 /** What the engine and the machine offer, found out by trying. */
-import { createModule, type Expression } from "./emitter.js";
+import { createModule, type Expression, type MemoryLimits } from "./emitter.js";
 import { i8x16, i32x4, v128 } from "./instructions.js";
 
 /**
@@ -14,6 +14,10 @@ export interface Features {
   readonly relaxedDot: RelaxedDot;
   /** Shared memory can be made and workers started. */
   readonly threads: boolean;
+  /** A module may read several memories, of 4 GB each. */
+  readonly multiMemory: boolean;
+  /** A memory may have 64-bit addresses. */
+  readonly memory64: boolean;
 }
 
 let detected: Features | undefined;
@@ -24,6 +28,8 @@ export function detectFeatures(): Features {
     relaxedSimd: accepts(dot(1, 1)),
     relaxedDot: probeRelaxedDot(),
     threads: canShareMemory(),
+    multiMemory: validates({ weights: true }),
+    memory64: validates({ wide: true }),
   };
   return detected;
 }
@@ -36,6 +42,9 @@ function moduleOf(value: Expression<"v128">): Uint8Array<ArrayBuffer> {
   m.func("lane", {}, "i32", () => i32x4.extract_lane(value, 0));
   return m.bytes();
 }
+
+const validates = (memory: MemoryLimits) =>
+  typeof WebAssembly === "object" && WebAssembly.validate(createModule(memory).bytes());
 
 function accepts(value: Expression<"v128">): boolean {
   return typeof WebAssembly === "object" && WebAssembly.validate(moduleOf(value));

@@ -61,9 +61,21 @@ export class Heap {
 
   /** The address of `bytes` fresh bytes, not cleared. UnsupportedError where the memory cannot grow so far. */
   allocate(bytes: number, purpose: string): number {
+    const start = this.find(bytes);
+    if (start !== undefined) return start;
+    throw new UnsupportedError(`the wasm backend has no room for ${align(bytes + spare)} bytes of ${purpose}`, {
+      kind: "too-large",
+      why: `${this.used} bytes are in use of at most ${this.#maximum}`,
+      try: "a smaller scheme, a shorter context, or a backend of more memories",
+    });
+  }
+
+  /** The same; undefined where there is no room. */
+  find(bytes: number): number | undefined {
     const size = align(bytes + spare);
     const index = this.#free.findIndex((span) => span.end - span.start >= size);
-    const start = index >= 0 ? this.#take(index, size) : this.#grow(size, purpose);
+    const start = index >= 0 ? this.#take(index, size) : this.#grow(size);
+    if (start === undefined) return undefined;
     this.#sizes.set(start, size);
     this.#starts = undefined;
     this.#version++;
@@ -93,17 +105,11 @@ export class Heap {
     return start;
   }
 
-  #grow(size: number, purpose: string): number {
+  #grow(size: number): number | undefined {
     const last = this.#free.at(-1);
     const start = last?.end === this.#top ? last.start : this.#top;
     const end = start + size;
-    if (end > this.#maximum || !this.#reach(end)) {
-      throw new UnsupportedError(`the wasm backend has no room for ${size} bytes of ${purpose}`, {
-        kind: "too-large",
-        why: `${this.used} bytes are in use of at most ${this.#maximum}`,
-        try: "a smaller scheme, or a shorter context",
-      });
-    }
+    if (end > this.#maximum || !this.#reach(end)) return undefined;
     if (start !== this.#top) this.#free.pop();
     this.#top = end;
     return start;

@@ -35,14 +35,23 @@ function binary<A extends ValueType, B extends ValueType, R extends ValueType>(a
   const make = (x: Operand<A>, y: Operand<B>): Expression<R> => ({
     type: result,
     code: [expression(a, x).code, expression(b, y).code, opcode],
+    space: spaceOf(x) ?? spaceOf(y),
   });
   return described(make, { operands: [a, b], result });
+}
+
+const spaceOf = (operand: Operand<ValueType>) => (typeof operand === "number" ? undefined : operand.space);
+
+/** The place of an access: alignment, the memory if it is not the first (flag 0x40), and the offset. */
+function place(address: Operand<"i32">, align: number, offset: number): Code {
+  const space = spaceOf(address) ?? 0;
+  return space === 0 ? [align, unsigned(offset)] : [align | 0x40, space, unsigned(offset)];
 }
 
 function load<R extends ValueType>(result: R, opcode: Code, align: number) {
   const make = (address: Operand<"i32">, offset = 0): Expression<R> => ({
     type: result,
-    code: [expression("i32", address).code, opcode, align, unsigned(offset)],
+    code: [expression("i32", address).code, opcode, place(address, align, offset)],
   });
   return described(make, { operands: ["i32"], result, immediate: "offset" });
 }
@@ -50,7 +59,7 @@ function load<R extends ValueType>(result: R, opcode: Code, align: number) {
 function store<A extends ValueType>(operand: A, opcode: Code, align: number) {
   const make = (address: Operand<"i32">, value: Operand<A>, offset = 0): Statement => ({
     type: "void",
-    code: [expression("i32", address).code, expression(operand, value).code, opcode, align, unsigned(offset)],
+    code: [expression("i32", address).code, expression(operand, value).code, opcode, place(address, align, offset)],
   });
   return described(make, { operands: ["i32", operand], result: "void", immediate: "offset" });
 }
@@ -121,7 +130,7 @@ function replaceLane<A extends ValueType>(operand: A, opcode: number) {
 function loadLane(opcode: number, align: number) {
   const make = (address: Operand<"i32">, a: Operand<"v128">, lane: number, offset = 0): Expression<"v128"> => ({
     type: "v128",
-    code: [expression("i32", address).code, a.code, simd(opcode), align, unsigned(offset), lane],
+    code: [expression("i32", address).code, a.code, simd(opcode), place(address, align, offset), lane],
   });
   return described(make, { operands: ["i32", "v128"], result: "v128", immediate: "offset lane" });
 }
@@ -129,7 +138,7 @@ function loadLane(opcode: number, align: number) {
 function storeLane(opcode: number, align: number) {
   const make = (address: Operand<"i32">, a: Operand<"v128">, lane: number, offset = 0): Statement => ({
     type: "void",
-    code: [expression("i32", address).code, a.code, simd(opcode), align, unsigned(offset), lane],
+    code: [expression("i32", address).code, a.code, simd(opcode), place(address, align, offset), lane],
   });
   return described(make, { operands: ["i32", "v128"], result: "void", immediate: "offset lane" });
 }

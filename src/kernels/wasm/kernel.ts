@@ -35,7 +35,13 @@ export function defineKernel<F extends string>(
 ): void {
   const parameters = { record: "i32", from: "i32", to: "i32", thread: "i32" } as const;
   m.func(name, parameters, "void", (f, { record, from, to, thread }) => {
-    const args = Object.fromEntries(fields.map((field, i) => [field, f.let(i32.load(record, 4 * i))]));
+    const args = Object.fromEntries(
+      fields.map((field, i) => {
+        const local = f.let(i32.load(record, 4 * i));
+        if (m.memory.weights && (field === "weights" || field === "table")) local.space = 1;
+        return [field, local];
+      }),
+    );
     body(f, args as Fields<F>, { from, to, thread });
   });
 }

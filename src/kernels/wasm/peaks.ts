@@ -23,10 +23,14 @@ export interface Peaks {
 export type Clock = () => number;
 
 /**
- * Measures for about a second. `bytes` of memory are read for the bandwidth; take more than the caches hold. `clock` may
- * count the process's own time, so that other work on the machine does not.
+ * Measures for about a second. `clock` may count the process's own time, so that other work on the machine does not;
+ * `read` measures the bandwidth, by default with memory of its own, far more than caches hold.
  */
-export function measurePeaks(relaxedDot: RelaxedDot, clock: Clock = () => performance.now(), bytes = 2 ** 29): Peaks {
+export function measurePeaks(
+  relaxedDot: RelaxedDot,
+  clock: Clock = () => performance.now(),
+  read: () => number = readProbe(clock),
+): Peaks {
   const relaxed = relaxedDot !== "none";
   // Products take the sum as a factor: engines compute a product of two constants only once.
   const madd = registerLoop(clock, (a, b, c) =>
@@ -38,7 +42,7 @@ export function measurePeaks(relaxedDot: RelaxedDot, clock: Clock = () => perfor
   return {
     maddGflops: madd * 8,
     dotGmacs: dot * (relaxed ? 16 : 8),
-    readBandwidthGBs: readBandwidth(clock, bytes),
+    readBandwidthGBs: read(),
   };
 }
 
@@ -69,19 +73,19 @@ function registerLoop(
 
 const streamCounts = [1, 2, 3, 4, 6, 8, 12, 16];
 
-/** GB/s of the best number of runs read side by side. */
-function readBandwidth(clock: Clock, bytes: number): number {
+/** Holds `bytes` of memory and measures GB/s of the best number of runs read side by side, as often as it is called. */
+export function readProbe(clock: Clock = () => performance.now(), bytes = 2 ** 29): () => number {
   const memory = new WebAssembly.Memory({ initial: bytes / 65536 });
   // Pages that were never written may all be the same page of zeros.
   new Uint8Array(memory.buffer).fill(1);
-  const rates = streamCounts.map((streams) => {
+  const readers = streamCounts.map((streams) => {
     const { read } = new WebAssembly.Instance(new WebAssembly.Module(readModule(streams)), { env: { memory } }).exports;
-    const run = read as (rounds: number, stride: number) => number;
     // Whole pages and 64 lines more: streams that stand a power of two apart would meet in the same few sets of a cache.
     const rounds = Math.floor(bytes / streams / 64 / 128) * 128 - 64;
-    return (rounds * 64 * streams) / bestSeconds(clock, () => run(rounds, rounds * 64), 4) / 1e9;
+    const run = () => (read as (rounds: number, stride: number) => number)(rounds, rounds * 64);
+    return { run, bytes: rounds * 64 * streams };
   });
-  return Math.max(...rates);
+  return () => Math.max(...readers.map(({ run, bytes: read }) => read / bestSeconds(clock, run, 4) / 1e9));
 }
 
 /** `rounds` lines of 64 bytes from each of `streams` places `stride` bytes apart. */

@@ -10,7 +10,7 @@ import type { Layout } from "./layout.js";
 
 /** Quads computed at once: more hide latencies, fewer leave registers for decoding. */
 export function streamsOf({ decode, dot, offset, fused }: Layout): number {
-  if (dot) return dot.arithmetic === "relaxed" && dot.sums < 4 ? 4 : 2;
+  if (dot) return dot.arithmetic === "relaxed" ? 4 : 2;
   if (fused) return 6;
   if (decode.kind === "binary32") return 4;
   if (decode.kind === "bfloat") return 3;

@@ -3,6 +3,8 @@ import type { MemoryLimits } from "./emitter.js";
 
 export interface WorkerData {
   readonly memory: WebAssembly.Memory;
+  /** Further memories, for weights alone. */
+  readonly weights: readonly WebAssembly.Memory[];
   readonly limits: MemoryLimits;
   /** Its number, from 1, and how many there are with the calling one. */
   readonly thread: number;

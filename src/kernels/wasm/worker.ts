@@ -3,23 +3,23 @@
  * memory, block after block, so that no message is needed: before a list it compiles what is new.
  */
 import { instantiate, type KernelFunction, KernelTable } from "./code.js";
-import { type ControlExports, control, controlModule } from "./control.js";
+import { type ControlExports, codeBlock, control, controlModule } from "./control.js";
 import type { WorkerData } from "./worker-host.js";
 import { openWorker } from "./worker-port.js";
 
 const { data, ready } = await openWorker<WorkerData>();
 work(data, ready);
 
-function work({ memory, limits, thread, threads }: WorkerData, ready: () => void): never {
+function work({ memory, weights, limits, thread, threads }: WorkerData, ready: () => void): never {
   const kernels = new KernelTable();
-  const { idle, run } = instantiate(controlModule(limits), memory, kernels.table) as unknown as ControlExports;
+  const { idle, run } = instantiate(controlModule(limits), memory, kernels) as unknown as ControlExports;
   let seen = 0;
   let lastCode: number = control.firstCode;
   ready();
   for (;;) {
     seen = idle(seen);
     try {
-      lastCode = compileNew(kernels, memory, lastCode);
+      lastCode = compileNew(kernels, memory, weights, lastCode);
       run(thread, threads, 1);
     } catch {
       // The caller turns the flag into an error; without it, all others would wait for ever.
@@ -31,13 +31,20 @@ function work({ memory, limits, thread, threads }: WorkerData, ready: () => void
 }
 
 /** Compiles the blocks of code after the one at `last`; the address of the newest. */
-function compileNew(kernels: KernelTable, memory: WebAssembly.Memory, last: number): number {
+function compileNew(
+  kernels: KernelTable,
+  memory: WebAssembly.Memory,
+  weights: readonly WebAssembly.Memory[],
+  last: number,
+): number {
   const words = new Uint32Array(memory.buffer);
   let block: number = last;
   while (words[block / 4] !== 0) {
     block = words[block / 4];
-    const bytes = new Uint8Array(memory.buffer, block + 8, words[block / 4 + 1]).slice();
-    kernels.add(Object.values(instantiate(new Uint8Array(bytes), memory)) as KernelFunction[]);
+    const { length, room, code } = codeBlock;
+    const bytes = new Uint8Array(memory.buffer, block + code, words[(block + length) / 4]).slice();
+    const own = { weights: weights[words[(block + room) / 4] - 1] };
+    kernels.add(Object.values(instantiate(new Uint8Array(bytes), memory, own)) as KernelFunction[]);
   }
   return block;
 }
