@@ -12,7 +12,8 @@ import { randomUniform } from "../../src/random.js";
 import { dequantize, quantize } from "../../src/tensor/index.js";
 
 const FAMILIES = ["int4-g32", "int8-row", "int3-g64", "int2-g16", "int4-g64-asym", "e2m1-g32", "e4m3fn-g128"];
-const all = [...schemes.entries, ...FAMILIES.map(scheme)];
+/** Methods choose scales row by row; where rows share them grids refuse by name (schemes-tiles.test.ts). */
+const all = [...schemes.entries, ...FAMILIES.map(scheme)].filter(({ scale }) => scale?.rows === undefined);
 const COLUMNS = 256;
 const ROWS = 8;
 

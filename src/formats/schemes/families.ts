@@ -12,7 +12,6 @@ import { f16 } from "../f16.js";
 import type { IntegerFormat, NumberFormat } from "../format.js";
 import { uint } from "../integers.js";
 import { maxFinite, minFinite, scaleTarget } from "../limits.js";
-import { groupSize } from "../planes.js";
 import { withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
@@ -35,8 +34,7 @@ const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
 const scaled = byGroup((scheme, all, rows, columns, wanted) => {
   const { element, scale } = scheme;
   const largest = scaleTarget(element);
-  const { rows: height = 1, per } = scale!;
-  const tile = height > 1 && tileAmax(all, rows, columns, groupSize(per, columns), height);
+  const tile = tileAmax(scale!, all, rows, columns);
   const scaleCode = finiteEncoder(scale!.format, "group scale");
   const scaleValue = scaleReader(scale!.format);
   const encodeAll = arrayEncoder(element, { overflow: "saturate", ...wanted });
@@ -45,7 +43,7 @@ const scaled = byGroup((scheme, all, rows, columns, wanted) => {
     const { values, codes, start, end, at } = group;
     const count = end - start;
     if (scaled.length < count) scaled = new Float32Array(count);
-    group.scale = scaleCode(fround((tile ? tile(start) : amaxOf(values, start, end)) / largest));
+    group.scale = scaleCode(fround((tile?.(start) ?? amaxOf(values, start, end)) / largest));
     const s = scaleValue(group.scale);
     for (let i = 0; i < count; i++) scaled[i] = s === 0 ? 0 : values[start + i] / s;
     encodeAll(scaled, 0, count, codes, at);

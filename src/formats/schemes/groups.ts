@@ -8,7 +8,7 @@ import type { EncodeOptions } from "../codec.js";
 import type { NumberFormat } from "../format.js";
 import type { Codes } from "../packing.js";
 import { groupSize, groupsPerRow, type PlaneWriter, planeLayouts, planeWriter } from "../planes.js";
-import type { Scheme, SchemeRule } from "../scheme.js";
+import type { Scheme, SchemeRule, SharedCodec } from "../scheme.js";
 import { decodeTable } from "../table.js";
 
 /** One group: elements values[start .. end), whose codes go to codes[at ..]. */
@@ -104,16 +104,17 @@ export function amaxOf(values: Float32Array, start: number, end: number): number
 }
 
 /**
- * The largest magnitude of the tile that a group lies in: `tileRows` rows high, a group wide. Asked for by the group's first
- * element.
+ * The largest magnitude of the tile that a group lies in, where rows share scales; else undefined. Asked for by the group's
+ * first element.
  */
 export function tileAmax(
+  { per, rows: tileRows }: SharedCodec,
   values: Float32Array,
   rows: number,
   columns: number,
-  size: number,
-  tileRows: number,
-): (start: number) => number {
+): ((start: number) => number) | undefined {
+  if (tileRows === undefined) return undefined;
+  const size = groupSize(per, columns);
   const tiles = Math.ceil(columns / size);
   const table = new Float32Array(Math.ceil(rows / tileRows) * tiles);
   const tileOf = (start: number) => {

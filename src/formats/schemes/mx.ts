@@ -8,7 +8,6 @@ import { type EncodeOptions, encode } from "../codec.js";
 import { e8m0 } from "../e8m0.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
-import { groupSize } from "../planes.js";
 import { withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
@@ -69,15 +68,13 @@ export interface MxRule {
   readonly unitAtLeast?: boolean;
   /** The amax that a zero block counts as. Default: none, its scale gets code 0. */
   readonly zeroAmax?: number;
-  /** Rows that share a block's scale (2-D blocks); each row stores it. Default 1. */
-  readonly tileRows?: number;
 }
 
 /** Elements saturate; exponents stay within E8M0's codes 0 .. 254; a zero block gets code 0. */
 export const mxRule = (rule: MxRule = {}): SchemeRule =>
-  withSteps(withOptions(powerBlocks(rule)), ({ element: format }) => {
-    const { search, element = {}, positiveZero = false, tileRows = 1 } = rule;
-    if (search || tileRows > 1) return undefined;
+  withSteps(withOptions(powerBlocks(rule)), ({ element: format, scale }) => {
+    const { search, element = {}, positiveZero = false } = rule;
+    if (search || scale?.rows !== undefined) return undefined;
     const scaleCode = scaleCoder(format, rule);
     const inverse = (code: number) => inverseOf(code, rule);
     return { kind: "power", scaleCode, inverse, element: { overflow: "saturate", ...element }, positiveZero };
@@ -97,8 +94,8 @@ const scaleCodeOf = (exponent: number) => Math.max(0, Math.min(254, exponent + 1
 
 const powerBlocks = (rule: MxRule) =>
   byGroup((scheme, values, rows, columns, wanted) => {
-    const { search, element = {}, positiveZero = false, tileRows = 1 } = rule;
-    const tile = tileRows > 1 && tileAmax(values, rows, columns, groupSize(scheme.scale!.per, columns), tileRows);
+    const { search, element = {}, positiveZero = false } = rule;
+    const tile = tileAmax(scheme.scale!, values, rows, columns);
     const format = scheme.element;
     const range = elementRange(format);
     const scaleCode = scaleCoder(format, rule);
@@ -116,7 +113,7 @@ const powerBlocks = (rule: MxRule) =>
       for (let i = at; i < at + end - start; i++) if (codes[i] === negativeZero) codes[i] = 0;
     };
     return (group) => {
-      const amax = tile ? tile(group.start) : amaxOf(values, group.start, group.end);
+      const amax = tile?.(group.start) ?? amaxOf(values, group.start, group.end);
       group.scale = scaleCode(amax);
       if (search && amax > 0) {
         group.scale = searched(group, scaleCodeOf(POWER_RULES.floor(amax, range)), fill, elements, search);
@@ -170,19 +167,21 @@ export function mxScheme(parts: {
   readonly name: string;
   readonly element: NumberFormat;
   readonly per?: number;
+  /** Rows that share a scale too (2-D blocks), stored once for all of them. */
+  readonly rows?: number;
   readonly rule?: MxRule;
   readonly aliases?: readonly string[];
   readonly summary?: string;
   readonly source?: string;
 }): Scheme {
-  const { name, element, per = 32, rule, aliases } = parts;
+  const { name, element, per = 32, rows, rule, aliases } = parts;
   return {
     name,
     ...(aliases && { aliases }),
     summary: parts.summary ?? `${element.name}, power-of-two scale for ${per}`,
     source: parts.source ?? "OCP Microscaling Formats (MX) 1.0, section 6.3",
     element,
-    scale: { format: e8m0, per },
+    scale: { format: e8m0, per, ...(rows !== undefined && { rows }) },
     quantize: mxRule(rule),
   };
 }

@@ -11,6 +11,6 @@ export const mxfp8 = mxScheme({
 export const mxfp8_2d = mxScheme({
   name: "mxfp8-2d",
   element: e4m3fn,
-  rule: { tileRows: 32 },
-  summary: "MXFP8 whose scales hold for 32 x 32 tiles, stored for each row",
+  rows: 32,
+  summary: "MXFP8 whose scales hold for 32 x 32 tiles",
 });

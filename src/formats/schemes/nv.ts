@@ -8,7 +8,6 @@ import { e4m3fn } from "../e4m3fn.js";
 import { f32 } from "../f32.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
-import { groupSize } from "../planes.js";
 import { type RuleSteps, type TwoLevelNumbers, withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
@@ -100,8 +99,6 @@ export interface NvRule {
    * of all e4m3 values by squared error.
    */
   readonly search?: "amax" | "four-over-six" | "all";
-  /** Rows that share a block's scale (2-D blocks, so that the transpose has the same scales); each row stores it. Default 1. */
-  readonly tileRows?: number;
 }
 
 /** A scheme of e4m3 scales for `per` elements and an f32 tensor scale. */
@@ -109,35 +106,37 @@ export function nvScheme(parts: {
   readonly name: string;
   readonly element: NumberFormat;
   readonly per?: number;
+  /** Rows that share a scale too (2-D blocks, so that the transpose has the same scales), stored once for all of them. */
+  readonly rows?: number;
   readonly rule?: NvRule;
   readonly aliases?: readonly string[];
   readonly summary: string;
   readonly source: string;
 }): Scheme {
-  const { name, aliases, element, per = 16, rule, summary, source } = parts;
+  const { name, aliases, element, per = 16, rows, rule, summary, source } = parts;
   return {
     name,
     ...(aliases && { aliases }),
     summary,
     source,
     element,
-    scale: { format: e4m3fn, per, super: { format: f32, per: "tensor" } },
+    scale: { format: e4m3fn, per, ...(rows !== undefined && { rows }), super: { format: f32, per: "tensor" } },
     quantize: nvRule(rule),
   };
 }
 
-function nvRule({ order = "transformer-engine", search = "amax", tileRows = 1 }: NvRule = {}): SchemeRule {
+function nvRule({ order = "transformer-engine", search = "amax" }: NvRule = {}): SchemeRule {
   const scaleMax = search === "four-over-six" ? 256 : SCALE_MAX;
   const numbersOf = (scheme: Scheme, values: Float32Array) =>
     NV_ORDERS[order](amaxOf(values, 0, values.length), maxFinite(scheme.element), scaleMax);
   const blocks = byGroup((scheme, values, rows, columns, wanted) => {
-    const amax = tileRows > 1 && tileAmax(values, rows, columns, groupSize(scheme.scale!.per, columns), tileRows);
+    const amax = tileAmax(scheme.scale!, values, rows, columns);
     const numbers = numbersOf(scheme, values);
     const fill = filler(scheme.element, numbers, wanted);
     const scaleCode = f32Encoder(e4m3fn, { overflow: "saturate" });
     const choose = chooser(search, scheme.element, numbers, fill, scaleCode);
     return (group) => {
-      const scale = numbers.blockScale(amax ? amax(group.start) : amaxOf(values, group.start, group.end));
+      const scale = numbers.blockScale(amax?.(group.start) ?? amaxOf(values, group.start, group.end));
       group.scale = choose(group, scale);
       fill(group, group.scale);
     };
@@ -147,11 +146,14 @@ function nvRule({ order = "transformer-engine", search = "amax", tileRows = 1 }:
     new DataView(buffer, byteOffset).setFloat32(0, numbersOf(scheme, values).tensorScale, true);
     blocks(scheme, values, rows, columns, planes, wanted);
   });
-  if (search !== "amax" || tileRows > 1) return rule;
-  const steps = ({ element }: Scheme): RuleSteps => ({
-    kind: "two-level",
-    numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax)),
-  });
+  if (search !== "amax") return rule;
+  const steps = ({ element, scale }: Scheme): RuleSteps | undefined =>
+    scale?.rows === undefined
+      ? {
+          kind: "two-level",
+          numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax)),
+        }
+      : undefined;
   return withSteps(rule, steps);
 }
 

@@ -37,7 +37,7 @@ export const nvint4 = nvScheme({
 export const nvfp4_2d = nvScheme({
   name: "nvfp4-2d",
   element: e2m1,
-  rule: { tileRows: 16 },
-  summary: "NVFP4 whose block scales hold for 16 x 16 tiles, stored for each row",
+  rows: 16,
+  summary: "NVFP4 whose block scales hold for 16 x 16 tiles",
   source: "TransformerEngine, NVFP4 weights (2-D scaling)",
 });
