@@ -1,5 +1,6 @@
 /**
- * Several windows of bench/casts.ts as one file: every window, and before them the medians of each engine.
+ * Several windows of bench/casts.ts as one file: every window, and before them the medians of each engine. The first window of
+ * an engine holds everything; others may be of a part (`--only`).
  *
  *     node dist/bench/casts-summary.js WINDOW.json... > bench/results/casts.json
  */
@@ -27,7 +28,9 @@ function summaryOf(windows: readonly Run[]) {
     return { cast, where, medianG, ...(shares.length > 0 && { copyShare: median(shares) }) };
   });
   const names = Object.keys(windows[0].timesPython);
-  const timesPython = Object.fromEntries(names.map((name) => [name, median(windows.map((w) => w.timesPython[name]))]));
+  const timesPython = Object.fromEntries(
+    names.map((name) => [name, median(windows.flatMap((w) => w.timesPython[name] ?? []))]),
+  );
   return { windows: windows.length, casts, timesPython };
 }
 
