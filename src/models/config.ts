@@ -42,6 +42,14 @@ export class Fields {
     throw this.wrong(key, value, "a positive number");
   }
 
+  /** A list of finite numbers. */
+  numbers(key: string): readonly number[] {
+    const value = this.values[this.prefix + key];
+    const isNumber = (one: MetadataValue): one is number => typeof one === "number" && Number.isFinite(one);
+    if (Array.isArray(value) && value.every(isNumber)) return value;
+    throw this.wrong(key, value, "a list of numbers");
+  }
+
   boolean(key: string, otherwise: boolean): boolean {
     if (!this.has(key)) return otherwise;
     const value = this.values[this.prefix + key];
@@ -113,9 +121,11 @@ function huggingFaceRope(fields: Fields, headSize: number, file: string): Rope {
   if (!scaling) return { base };
   const type = scaling.text("rope_type", scaling.text("type", "default"));
   if (type === "default") return { base };
+  if (type === "longrope") return { base, factors: equalFactors(scaling, headSize, file) };
   const factor = scaling.positive("factor");
   if (type === "linear") return { base, factors: new Float32Array(headSize / 2).fill(factor) };
-  if (type !== "llama3") throw unsupported(`rope scaling "${type}"`, file, "default, linear and llama3 are supported");
+  if (type !== "llama3")
+    throw unsupported(`rope scaling "${type}"`, file, "default, linear, llama3 and longrope are supported");
   const factors = llama3Factors(base, headSize, {
     factor,
     lowFrequencyFactor: scaling.positive("low_freq_factor"),
@@ -123,6 +133,14 @@ function huggingFaceRope(fields: Fields, headSize: number, file: string): Rope {
     originalContext: scaling.count("original_max_position_embeddings"),
   });
   return { base, factors };
+}
+
+/** The divisors of "longrope" where they are the same for short and long texts and scores are not scaled with them. */
+function equalFactors(scaling: Fields, headSize: number, file: string): Float32Array {
+  const [short, long] = [scaling.numbers("short_factor"), scaling.numbers("long_factor")];
+  const same = short.length === headSize / 2 && short.every((factor, i) => factor === long[i] && factor > 0);
+  if (same && scaling.number("attention_factor", 0) === 1) return Float32Array.from(short);
+  throw unsupported("longrope scaling", file, "short and long factors must be the same, attention_factor 1");
 }
 
 /** A decoder's configuration from GGUF metadata with the keys of `architecture`. Rope factors, if any, are a tensor. */
@@ -191,7 +209,19 @@ export function huggingFaceDecoder(config: DecoderConfig): Metadata {
     rope_theta: config.rope.base,
     hidden_act: "silu",
     tie_word_embeddings: config.tied,
+    ...ropeScaling(config),
   };
+}
+
+/** Divisors as the rope type that takes any, under the key of older and of newer versions of transformers. */
+function ropeScaling({ rope: { base, factors }, context }: DecoderConfig): Metadata {
+  if (!factors) return {};
+  const list = Array.from(factors);
+  const scaling = {
+    rope_type: "longrope",
+    ...{ short_factor: list, long_factor: list, attention_factor: 1, original_max_position_embeddings: context },
+  };
+  return { rope_scaling: scaling, rope_parameters: { ...scaling, rope_theta: base } };
 }
 
 /** The architecture keys of GGUF that every decoder shares (ggml docs/gguf.md, "LLM"). */
