@@ -12,11 +12,11 @@ const { multiMemory } = detectFeatures();
 const skip = multiMemory ? false : "skipped, because this engine has no modules with several memories (Node 22 has)";
 const numbers = (count: number, seed: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(seed + i * i));
 
-/** Products and embedded rows of weights in many schemes, about 3 MiB in all; and in which memories they lay. */
+/** Products and embedded rows of weights in many schemes, more than 1 MiB in all; and in which memories they lay. */
 function outcomes(backend: Backend) {
   const rooms: number[] = [];
   const results = ["f32", "q4_0", "mxfp8", "posit8-g32", "q6_k", "bf16", "q4_1"].flatMap((name, i) => {
-    const [rows, columns] = [260 + i, 512];
+    const [rows, columns] = [name === "posit8-g32" ? 20 : 260 + i, 512];
     const weight = quantize(numbers(rows * columns, i), [rows, columns], scheme(name));
     const kinds: Activations[] = ["q4_0", "q6_k", "q4_1"].includes(name) ? ["f32", "int8"] : ["f32"];
     return kinds.map((activations) => {
@@ -32,7 +32,7 @@ function outcomes(backend: Backend) {
       return found;
     });
   });
-  return { rooms, results };
+  return { rooms, results: results.flat() };
 }
 
 test("weights in several memories give the bits that they give in one, with one thread and two", { skip }, async () => {
@@ -40,10 +40,15 @@ test("weights in several memories give the bits that they give in one, with one 
   const wanted = outcomes(single);
   assert.deepEqual(new Set(wanted.rooms), new Set([0]));
   for (const threads of [1, 2]) {
-    const backend = await createBackend("wasm", { threads, memories: 4, memoryBytes: 2 ** 20 });
+    const backend = await createBackend("wasm", { threads, memories: 3, memoryBytes: 2 ** 20 });
     const { rooms, results } = outcomes(backend);
-    assert.deepEqual(new Set(rooms), new Set([1, 2, 3]), "all memories of weights are in use, and no other");
-    assert.deepEqual(results, wanted.results);
+    assert.deepEqual(new Set(rooms), new Set([1, 2]), "all memories of weights are in use, and no other");
+    results.forEach((found, i) => {
+      assert.ok(
+        Buffer.from(found.buffer).equals(Buffer.from(wanted.results[i].buffer)),
+        `${threads} thread(s), result ${i}`,
+      );
+    });
     await backend.dispose();
   }
   await single.dispose();
