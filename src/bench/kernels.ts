@@ -1,16 +1,18 @@
 /**
  * How fast kernels are, beside the limits of the machine measured in the same process: `limit` names what bounds a case
  * (multiply-adds, byte dot products or reading memory; arithmetic counts once for each thread), and `ratioToLimit` is
- * the best call's share of it. The naive row is a product as anybody would write it in JavaScript.
+ * the best call's share of it; bandwidth is measured again beside every case that needs it. The naive row is a product
+ * as anybody would write it in JavaScript, the prototypes (prototypes.ts) are the fastest known by hand.
  */
 import { scheme } from "../formats/index.js";
 import type { Backend } from "../kernels/backend.js";
 import { detectFeatures, type Features } from "../kernels/wasm/features.js";
-import { type Clock, measurePeaks, type Peaks } from "../kernels/wasm/peaks.js";
+import { type Clock, measurePeaks, type Peaks, readProbe } from "../kernels/wasm/peaks.js";
 import { quantize } from "../tensor/quantize.js";
 import { type MatmulCase, matmulCases, quickMatmulCases } from "./matmul-cases.js";
 import { numbers } from "./numbers.js";
 import { opCases } from "./op-cases.js";
+import { prototypeCases } from "./prototypes.js";
 import { type Times, timed } from "./timing.js";
 
 export interface KernelResult extends Times {
@@ -59,31 +61,44 @@ export interface KernelCase {
 export function benchKernels(options: KernelBenchOptions): KernelReport {
   const { backend, only, quick = false, clock = () => performance.now() } = options;
   const features = detectFeatures();
-  const peaks = measurePeaks(features.relaxedDot, clock);
+  const read = readProbe(clock);
+  const peaks = measurePeaks(features.relaxedDot, clock, read);
   options.onPeaks?.(peaks);
   const products = (quick ? quickMatmulCases : matmulCases).map(matmulCase);
-  const cases = [...products, ...opCases(quick), naive(512, 512)];
+  const prototypes = features.relaxedSimd && !quick ? prototypeCases : [];
+  const cases = [...products, ...prototypes, ...opCases(quick), naive(512, 512)];
   const results = cases
     .filter(({ op, scheme, shape }) => !only || only.test(`${op} ${scheme} ${shape}`))
     .map((one) => {
-      const result = measure(one, backend, peaks, clock);
+      const result = measure(one, backend, { peaks, clock, read });
       options.onResult?.(result);
       return result;
     });
   return { features, peaks, results };
 }
 
-function measure(one: KernelCase, backend: Backend, peaks: Peaks, clock: Clock): KernelResult {
+interface Limits {
+  readonly peaks: Peaks;
+  readonly clock: Clock;
+  readonly read: () => number;
+}
+
+function measure(one: KernelCase, backend: Backend, { peaks, clock, read }: Limits): KernelResult {
   const { op, scheme, shape, macs, integers = false } = one;
   const { bytes, run, dispose } = one.start(backend);
   const times = timed(run, { clock, most: 200 });
+  // Memory changes its speed more than arithmetic does, with what the neighbours on a shared machine do.
+  const readBandwidthGBs = bytes > beyondCaches ? read() : peaks.readBandwidthGBs;
   dispose();
   const { threads } = backend.info;
   const [gmacs, gbs] = [macs / times.bestMs / 1e6, bytes / times.bestMs / 1e6];
-  const bound = nearestLimit({ gmacs, gbs, bytes, integers, threads }, peaks);
+  const bound = nearestLimit({ gmacs, gbs, bytes, integers, threads }, { ...peaks, readBandwidthGBs });
   const engine = typeof process === "object" ? `node ${process.version}` : navigator.userAgent;
   return { op, scheme, shape, threads, ...times, gmacs, gbs, ...bound, engine };
 }
+
+/** Weights of fewer bytes may stay in the caches and are not bound by memory. */
+const beyondCaches = 64 * 2 ** 20;
 
 interface Rates {
   readonly gmacs: number;
@@ -99,8 +114,7 @@ function nearestLimit({ gmacs, gbs, bytes, integers, threads }: Rates, peaks: Pe
     ? { limit: "dot" as const, ratioToLimit: gmacs / (peaks.dotGmacs * threads) }
     : { limit: "madd" as const, ratioToLimit: (2 * gmacs) / (peaks.maddGflops * threads) };
   const read = { limit: "read" as const, ratioToLimit: gbs / peaks.readBandwidthGBs };
-  // Weights that stay in the caches are not bound by memory.
-  return bytes > 64 * 2 ** 20 && read.ratioToLimit > arithmetic.ratioToLimit ? read : arithmetic;
+  return bytes > beyondCaches && read.ratioToLimit > arithmetic.ratioToLimit ? read : arithmetic;
 }
 
 function matmulCase({ scheme: name, rows, columns, batch, activations }: MatmulCase): KernelCase {
@@ -109,7 +123,7 @@ function matmulCase({ scheme: name, rows, columns, batch, activations }: MatmulC
     scheme: name,
     shape: `${batch}x${rows}x${columns}`,
     macs: batch * rows * columns,
-    integers: activations === "int8",
+    integers: activations !== "f32",
     start(backend) {
       const weight = backend.loadMatrix(repeated(name, rows, columns), activations);
       const x = backend.upload(numbers(batch * columns));

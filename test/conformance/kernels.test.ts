@@ -25,6 +25,10 @@ const families = [
   "int4-4x32",
   "bitmod3-g32",
   "nf4-g64",
+  "binary-g128",
+  "binary-row",
+  "ternary-g64",
+  "int2-g128",
 ];
 const all: readonly Scheme[] = [
   ...schemes.entries,

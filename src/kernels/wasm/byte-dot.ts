@@ -71,7 +71,13 @@ export function planInt8(
         ? ""
         : ` rounded to ${integers.length} bytes (off by at most ${(100 * error).toFixed(2)} % of the largest)`;
     const why = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes${rounded}, ${dots(arithmetic)}`;
-    return { decode, factor: 1, recode, dot: { bits, lookup, step: stepOf(lookup), bias, unit, arithmetic, sums: 1 }, why };
+    return {
+      decode,
+      factor: 1,
+      recode,
+      dot: { bits, lookup, step: stepOf(lookup), bias, unit, arithmetic, sums: 1 },
+      why,
+    };
   }
   const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
   const recode = Uint8Array.from(integers, (q) => q + bias);

@@ -228,7 +228,12 @@ interface Round {
   readonly codes: readonly { readonly part: number; readonly sum: number; readonly mask?: Local<"v128"> }[];
 }
 
-/** The rounds of a stored vector whose codes stay where they are in their bytes (byte-dot.ts), if there is a sum for each height. */
+/** Whether codes are multiplied as they stand, masked out of their bytes. */
+function inPlace({ bits, step, arithmetic }: ByteDot): boolean {
+  return arithmetic === "relaxed" && step !== undefined && (bits === 1 || bits === 2 || bits === 4);
+}
+
+/** The rounds of a stored vector of codes that are multiplied in place. */
 function roundsOf(f: FunctionBuilder, { bits, sums }: ByteDot): readonly Round[] {
   const masks = Array.from({ length: sums }, (_, i) => f.let(i8x16.splat(((2 ** bits - 1) << (i * bits)) & 0xff)));
   return Array.from({ length: 8 / bits / sums }, (_, round) => ({
@@ -253,8 +258,9 @@ function emitQuads(
 ): void {
   const { dot, headerBytes, blockCells } = layout;
   const relaxed = dot.arithmetic === "relaxed";
+  const step = inPlace(dot) ? (dot.step ?? 1) : 1;
   const block = blockArithmetic(f, layout);
-  const [sum, d] = f.locals("v128", 2);
+  const [sum, d, Xd] = f.locals("v128", 3);
   const at = f.let(q);
   const index = f.let(i32.const(0));
   const streams = quads.map((quad) => ({
@@ -272,7 +278,7 @@ function emitQuads(
     const headers = streams.map(({ address }) => f.let(address));
     for (const { integers, address } of streams) {
       integers.forEach((integer, i) => {
-        f.set(integer, i === 0 ? block.start(block.zero(address), sum) : zeroVector);
+        f.set(integer, i === 0 && step === 1 ? block.start(block.zero(address), sum) : zeroVector);
       });
     }
     const rounds = blockCells / group;
@@ -284,13 +290,15 @@ function emitQuads(
     if (rounds === 1) round();
     else f.repeat(f.local("i32"), rounds, round);
     f.set(d, v128.load32_splat(i32.add(scales, index)));
-    if (layout.offset === "min") f.set(sum, block.scaledSum(i32.add(sums, index), 0, d));
+    if (layout.offset === "min") f.set(Xd, block.scaledSum(i32.add(sums, index), 0, d));
     streams.forEach(({ address, integers, total }, s) => {
-      const integer = integers.reduce<Vector>(
+      const codes = integers.reduce<Vector>(
         (low, high, i) => (i === 0 ? high : i32x4.add(low, i32x4.shr_s(high, i * dot.bits))),
         zeroVector,
       );
-      f.set(total, block.finish(total, integer, block.scale(headers[s]), d, block.min(headers[s]), sum));
+      const start = block.start(block.zero(headers[s]), sum);
+      const integer = step === 1 ? codes : i32x4.add(i32x4.shl(codes, Math.log2(step)), start);
+      f.set(total, block.finish(total, integer, block.scale(headers[s]), d, block.min(headers[s]), Xd));
       f.advance(address, headerBytes);
     });
     f.advance(index, 4);
@@ -306,7 +314,7 @@ interface Stream {
 /** Emits the products of a cell: its codes `offset` bytes from each stream's address, its activations `k` from `at`. */
 function emitCell(f: FunctionBuilder, dot: ByteDot, at: Local<"i32">, streams: readonly Stream[]) {
   const { parts, bytes, halves } = weightReader(f, dot);
-  const rounds = dot.sums > 1 ? roundsOf(f, dot) : [];
+  const rounds = inPlace(dot) ? roundsOf(f, dot) : [];
   const [x, y, stored] = f.locals("v128", 3);
   const raised = f.locals("v128", dot.sums);
   const multiply = (integer: Local<"v128">, activation: Local<"v128">, weight: Expression<"v128">) =>
