@@ -81,11 +81,19 @@ export interface Weights {
   optionalVector(role: string): Buffer | undefined;
 }
 
-/** Keys and values of the positions already seen, one pair of buffers [context, kvHeads * headSize] a layer. */
+/** Keys and values of the positions already seen, held in whatever way (kv-cache.ts). */
 export interface KvCache {
-  readonly context: number;
-  readonly keys: readonly Buffer[];
-  readonly values: readonly Buffer[];
+  /** Of memory that is held for it. */
+  readonly bytes: number;
+  /** Where a layer puts the keys and values of `batch` new positions, [batch, kvHeads * headSize] each. */
+  fresh(layer: number, position: number, batch: number): { readonly keys: Buffer; readonly values: Buffer };
+  /** out, as q: causal attention of `batch` rows from `position` on. q may be changed. */
+  attend(out: Buffer, q: Buffer, layer: number, position: number, batch: number): void;
+  /** All layers have seen the positions before `end`. */
+  advance(end: number): void;
+  /** Positions from `position` on are forgotten. */
+  rewind(position: number): void;
+  dispose(): void;
 }
 
 /** What every layer works on; architectures add what theirs need. */

@@ -17,6 +17,7 @@ import type {
   WeightSpec,
 } from "./architecture.js";
 import { traceDecoderLayer } from "./decoder-gradient.js";
+import { plainCache } from "./kv-cache.js";
 import { applyLinear } from "./linear.js";
 import { makeScratch } from "./session.js";
 import { readVector } from "./weights.js";
@@ -46,13 +47,11 @@ function decoderLayer(state: ForwardState, layer: number, batch: number, positio
   const { backend, config, weights, cache, scratch } = state;
   const { width, hidden, heads, kvHeads, headSize, epsilon } = config;
   const { x, normed, query, mixed, projected, gate, up, cos, sin } = scratch;
-  const kvWidth = kvHeads * headSize;
   const linear = (out: Buffer, input: Buffer, name: string) => {
     observe?.(name, input, batch);
     applyLinear(backend, out, input, weights.linear(`layers.${layer}.${name}`), batch);
   };
-  const keys = cache.keys[layer].view(position * kvWidth, batch * kvWidth);
-  const values = cache.values[layer].view(position * kvWidth, batch * kvWidth);
+  const { keys, values } = cache.fresh(layer, position, batch);
 
   backend.rmsNorm(normed, x, weights.vector(`layers.${layer}.attentionNorm`), batch, epsilon);
   linear(query, normed, "query");
@@ -60,8 +59,7 @@ function decoderLayer(state: ForwardState, layer: number, batch: number, positio
   linear(values, normed, "value");
   backend.rope(query, batch, heads, headSize, cos, sin, position);
   backend.rope(keys, batch, kvHeads, headSize, cos, sin, position);
-  const shape = { batch, position, heads, kvHeads, headSize };
-  backend.attention(mixed, query, cache.keys[layer], cache.values[layer], shape);
+  cache.attend(mixed, query, layer, position, batch);
   linear(projected, mixed, "output");
   backend.add(x, x, projected, batch * width);
 
@@ -107,10 +105,12 @@ function decoderRoom(
   keep: (buffer: Buffer) => Buffer,
 ): Omit<ForwardState, "weights"> {
   const scratch = makeScratch(backend, { ...config, vocabularySize: 1 }, window, window, keep);
-  const side = () => keep(backend.allocate(window * config.kvHeads * config.headSize));
-  const [keys, values] = [side(), side()];
-  const every = (buffer: Buffer) => new Array<Buffer>(config.layers).fill(buffer);
-  return { backend, config, scratch, cache: { context: window, keys: every(keys), values: every(values) } };
+  return {
+    backend,
+    config,
+    scratch,
+    cache: plainCache({ backend, config, context: window, allocate: (length) => keep(backend.allocate(length)) }, 1),
+  };
 }
 
 const decoderParts: ForwardParts<DecoderConfig, ForwardState> = {

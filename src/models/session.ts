@@ -1,13 +1,17 @@
 /** One sequence in work: a KV cache, the activations of a step, and the position reached. */
 import { InputError } from "../errors.js";
 import type { Backend, Buffer } from "../kernels/backend.js";
-import type { DecoderArchitecture, DecoderConfig, KvCache, Scratch, Weights } from "./architecture.js";
+import type { DecoderArchitecture, DecoderConfig, Scratch, Weights } from "./architecture.js";
+import type { CacheScheme } from "./cache-scheme.js";
+import { packedCache, plainCache } from "./kv-cache.js";
 import { ropeTables } from "./rope.js";
 
 export interface Session {
   readonly context: number;
   /** The most ids that one call of `forward` takes. */
   readonly batch: number;
+  /** Memory held for keys and values. */
+  readonly cacheBytes: number;
   /** Ids seen so far. */
   readonly position: number;
   /**
@@ -26,6 +30,8 @@ export interface SessionOptions {
   /** Longest sequence; memory for keys and values is taken for it. Default: the model's own context, at most 4096. */
   readonly context?: number;
   readonly batch?: number;
+  /** How keys and values are held. Default: in f32. */
+  readonly cache?: CacheScheme;
 }
 
 interface Parts {
@@ -48,7 +54,9 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
     buffers.push(buffer);
     return buffer;
   };
-  const cache = makeCache(config, context, (length) => keep(backend.allocate(length)));
+  const cache = options.cache
+    ? packedCache({ backend, config, context, batch }, options.cache)
+    : plainCache({ backend, config, context });
   const scratch = makeScratch(backend, config, context, batch, keep);
   const state = { backend, config, weights, cache, scratch };
   let position = 0;
@@ -73,12 +81,14 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
     }
     const logits = backend.batch(() => architecture.forward(state, ids, position, rows));
     position += ids.length;
+    cache.advance(position);
     return logits.data();
   }
 
   return {
     context,
     batch,
+    cacheBytes: cache.bytes,
     get position() {
       return position;
     },
@@ -94,18 +104,14 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
     rewind(to) {
       if (!Number.isInteger(to) || to < 0 || to > position)
         throw new InputError(`cannot rewind from ${position} to ${to}`);
+      cache.rewind(to);
       position = to;
     },
     dispose() {
       for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
+      cache.dispose();
     },
   };
-}
-
-function makeCache(config: DecoderConfig, context: number, allocate: (length: number) => Buffer): KvCache {
-  const length = context * config.kvHeads * config.headSize;
-  const side = () => Array.from({ length: config.layers }, () => allocate(length));
-  return { context, keys: side(), values: side() };
 }
 
 export function makeScratch(
