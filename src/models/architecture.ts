@@ -27,7 +27,7 @@ export interface ModelConfig {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headSize: number;
-  /** The longest sequence the model was trained for. */
+  /** The longest sequence the model was trained for, in tokens, special ones included. */
   readonly context: number;
   readonly epsilon: number;
   /** The head, if there is one, is the embedding matrix. */
@@ -47,8 +47,8 @@ export interface EncoderConfig extends ModelConfig {
   readonly pooling: Pooling;
   /** Whether the vector of a text is divided by its length. */
   readonly normalize: boolean;
-  /** Tokens of the longest text, special ones included; longer texts are cut. */
-  readonly maxTokens: number;
+  /** Rows of the table of positions; `context` may be less. */
+  readonly positions: number;
   /** What stands before all names in the safetensors file: "" or "bert.". */
   readonly prefix: string;
 }

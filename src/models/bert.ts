@@ -25,13 +25,13 @@ function parseHuggingFace(checkpoint: Checkpoint): EncoderConfig {
   const file = `${checkpoint.path}/config.json`;
   const fields = new Fields(checkpoint.metadata, file);
   const activation = fields.text("hidden_act", "gelu");
-  const positions = fields.text("position_embedding_type", "absolute");
+  const kind = fields.text("position_embedding_type", "absolute");
   if (!(activation in GELU)) throw unsupported(`activation "${activation}"`, file, Object.keys(GELU).join(", "));
-  if (positions !== "absolute") throw unsupported(`position embedding "${positions}"`, file, "absolute");
+  if (kind !== "absolute") throw unsupported(`position embedding "${kind}"`, file, "absolute");
   if (fields.boolean("is_decoder", false)) throw unsupported("BERT as a decoder", file, "encoders");
   const heads = fields.count("num_attention_heads");
   const width = fields.count("hidden_size");
-  const context = fields.count("max_position_embeddings");
+  const positions = fields.count("max_position_embeddings");
   const prefixed = checkpoint.tensors.some(({ name }) => name.startsWith("bert."));
   return checked(file, {
     vocabularySize: fields.count("vocab_size"),
@@ -41,14 +41,14 @@ function parseHuggingFace(checkpoint: Checkpoint): EncoderConfig {
     heads,
     kvHeads: heads,
     headSize: width / heads,
-    context,
+    context: positions,
+    positions,
     epsilon: fields.positive("layer_norm_eps", 1e-12),
     tied: false,
     tokenTypes: fields.count("type_vocab_size", 2),
     gelu: GELU[activation],
     pooling: "mean",
     normalize: false,
-    maxTokens: context,
     prefix: prefixed ? "bert." : "",
   });
 }
@@ -62,7 +62,7 @@ function parseGguf(checkpoint: Checkpoint): EncoderConfig {
   const rows = (name: string) => checkpoint.tensors.find((tensor) => tensor.name === name)?.shape[0];
   const heads = fields.count("attention.head_count");
   const width = fields.count("embedding_length");
-  const context = fields.count("context_length");
+  const positions = fields.count("context_length");
   return checked(file, {
     vocabularySize: fields.count("vocab_size", rows("token_embd.weight")),
     width,
@@ -71,7 +71,8 @@ function parseGguf(checkpoint: Checkpoint): EncoderConfig {
     heads,
     kvHeads: heads,
     headSize: width / heads,
-    context,
+    context: positions,
+    positions,
     epsilon: fields.positive("attention.layer_norm_epsilon"),
     tied: false,
     tokenTypes: rows("token_types.weight") ?? 1,
@@ -79,7 +80,6 @@ function parseGguf(checkpoint: Checkpoint): EncoderConfig {
     pooling: POOLING[type],
     // llama.cpp's embedding tools normalize, and so do nearly all sentence encoders.
     normalize: true,
-    maxTokens: context,
     prefix: "",
   });
 }
@@ -116,14 +116,14 @@ export const bert: EncoderArchitecture = {
     intermediate_size: config.hidden,
     num_hidden_layers: config.layers,
     num_attention_heads: config.heads,
-    max_position_embeddings: config.context,
+    max_position_embeddings: config.positions,
     type_vocab_size: config.tokenTypes,
     layer_norm_eps: config.epsilon,
     hidden_act: config.gelu === "erf" ? "gelu" : "gelu_pytorch_tanh",
     position_embedding_type: "absolute",
   }),
   toGguf: (config) => ({
-    "bert.context_length": gguf.u32(config.context),
+    "bert.context_length": gguf.u32(config.positions),
     "bert.embedding_length": gguf.u32(config.width),
     "bert.block_count": gguf.u32(config.layers),
     "bert.feed_forward_length": gguf.u32(config.hidden),

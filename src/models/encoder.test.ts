@@ -29,8 +29,8 @@ async function withEncoder<T>(name: string, backendName: string, use: (encoder: 
 }
 
 const settings: Record<string, object> = {
-  bert: { pooling: "mean", normalize: true, maxTokens: 64, gelu: "erf", prefix: "" },
-  "bert-cls": { pooling: "cls", normalize: false, maxTokens: 64, gelu: "tanh", prefix: "bert." },
+  bert: { pooling: "mean", normalize: true, context: 64, gelu: "erf", prefix: "" },
+  "bert-cls": { pooling: "cls", normalize: false, context: 64, gelu: "tanh", prefix: "bert." },
 };
 
 for (const backend of backends.names) {
@@ -77,12 +77,12 @@ test("an encoder is no decoder and says what runs it, and the other way round", 
 
 test("pooling takes the mean or the first row, and normalizing leaves length 1", () => {
   const rows = Float32Array.of(1, 2, 3, 6);
-  const maxTokens = 9;
-  assert.deepEqual([...pool(rows, 2, { pooling: "mean", normalize: false, maxTokens })], [2, 4]);
-  assert.deepEqual([...pool(rows, 2, { pooling: "cls", normalize: false, maxTokens })], [1, 2]);
-  const unit = pool(rows, 2, { pooling: "mean", normalize: true, maxTokens });
+  const context = 9;
+  assert.deepEqual([...pool(rows, 2, { pooling: "mean", normalize: false, context })], [2, 4]);
+  assert.deepEqual([...pool(rows, 2, { pooling: "cls", normalize: false, context })], [1, 2]);
+  const unit = pool(rows, 2, { pooling: "mean", normalize: true, context });
   assert.ok(Math.abs(Math.hypot(...unit) - 1) < 1e-7);
-  assert.deepEqual([...pool(new Float32Array(2), 1, { pooling: "mean", normalize: true, maxTokens })], [0, 0]);
+  assert.deepEqual([...pool(new Float32Array(2), 1, { pooling: "mean", normalize: true, context })], [0, 0]);
 });
 
 test("a text that is too long loses its end and keeps the token that closes it", () => {

@@ -117,7 +117,7 @@ const LAYER_WEIGHTS = [
 
 /** The weight table of an encoder. */
 export function encoderWeights(config: EncoderConfig): WeightSpec[] {
-  const { width, hidden, heads, kvHeads, headSize, vocabularySize, context, tokenTypes, prefix } = config;
+  const { width, hidden, heads, kvHeads, headSize, vocabularySize, positions, tokenTypes, prefix } = config;
   const shapes: Record<(typeof LAYER_WEIGHTS)[number][0], readonly number[]> = {
     query: [heads * headSize, width],
     key: [kvHeads * headSize, width],
@@ -150,7 +150,7 @@ export function encoderWeights(config: EncoderConfig): WeightSpec[] {
       shape: [vocabularySize, width],
       names: names("embeddings.word_embeddings.weight", "token_embd.weight"),
     },
-    table("positions", context, "position_embeddings", "position_embd"),
+    table("positions", positions, "position_embeddings", "position_embd"),
     table("tokenTypes", tokenTypes, "token_type_embeddings", "token_types"),
     ...withBias("embeddingNorm", [width], "embeddings.LayerNorm", "token_embd_norm"),
     ...layers.flat(),

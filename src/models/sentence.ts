@@ -10,12 +10,12 @@ import type { EncoderConfig, Pooling } from "./architecture.js";
 import { Fields } from "./config.js";
 
 /** What decides how vectors of tokens become one. */
-export type Sentence = Pick<EncoderConfig, "pooling" | "normalize" | "maxTokens">;
+export type Sentence = Pick<EncoderConfig, "pooling" | "normalize" | "context">;
 
 export const SENTENCE_KEY = "bitloom.encoder";
 
-export const sentenceMetadata = ({ pooling, normalize, maxTokens }: Sentence): Metadata => ({
-  [SENTENCE_KEY]: JSON.stringify({ pooling, normalize, maxTokens }),
+export const sentenceMetadata = ({ pooling, normalize, context }: Sentence): Metadata => ({
+  [SENTENCE_KEY]: JSON.stringify({ pooling, normalize, context }),
 });
 
 /** Both kinds of file that lie beside the weights; `otherwise` where a folder does not say. */
@@ -25,21 +25,21 @@ export async function readSentence(checkpoint: Checkpoint, otherwise: Sentence):
   if (checkpoint.container === "gguf") return otherwise;
   const limits = await readBeside(checkpoint, "sentence_bert_config.json");
   const fields = new Fields(asObject(limits ?? {}, "sentence_bert_config.json"), "sentence_bert_config.json");
-  const maxTokens = Math.min(fields.count("max_seq_length", otherwise.maxTokens), otherwise.maxTokens);
+  const context = Math.min(fields.count("max_seq_length", otherwise.context), otherwise.context);
   const modules = await readBeside(checkpoint, "modules.json");
-  if (modules === undefined) return { ...otherwise, maxTokens };
-  return { ...(await readModules(checkpoint, modules)), maxTokens };
+  if (modules === undefined) return { ...otherwise, context };
+  return { ...(await readModules(checkpoint, modules)), context };
 }
 
-function ownSentence(value: unknown, where: string, { maxTokens }: Sentence): Sentence {
+function ownSentence(value: unknown, where: string, { context }: Sentence): Sentence {
   const fields = new Fields(asObject(typeof value === "string" ? JSON.parse(value) : value, where), where);
   const pooling = poolingNamed(fields.text("pooling", "mean"), where);
-  const longest = Math.min(fields.count("maxTokens", maxTokens), maxTokens);
-  return { pooling, normalize: fields.boolean("normalize", true), maxTokens: longest };
+  const longest = Math.min(fields.count("context", context), context);
+  return { pooling, normalize: fields.boolean("normalize", true), context: longest };
 }
 
 /** The steps after the transformer. A step of another kind would change the vectors, so it is refused. */
-async function readModules(checkpoint: Checkpoint, modules: unknown): Promise<Omit<Sentence, "maxTokens">> {
+async function readModules(checkpoint: Checkpoint, modules: unknown): Promise<Omit<Sentence, "context">> {
   if (!Array.isArray(modules)) throw wrong("modules.json", "wanted a list of steps");
   let pooling: Pooling = "mean";
   let normalize = false;

@@ -45,7 +45,7 @@ export async function openEncoder(path: string, options: ModelOptions): Promise<
     const encoder = await loadEncoder(checkpoint, options);
     const embed = (text: string): Embedding => {
       const ids = tokenizer.encode(text);
-      const kept = shortened(ids, encoder.config.maxTokens, tokenizer);
+      const kept = shortened(ids, encoder.config.context, tokenizer);
       return { vector: encoder.vectorOf(kept), tokens: kept.length, textTokens: ids.length };
     };
     return { ...encoder, tokenizer, embed };
@@ -71,7 +71,7 @@ export async function loadEncoder(checkpoint: Checkpoint, options: ModelOptions)
     buffers.push(buffer);
     return buffer;
   };
-  const state = { ...encoderRoom(backend, config, config.maxTokens, keep), weights };
+  const state = { ...encoderRoom(backend, config, config.context, keep), weights };
   return {
     path: checkpoint.path,
     container: checkpoint.container,
@@ -91,9 +91,9 @@ export async function loadEncoder(checkpoint: Checkpoint, options: ModelOptions)
   };
 }
 
-function checkIds(ids: readonly number[], { maxTokens, vocabularySize }: EncoderConfig): void {
-  if (ids.length < 1 || ids.length > maxTokens) {
-    throw new InputError(`a text takes 1 to ${maxTokens} tokens, got ${ids.length}`, { kind: "value-out-of-range" });
+function checkIds(ids: readonly number[], { context, vocabularySize }: EncoderConfig): void {
+  if (ids.length < 1 || ids.length > context) {
+    throw new InputError(`a text takes 1 to ${context} tokens, got ${ids.length}`, { kind: "value-out-of-range" });
   }
   const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
   if (wrong === undefined) return;

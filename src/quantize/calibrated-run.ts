@@ -50,7 +50,7 @@ export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptio
 
 /** The text's ids, a name for the text, and the parts of the run. */
 export async function calibrationOf(plan: QuantizePlan, { calibrationText }: QuantizeOptions) {
-  const { checkpoint, recipe } = plan;
+  const { checkpoint, architecture, recipe } = plan;
   if (!calibrationText) {
     throw new InputError("the recipe needs a text to calibrate with", {
       kind: "no-calibration-text",
@@ -59,8 +59,9 @@ export async function calibrationOf(plan: QuantizePlan, { calibrationText }: Qua
     });
   }
   const content = await calibrationText();
-  const ids = await calibrationIds(await openTokenizer(checkpoint), content);
-  calibrationWindows(ids, recipe.calibration);
+  const window = architecture.kind === "encoder" ? recipe.calibration.window : undefined;
+  const ids = await calibrationIds(await openTokenizer(checkpoint), content, window);
+  calibrationWindows(ids, recipe.calibration, architecture.kind);
   const text = hashOf(ids);
   return { ids, text, units: unitsOf(plan, hashOf([await checkpointHash(checkpoint), text, FORM])) };
 }

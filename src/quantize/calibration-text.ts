@@ -5,9 +5,11 @@ import { encodeChat, type Message } from "../models/index.js";
 
 /**
  * The ids of a calibration file. A file whose first line is a JSON object with `messages` is read as conversations, one a
- * line: {"messages": [{"role": "user", "content": "..."}, ...]}; anything else is text.
+ * line: {"messages": [{"role": "user", "content": "..."}, ...]}; anything else is text. With `window` the text is cut into
+ * texts of that many ids, each with the special ids that the model wants around a text, as encoders see theirs.
  */
-export async function calibrationIds(tokenizer: Tokenizer, content: string): Promise<number[]> {
+export async function calibrationIds(tokenizer: Tokenizer, content: string, window?: number): Promise<number[]> {
+  if (window !== undefined) return closedTexts(tokenizer, content, window);
   if (!isConversation(content.slice(0, content.indexOf("\n") >>> 0))) return tokenizer.encode(content);
   const ids: number[] = [];
   for (const [index, line] of content.split("\n").entries()) {
@@ -15,6 +17,18 @@ export async function calibrationIds(tokenizer: Tokenizer, content: string): Pro
     for (const id of await encodeChat(tokenizer, messagesOf(line, index + 1))) ids.push(id);
   }
   return ids;
+}
+
+function closedTexts(tokenizer: Tokenizer, content: string, window: number): number[] {
+  const before = tokenizer.addBos && tokenizer.bos !== undefined ? [tokenizer.bos] : [];
+  const after = tokenizer.addEos ? tokenizer.eos.slice(0, 1) : [];
+  const ids = tokenizer.encode(content, { addSpecial: false });
+  const inside = window - before.length - after.length;
+  const texts: number[] = [];
+  for (let start = 0; start + inside <= ids.length; start += inside) {
+    for (const id of [...before, ...ids.slice(start, start + inside), ...after]) texts.push(id);
+  }
+  return texts.length > 0 ? texts : ids;
 }
 
 function isConversation(line: string): boolean {

@@ -1,14 +1,19 @@
 /** From text to windows of ids, and from windows to what is known of every input of a layer. */
 import { InputError } from "../errors.js";
-import type { LayerRunner, LayerWeights, LinearGroup, LoadedLayer } from "../models/index.js";
+import type { Architecture, LayerRunner, LayerWeights, LinearGroup, LoadedLayer } from "../models/index.js";
 import type { CalibrationSettings } from "./recipe.js";
 import { type InputStatistics, type Needs, needsAtLeast, StatisticsSum } from "./statistics.js";
 
 /**
  * Windows taken evenly over the ids; fewer than asked for if the text does not hold so many apart. InputError for a text
- * shorter than one window.
+ * shorter than one window. `kind`: an encoder's windows begin at multiples of their length, because each is a text that is
+ * closed by special ids (calibration-text.ts).
  */
-export function calibrationWindows(ids: readonly number[], { windows, window }: CalibrationSettings): number[][] {
+export function calibrationWindows(
+  ids: readonly number[],
+  { windows, window }: CalibrationSettings,
+  kind: Architecture["kind"],
+): number[][] {
   const available = Math.floor(ids.length / window);
   if (available < 1) {
     const why = `it has ${ids.length} tokens, one window takes ${window}`;
@@ -20,7 +25,8 @@ export function calibrationWindows(ids: readonly number[], { windows, window }: 
   }
   const count = Math.min(windows, available);
   return Array.from({ length: count }, (_, i) => {
-    const start = count === 1 ? 0 : Math.floor((i * (ids.length - window)) / (count - 1));
+    const even = count === 1 ? 0 : Math.floor((i * (ids.length - window)) / (count - 1));
+    const start = kind === "encoder" ? even - (even % window) : even;
     return ids.slice(start, start + window);
   });
 }

@@ -37,8 +37,9 @@ export async function collectImportance(options: CollectOptions): Promise<Import
     const { config, specs } = await describeModel(checkpoint, architecture);
     const settings = { ...DEFAULT_CALIBRATION, ...options.calibration };
     const window = Math.min(settings.window, config.context);
-    const ids = await calibrationIds(await openTokenizer(checkpoint), options.text);
-    const windows = calibrationWindows(ids, { ...settings, window });
+    const closed = architecture.kind === "encoder" ? window : undefined;
+    const ids = await calibrationIds(await openTokenizer(checkpoint), options.text, closed);
+    const windows = calibrationWindows(ids, { ...settings, window }, architecture.kind);
     const specOf = (role: string) => specs.find((spec) => spec.role === role);
     const load = (wanted: (role: string) => boolean) =>
       readWeights(

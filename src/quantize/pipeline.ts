@@ -77,7 +77,7 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
   for (const unit of units) missing.push(!(await store.has(unit.key)));
   const last = missing.lastIndexOf(true);
   if (last < 0) return;
-  const windows = calibrationWindows(options.ids, recipe.calibration);
+  const windows = calibrationWindows(options.ids, recipe.calibration, architecture.kind);
   const runner = createLayerRunner({ backend, architecture, config, window: recipe.calibration.window });
   try {
     let hidden: Float32Array[] | undefined;

@@ -34,7 +34,7 @@ export async function produceTensor(
   const [finished] = await finishedTensor(parts, spec.role);
   if (!source && !finished) return exact(scheme, spec.implied ?? new Float32Array(), shape);
   const order = container.name === "gguf" ? spec.ggufRows : undefined;
-  if (shape.length === 1) {
+  if (shape.length === 1 || spec.table) {
     const values = finished ? dequantize(finished.packed) : await readVector(checkpoint, spec);
     if (!values) throw new Error(`${spec.role} was planned and is gone`);
     return exact(scheme, order ? Float32Array.from(order, (row) => values[row]) : values, shape);
