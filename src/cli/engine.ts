@@ -1,5 +1,7 @@
 /** What runs a model: options that every such command takes, and the model's life around a piece of work. */
+import { readdir, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { schemes } from "../formats/index.js";
 import { type Activations, type Backend, type BackendInfo, backends, type Exactness } from "../kernels/index.js";
 import { type Model, openEncoder, openModel, type TextEncoder } from "../models/index.js";
@@ -77,12 +79,29 @@ export function engineText({ backend, threads, features }: Engine): string {
   return [backend, ...used, `${threads} thread${threads === 1 ? "" : "s"}`].join(", ");
 }
 
-/** Runs `work` with a backend and disposes of it. */
+/** Bytes of the files under a path that hold tensors; 0 for what is not there, of which opening it will tell. */
+async function fileBytes(path: string): Promise<number> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isDirectory()) return found?.size ?? 0;
+  const names = (await readdir(path)).filter((name) => name.endsWith(".safetensors"));
+  return (await Promise.all(names.map((name) => fileBytes(join(path, name))))).reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Memories for models of so many bytes in files: one as long as a quarter more, and a context, fits its 4 GB. */
+export function memoriesFor(bytes: number): number {
+  const held = 1.25 * bytes;
+  return held < 0.9 * 2 ** 32 ? 1 : 1 + Math.ceil(held / 2 ** 32);
+}
+
+/** Runs `work` with a backend and disposes of it. `models` (MODELs of the command line) must all fit in at once. */
 export async function withBackend<T>(
   { threads, backend, exactness }: EngineOptions,
   work: (backend: Backend) => Promise<T>,
+  ...models: readonly string[]
 ): Promise<T> {
-  const made = await backends.get(backend).create({ threads, exactness });
+  const sizes = await Promise.all(models.map((model) => fileBytes(modelPath(model))));
+  const memories = memoriesFor(sizes.reduce((sum, bytes) => sum + bytes, 0));
+  const made = await backends.get(backend).create({ threads, exactness, memories });
   try {
     return await work(made);
   } finally {

@@ -304,7 +304,7 @@ export const bench = command({
     {
       machine: machineSchema,
       features: closed({
-        ...{ simd: boolean(), relaxedSimd: boolean(), threads: boolean() },
+        ...{ simd: boolean(), relaxedSimd: boolean(), threads: boolean(), multiMemory: boolean(), memory64: boolean() },
         relaxedDot: string("what it makes of a second operand beyond 7 bits"),
       }),
       peaks: closed({ readBandwidthGBs: number("of one thread"), maddGflops: number(), dotGmacs: number() }),
@@ -344,7 +344,11 @@ export const bench = command({
     const verbs = { kernels, decode, plan, quality };
     const { backend } = chosen;
     const withEngine = (initial: number, work: (made: Backend) => Promise<Result>) =>
-      withBackend({ backend, threads: chosen.threads ?? initial, exactness: chosen.exactness }, work);
+      withBackend(
+        { backend, threads: chosen.threads ?? initial, exactness: chosen.exactness },
+        work,
+        ...(what === "decode" ? names : []),
+      );
     if (what === "kernels") {
       exactly(0, names, "kernels", 'bitloom bench kernels --only "gemv"');
       return withEngine(1, (made) => verbs.kernels(context, chosen, made));

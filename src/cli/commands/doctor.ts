@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { backends } from "../../kernels/index.js";
+import { detectFeatures, type RelaxedDot } from "../../kernels/wasm/features.js";
 import { command } from "../command.js";
 import { DEMO_FOLDER } from "../model-path.js";
 import { byteSize } from "../numbers.js";
@@ -15,6 +16,45 @@ interface BackendReport {
   readonly notes: readonly string[];
 }
 
+/** Something that WebAssembly engines may have, and what having or lacking it means for speed. */
+interface EngineFeature {
+  readonly name: string;
+  readonly found: boolean;
+  readonly meaning: string;
+}
+
+const DOT_MEANINGS: Readonly<Record<RelaxedDot, string>> = {
+  none: "products of i16 pairs in its place",
+  "7 bits": "exact here for operands of 7 bits alone: weights of 8 bits take products of i16 pairs",
+  signed: "reads its second operand as signed bytes, as ARM does: weights of every width to 8 bits take it",
+  unsigned: "reads its second operand as unsigned bytes, as x86 with VNNI does: every width to 8 bits takes it",
+};
+
+function engineFeatures(): EngineFeature[] {
+  const { simd, relaxedSimd, relaxedDot, threads, multiMemory, memory64 } = detectFeatures();
+  const feature = (name: string, found: boolean, having: string, lacking: string): EngineFeature => ({
+    ...{ name, found, meaning: found ? having : lacking },
+  });
+  return [
+    feature("SIMD", simd, "kernels compute four numbers at a time", "the wasm backend cannot run"),
+    feature(
+      "relaxed SIMD",
+      relaxedSimd,
+      "int8 products in one instruction; fused multiply-adds with --exactness fast",
+      "int8 products at about half the speed, no fused multiply-adds",
+    ),
+    feature("relaxed dot", relaxedDot !== "none", DOT_MEANINGS[relaxedDot], DOT_MEANINGS.none),
+    feature("threads", threads, "all cores share the work", "one core alone: memory cannot be shared"),
+    feature(
+      "several memories",
+      multiMemory,
+      "weights of more than 4 GB run at full speed",
+      "models of at most 4 GB: larger ones are refused",
+    ),
+    feature("memory64", memory64, "there, and not needed: 32-bit addresses are faster", "missing, and not needed"),
+  ];
+}
+
 interface Diagnosis {
   readonly node: string;
   readonly platform: string;
@@ -23,6 +63,7 @@ interface Diagnosis {
   readonly memoryBytes: number;
   readonly freeMemoryBytes: number;
   readonly demoModel: boolean;
+  readonly engineFeatures: readonly EngineFeature[];
   readonly backends: readonly BackendReport[];
 }
 
@@ -51,6 +92,9 @@ export const doctor = command({
     memoryBytes: count(),
     freeMemoryBytes: count(),
     demoModel: boolean("the bundled model is there"),
+    engineFeatures: list(
+      closed({ name: string(), found: boolean(), meaning: string("for speed, and for what can be run") }),
+    ),
     backends: list(
       closed({
         name: string(),
@@ -69,6 +113,7 @@ export const doctor = command({
       memoryBytes: totalmem(),
       freeMemoryBytes: freemem(),
       demoModel: existsSync(DEMO_FOLDER),
+      engineFeatures: engineFeatures(),
       backends: await Promise.all(backends.names.map(examine)),
     };
   },
@@ -78,6 +123,9 @@ export const doctor = command({
       ["cpu", `${found.cpu}, ${found.cores} core${found.cores === 1 ? "" : "s"}`],
       ["memory", `${byteSize(found.memoryBytes)}, ${byteSize(found.freeMemoryBytes)} free`],
       ["demo model", found.demoModel ? "there" : "missing"],
+      ...found.engineFeatures.map(
+        ({ name, found: has, meaning }) => [name, `${has ? "yes" : "no"}: ${meaning}`] as const,
+      ),
       ...found.backends.map(
         (one) =>
           [

@@ -187,7 +187,12 @@ export const evalCommand = command({
       });
     }
     const content = await readText(file);
-    return withBackend({ threads, backend, exactness }, (made) => run(context, model, { ...job, content }, made));
+    const models = job.against === undefined ? [model] : [model, job.against];
+    return withBackend(
+      { threads, backend, exactness },
+      (made) => run(context, model, { ...job, content }, made),
+      ...models,
+    );
   },
   render,
   verdict({ kl }, { maxKl }) {

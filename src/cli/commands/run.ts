@@ -103,8 +103,10 @@ export const run = command({
     }),
   },
   async run(context, [path], chosen): Promise<Generated> {
-    const result = await withBackend(chosen, (backend) =>
-      withModel(backend, path, (model) => stream(context, model, chosen), chosen.activations),
+    const result = await withBackend(
+      chosen,
+      (backend) => withModel(backend, path, (model) => stream(context, model, chosen), chosen.activations),
+      path,
     );
     const { promptTokensPerSecond, tokensPerSecond } = result;
     const speed = tokensPerSecond === null ? "" : `, ${significant(tokensPerSecond, 3)} tokens per second`;
