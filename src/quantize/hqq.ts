@@ -8,7 +8,7 @@
  */
 import { quantize } from "../tensor/index.js";
 import { type Grid, hasGrid, nearestLevels, packGrid, ruleGrid, setCode } from "./grid.js";
-import { nearestLevel } from "./levels.js";
+import { type Levels, nearestLevel } from "./levels.js";
 import { method, powerError } from "./method.js";
 
 export const hqq = method({
@@ -27,72 +27,173 @@ export const hqq = method({
     if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
     const grid = ruleGrid(scheme, values, shape);
     const { rows, columns, size, groups } = grid;
+    const pass = new GroupPass(grid.levels, options.norm);
+    const fine =
+      (scheme.offset ?? scheme.scale)?.format.bits === 16 || (scheme.offset ?? scheme.scale)?.format.bits === 32;
     for (let k = 0; k < rows * groups; k++) {
       const first = Math.floor(k / groups) * columns;
       const start = first + (k % groups) * size;
-      improveGroup(grid, k, values.subarray(start, Math.min(start + size, first + columns)), options);
+      improveGroup(grid, k, values.subarray(start, Math.min(start + size, first + columns)), pass, fine, options);
     }
     return { packed: packGrid(grid, nearestLevels(grid, values)) };
   },
 });
 
 interface Settings {
-  readonly norm: number;
   readonly beta: number;
   readonly kappa: number;
   readonly iterations: number;
 }
 
-/** Iterations without gain that end the work on a group. (The paper stops at the first, over a whole tensor.) */
+/** Iterations with hardly any gain that end the work on a group. (The paper stops at the first, over a whole tensor.) */
 const PATIENCE = 3;
 
+/** Smaller gains than a thousandth are no longer worth an iteration. */
+const GAIN = 1e-3;
+
+/** Gains within the error of tabulated powers are none at all. */
+const ERROR = 1e-5;
+
 /** Scale and offset of one group, kept only if the p-norm of its error becomes smaller. */
-function improveGroup(grid: Grid, k: number, x: Float32Array, { norm, beta, kappa, iterations }: Settings): void {
-  const { scales, offsets, offsetKind, levels } = grid;
+function improveGroup(
+  grid: Grid,
+  k: number,
+  x: Float32Array,
+  pass: GroupPass,
+  fine: boolean,
+  { beta, kappa, iterations }: Settings,
+): void {
+  const { scales, offsets, offsetKind } = grid;
   const isMin = offsetKind === "min";
   let s = scales.values[k];
   if (s === 0) return;
   // The shift m of w = s v + m, whatever the scheme's own form of it.
-  let m = offsets ? (isMin ? offsets.values[k] : -s * offsets.values[k]) : 0;
-  const cost = (scale: number, shift: number) => {
-    let sum = 0;
-    for (const value of x) {
-      const level = levels.values[nearestLevel(levels, (value - shift) / scale)];
-      sum += Math.abs(value - shift - scale * level) ** norm;
-    }
-    return sum;
-  };
-  const codesOf = () => ({
-    scale: offsets ? scales.codes[k] : scales.toCode(s, k),
-    offset: offsets ? offsets.toCode(isMin ? m : -m / s, k) : 0,
-  });
-  const costOf = (codes: ReturnType<typeof codesOf>) => {
-    const scale = scales.toValue(codes.scale, k);
-    if (!offsets) return scale === 0 ? Number.POSITIVE_INFINITY : cost(scale, 0);
-    const offset = offsets.toValue(codes.offset, k);
-    return cost(scale, isMin ? offset : -scale * offset);
-  };
-  let best = { codes: { scale: scales.codes[k], offset: offsets?.codes[k] ?? 0 }, cost: cost(s, m) };
+  const shiftOf = (scale: number, offset: number) => (isMin ? offset : -scale * offset);
+  let m = offsets ? shiftOf(s, offsets.values[k]) : 0;
+  pass.run(x, s, m, beta);
+  let best = { scale: scales.codes[k], offset: offsets?.codes[k] ?? 0, cost: pass.cost };
+  let last = { scale: best.scale, offset: best.offset };
   let idle = 0;
-  for (let iteration = 0, b = beta; iteration < iterations && best.cost > 0; iteration++, b *= kappa) {
-    let [rest, cross, square] = [0, 0, 0];
-    for (const value of x) {
-      const v = levels.values[nearestLevel(levels, (value - m) / s)];
-      const e = (value - m - s * v) / s;
-      const magnitude = Math.abs(e);
-      const kept = magnitude === 0 ? 0 : Math.sign(e) * Math.max(0, magnitude - magnitude ** (norm - 1) / b);
-      const target = value - kept * s;
-      rest += target - s * v;
-      cross += target * v;
+  for (let iteration = 0, b = beta; iteration < iterations && best.cost > 0; iteration++) {
+    if (offsets) m = pass.rest / x.length;
+    else if (pass.square > 0 && pass.cross !== 0) s = pass.cross / pass.square;
+    const scale = offsets ? scales.codes[k] : scales.toCode(s, k);
+    const offset = offsets ? offsets.toCode(isMin ? m : -m / s, k) : 0;
+    const isNew = scale !== last.scale || offset !== last.offset;
+    const stored = scales.toValue(scale, k);
+    if (stored === 0) break;
+    last = { scale, offset };
+    b *= kappa;
+    let cost = best.cost;
+    if (fine) {
+      // What is stored is as good as the mean: the next step starts from it, and one pass gives its cost too.
+      s = stored;
+      if (offsets) m = shiftOf(stored, offsets.toValue(offset, k));
+      pass.run(x, s, m, b);
+      cost = pass.cost;
+    } else {
+      if (isNew) cost = pass.costOf(x, stored, offsets ? shiftOf(stored, offsets.toValue(offset, k)) : 0);
+      pass.run(x, s, m, b);
+    }
+    const before = best.cost;
+    if (cost < before * (1 - ERROR)) best = { scale, offset, cost };
+    if (cost > before * (1 - GAIN) && ++idle === PATIENCE) break;
+  }
+  setCode(scales, k, best.scale);
+  if (offsets) setCode(offsets, k, best.offset);
+}
+
+/** The sums that one iteration needs, over a group; errors are counted in steps of the scale. */
+class GroupPass {
+  /** sum |w - w'|^p. */
+  cost = 0;
+  /** sum of t - s v, of t v and of v^2, where t is what remains of the weight after its thresholded error. */
+  rest = 0;
+  cross = 0;
+  square = 0;
+  private readonly levels: Levels;
+  private readonly power: PowerTable;
+
+  constructor(levels: Levels, norm: number) {
+    this.levels = levels;
+    this.power = new PowerTable(norm);
+  }
+
+  /**
+   * With thresholding: e' = e max(0, 1 - |e|^(p-2) / beta). Half of the tests that e' could branch on go wrong, so there
+   * are none.
+   */
+  run(x: Float32Array, s: number, m: number, beta: number): void {
+    const { levels, power } = this;
+    const { values, step } = levels;
+    const first = values[0];
+    const top = values.length - 1;
+    const inverse = 1 / s;
+    const perStep = step > 0 ? 1 / step : 0;
+    const perBeta = 1 / beta;
+    let cost = 0;
+    let rest = 0;
+    let cross = 0;
+    let square = 0;
+    for (let i = 0; i < x.length; i++) {
+      const u = (x[i] - m) * inverse;
+      const place = Math.max(0, Math.min(top, (u - first) * perStep + 0.5)) | 0;
+      const v = values[step === 0 ? nearestLevel(levels, u) : place];
+      const e = u - v;
+      const raised = power.of(Math.abs(e));
+      cost += raised;
+      const kept = e * Math.max(0, 1 - (raised * perBeta) / (e * e + Number.MIN_VALUE));
+      rest += (e - kept) * s;
+      cross += (x[i] - kept * s) * v;
       square += v * v;
     }
-    if (offsets) m = rest / x.length;
-    else if (square > 0 && cross !== 0) s = cross / square;
-    const codes = codesOf();
-    const now = costOf(codes);
-    if (now < best.cost) best = { codes, cost: now };
-    else if (++idle === PATIENCE) break;
+    this.cost = cost * Math.abs(s) ** power.norm;
+    // The mean wanted is that of x - s e' - s v = m + s (e - e').
+    this.rest = rest + m * x.length;
+    this.cross = cross;
+    this.square = square;
   }
-  setCode(scales, k, best.codes.scale);
-  if (offsets) setCode(offsets, k, best.codes.offset);
+
+  costOf(x: Float32Array, s: number, m: number): number {
+    const { levels, power } = this;
+    const inverse = 1 / s;
+    let cost = 0;
+    for (let i = 0; i < x.length; i++) {
+      const u = (x[i] - m) * inverse;
+      cost += power.of(Math.abs(u - levels.values[nearestLevel(levels, u)]));
+    }
+    return cost * Math.abs(s) ** power.norm;
+  }
 }
+
+/**
+ * x^p by straight lines between 256 places of every octave from 2^-24 to 2^8: within 1e-6 of itself, and some ten times
+ * faster than Math.pow. Smaller x count as 0, larger ones are computed.
+ */
+class PowerTable {
+  readonly norm: number;
+  /** Value at 0 and slope of each line. */
+  private readonly lines = new Float64Array(2 * OCTAVES * 256);
+  private readonly float = new Float32Array(1);
+  private readonly bits = new Int32Array(this.float.buffer);
+
+  constructor(norm: number) {
+    this.norm = norm;
+    for (let k = 0; k < OCTAVES * 256; k++) {
+      const [from, to] = [k, k + 1].map((place) => 2 ** (LOWEST + (place >> 8)) * (1 + (place & 255) / 256));
+      const slope = (to ** norm - from ** norm) / (to - from);
+      this.lines[2 * k] = from ** norm - slope * from;
+      this.lines[2 * k + 1] = slope;
+    }
+  }
+
+  of(x: number): number {
+    this.float[0] = x;
+    const place = (this.bits[0] >> 15) - ((LOWEST + 127) << 8);
+    if (place < 0) return 0;
+    return place < OCTAVES * 256 ? this.lines[2 * place] + this.lines[2 * place + 1] * x : x ** this.norm;
+  }
+}
+
+const LOWEST = -24;
+const OCTAVES = 32;
