@@ -7,7 +7,6 @@
  */
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { f32x4, i8x16, i32x4, v128 } from "./instructions.js";
-import { zeroVector } from "./lanes.js";
 
 export interface SharedForm {
   readonly kind: "exponent" | "e4m3" | "bf16" | "f16" | "f32";
@@ -106,8 +105,9 @@ export function sharedReader(f: FunctionBuilder, { kind, factor = 1, signed, nor
       return normal ? i32x4.add(placed, power) : f32x4.mul(placed, power);
     };
   }
-  const top = (address: Local<"i32">, offset: number) =>
-    i8x16.shuffle(v128.load32_zero(address, offset), zeroVector, [4, 4, 4, 0, 4, 4, 4, 1, 4, 4, 4, 2, 4, 4, 4, 3]);
+  // Each byte at the top of a lane; indices from 128 up give 0.
+  const tops = f.let(v128.const([0, 1, 2, 3].flatMap((byte) => [128, 128, 128, byte])));
+  const top = (address: Local<"i32">, offset: number) => i8x16.swizzle(v128.load32_zero(address, offset), tops);
   if (kind === "exponent") return (address, offset) => i32x4.shr_u(top(address, offset), 1);
   const power = f.let(f32x4.splat(2 ** 120 * factor));
   return (address, offset) => f32x4.mul(i32x4.shr_u(top(address, offset), 4), power);
