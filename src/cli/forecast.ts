@@ -3,7 +3,7 @@
  * that are alive at once (garbage comes on top); the second measures each method on a slice of random numbers or, with
  * calibration, scales up what the first layer took when the plan was tried out.
  */
-import type { PlannedTensor, QuantizePlan, TriedPlan } from "../quantize/index.js";
+import { needsAtLeast, type PlannedTensor, type QuantizePlan, type TriedPlan } from "../quantize/index.js";
 import { randomUniform } from "../random.js";
 import { dequantize } from "../tensor/index.js";
 import { tensorBytes } from "./tensor-bytes.js";
@@ -63,10 +63,13 @@ function calibratedBytes({ tensors, recipe, config }: QuantizePlan): number {
   const layer = tensors.filter((one) => layerOf(one) === 0).reduce((sum, one) => sum + workingBytes(one), 0);
   const columns = tensors.filter((one) => layerOf(one) === 0 && one.shape.length > 1).map(({ shape }) => shape[1]);
   const distinct = [...new Set(columns)];
-  const moments = recipe.needs === "hessian" ? distinct.reduce((sum, n) => sum + 8 * n * n, 0) : 0;
+  const [hessian, drift] = (["hessian", "drift"] as const).map((needs) => needsAtLeast(recipe.needs, needs));
+  // The drift is a second matrix, and takes the original model's states and inputs of a layer.
+  const moments = distinct.reduce((sum, n) => sum + 8 * n * n * (Number(hessian) + Number(drift)), 0);
+  const inputs = drift ? 4 * windows * window * (config.width + 2 * distinct.reduce((sum, n) => sum + n, 0)) : 0;
   // Factorising works on a permuted copy and its inverse.
-  const factor = recipe.needs === "hessian" ? 16 * Math.max(0, ...columns) ** 2 : 0;
-  return 8 * windows * window * config.width + Math.max(layer, largest) + moments + factor;
+  const factor = hessian ? 16 * Math.max(0, ...columns) ** 2 : 0;
+  return 8 * windows * window * config.width + Math.max(layer, largest) + moments + factor + inputs;
 }
 
 type Quantized = PlannedTensor & Required<Pick<PlannedTensor, "quantizer">>;

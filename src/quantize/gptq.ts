@@ -8,11 +8,11 @@
  * columns first within, then for all that follow. What results is a good start for coordinate descent on the same error
  * (coordinate-descent.ts), which on held-out inputs of the demo model takes another 3 to 15 % off it.
  */
-import { NumericError } from "../errors.js";
 import { choice, type ValuesOf } from "../options.js";
 import { quantize } from "../tensor/index.js";
-import { inverseUpperFactor } from "./cholesky.js";
 import { improve } from "./coordinate-descent.js";
+import { dampedInverseFactor } from "./damping.js";
+import { againstDrift } from "./drift.js";
 import { type Grid, hasGrid, levelIn, nearestLevels, packGrid, valueIn } from "./grid.js";
 import { method } from "./method.js";
 import { SCALE_OPTIONS, searchedGrid } from "./searched-grid.js";
@@ -34,6 +34,13 @@ const OPTIONS = {
     min: 0,
     max: 100,
   },
+  propagation: {
+    kind: "number",
+    summary: "share of the errors coming in from earlier layers that a map makes up for",
+    default: 0,
+    min: 0,
+    max: 1,
+  },
 } as const;
 type Options = ValuesOf<typeof OPTIONS>;
 
@@ -42,14 +49,16 @@ export const gptq = method({
   summary: "columns rounded in turn, later ones making up for earlier ones, then codes and scales polished",
   source:
     "Frantar et al. 2022, arXiv 2210.17323, static groups and activation order as in its reference code; " +
-    "then coordinate descent (Chee et al. 2023, arXiv 2307.13304), which sweeps=0 leaves out",
+    "then coordinate descent (Chee et al. 2023, arXiv 2307.13304), which sweeps=0 leaves out; " +
+    "with propagation the target is that of Arai and Ichikawa 2025, arXiv 2504.09629",
   options: OPTIONS,
-  needs: () => "hessian",
+  needs: ({ propagation }) => (propagation > 0 ? "drift" : "hessian"),
   objective: () => (job, other) => (job.statistics ? outputError(job.values, other, job.statistics) : 0),
   quantize(job, options) {
-    const { scheme, values, shape, statistics } = job;
+    const { scheme, shape, statistics } = job;
+    const values = againstDrift(job, options.propagation, options.damping);
     if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
-    const grid = searchedGrid(job, options);
+    const grid = searchedGrid({ ...job, values }, options);
     if (!statistics?.hessian) return { packed: packGrid(grid, nearestLevels(grid, values)) };
     const { levels, notes } = roundColumns(grid, values, statistics, options);
     const moved = improve(grid, values, levels, statistics, { damping: notes.damping, sweeps: options.sweeps });
@@ -66,7 +75,7 @@ export function roundColumns(
 ) {
   const { rows, columns, size, groups } = grid;
   const order = columnOrder(grid, statistics.meanSquare, options.order);
-  const { factor, notes } = dampedFactor(statistics, order, options.damping);
+  const { factor, notes } = dampedInverseFactor(statistics, options.damping, order);
   // Transposed and in working order, so that every update runs along memory.
   const work = new Float32Array(columns * rows);
   order.forEach((column, i) => {
@@ -132,33 +141,5 @@ function columnOrder({ size, columns }: Grid, power: Float64Array, order: Option
     const [ga, gb] = [groupOf(a), groupOf(b)];
     if (ga === gb) return power[b] - power[a];
     return (strongest.get(gb) ?? 0) - (strongest.get(ga) ?? 0) || ga - gb;
-  });
-}
-
-/**
- * U of the damped, permuted Hessian. Channels that were never active get 1 on the diagonal, so they are rounded to nearest
- * and change nothing else. Where the factorisation fails, damping grows tenfold; how often is noted.
- */
-function dampedFactor({ hessian, columns }: InputStatistics, order: readonly number[], damping: number) {
-  const h = hessian as Float64Array;
-  const diagonal = Float64Array.from({ length: columns }, (_, j) => h[j * columns + j]);
-  const deadColumns = diagonal.reduce((count, x) => count + (x === 0 ? 1 : 0), 0);
-  const mean = diagonal.reduce((sum, x) => sum + x, 0) / columns || 1;
-  let share = damping;
-  for (let dampingRetries = 0; dampingRetries < 8; dampingRetries++) {
-    const permuted = new Float64Array(columns * columns);
-    for (let i = 0; i < columns; i++) {
-      const row = order[i] * columns;
-      for (let j = 0; j < columns; j++) permuted[i * columns + j] = h[row + order[j]];
-      permuted[i * columns + i] += share * mean + (diagonal[order[i]] === 0 ? mean : 0);
-    }
-    const factor = inverseUpperFactor(permuted, columns);
-    if (factor) return { factor, notes: { deadColumns, dampingRetries, damping: share } };
-    share = Math.max(1e-4, share * 10);
-  }
-  throw new NumericError("the Hessian cannot be factorised", {
-    kind: "singular-matrix",
-    why: `it is not positive definite even with ${share} of its mean diagonal added`,
-    try: "more calibration text, or another method",
   });
 }

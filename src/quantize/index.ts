@@ -28,6 +28,6 @@ export {
   recipeSchema,
 } from "./recipe.js";
 export type { Rehearsal } from "./rehearsal.js";
-export type { InputStatistics, Needs } from "./statistics.js";
+export { type InputStatistics, type Needs, needsAtLeast } from "./statistics.js";
 export { transforms } from "./transforms.js";
 export { type TriedPlan, tryQuantization } from "./trial.js";

@@ -19,13 +19,14 @@ import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
 import { type ArtifactStore, type FinishedTensor, hashOf } from "./artifacts.js";
 import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
 import { compensated } from "./compensated.js";
+import { OriginalPath } from "./drift.js";
 import { relativeSquaredError } from "./errors.js";
 import { roundInput } from "./input-rounding.js";
 import { quantizeTogether, type TogetherOutcome } from "./layer-methods.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize.js";
 import { rescaleLayer } from "./rescale.js";
-import type { InputStatistics } from "./statistics.js";
+import { type InputStatistics, needsAtLeast } from "./statistics.js";
 import { reportOf } from "./tensor-report.js";
 
 /** A part of the model that is finished and stored as a whole. */
@@ -81,13 +82,20 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
   const runner = createLayerRunner({ backend, architecture, config, window: recipe.calibration.window });
   try {
     let hidden: Float32Array[] | undefined;
+    let original: OriginalPath | undefined;
     for (const [index, unit] of units.slice(0, last + 1).entries()) {
       if (unit.name === "embedding") {
         await onUnit(unit, "quantizing");
         if (missing[index]) await store.put(unit.key, await quantizeAll(plan, runner, unit, await readAll(plan, unit)));
         continue;
       }
-      hidden ??= runner.embed(await embeddingFor(options), windows);
+      if (!hidden) {
+        hidden = runner.embed(await embeddingFor(options), windows);
+        const followed = needsAtLeast(recipe.needs, "drift") && recipe.calibration.sequential !== "none";
+        if (followed)
+          original = new OriginalPath(runner.embed(await readRoles(plan, architecture.parts.before), windows));
+      }
+      if (original && unit.layer !== undefined) await passOriginal(plan, runner, unit, original);
       if (unit.layer === undefined) {
         await onUnit(unit, "calibrating");
         const before = await readRoles(plan, architecture.parts.head?.before ?? []);
@@ -95,7 +103,7 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
         await onUnit(unit, "quantizing");
         const { finished, linears } = await makeMaps(plan, runner, unit, await readAll(plan, unit), statistics);
         await store.put(unit.key, finished, linears);
-      } else if (missing[index]) hidden = await makeLayer(options, runner, unit, hidden);
+      } else if (missing[index]) hidden = await makeLayer(options, runner, unit, hidden, original);
       else {
         await onUnit(unit, "passing");
         hidden = advance(
@@ -109,6 +117,16 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
     }
   } finally {
     runner.dispose();
+  }
+}
+
+/** Lets the original model's states through a layer as it was. */
+async function passOriginal(plan: QuantizePlan, runner: LayerRunner, unit: Unit, original: OriginalPath) {
+  const loaded = runner.load(unit.layer ?? 0, plainWeights(unit, await readAll(plan, unit)), plan.linears);
+  try {
+    original.pass(loaded, plan.architecture.parts.linears(plan.config));
+  } finally {
+    loaded.dispose();
   }
 }
 
@@ -188,6 +206,7 @@ async function makeLayer(
   runner: LayerRunner,
   unit: Unit,
   hidden: readonly Float32Array[],
+  original?: OriginalPath,
 ): Promise<Float32Array[]> {
   const { plan: whole, backend, store, onUnit } = options;
   const { architecture, config, recipe } = whole;
@@ -195,7 +214,7 @@ async function makeLayer(
   const values = await readAll(whole, unit);
   await onUnit(unit, "calibrating");
   const weights = plainWeights(unit, values);
-  const first = observe(runner, unit, weights, hidden, groups, whole);
+  const first = observe(runner, unit, weights, hidden, groups, whole, original);
   const statistics = new Map(first.statistics);
   const { notes, linears: rescaled } = rescaleLayer({
     plan: whole,
@@ -219,7 +238,7 @@ async function makeLayer(
   for (const [index, group] of groups.entries()) {
     if (recipe.calibration.sequential === "stages" && index > 0) {
       const now = { ...plan, linears: { ...plan.linears, ...linears } };
-      const again = observe(runner, unit, current, hidden, [group], now);
+      const again = observe(runner, unit, current, hidden, [group], now, original);
       statistics.set(group.roles[0], again.statistics.get(group.roles[0]) as InputStatistics);
     }
     const roles = group.roles.map((role) => `${unit.name}.${role}`);
@@ -274,10 +293,15 @@ function observe(
   hidden: readonly Float32Array[],
   groups: readonly LinearGroup[],
   { recipe, linears }: QuantizePlan,
+  original?: OriginalPath,
 ) {
   const loaded = runner.load(unit.layer ?? 0, weights, linears);
   try {
-    return observeLayer(runner, loaded, hidden, groups, recipe.needs);
+    const seen = observeLayer(runner, loaded, hidden, groups, recipe.needs);
+    if (!original) return seen;
+    const drifts = original.drifts(runner, loaded, hidden, groups);
+    const moved = [...seen.statistics].map(([role, one]) => [role, { ...one, drift: drifts.get(role) }] as const);
+    return { ...seen, statistics: new Map(moved) };
   } finally {
     loaded.dispose();
   }

@@ -170,6 +170,14 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
     ...activations.map(({ method, options }) => method.needs(options)),
     ...compensating.map(({ compensation, options }) => compensation.needs(options)),
   ].reduce<Needs>((most, one) => (needsAtLeast(one, most) ? one : most), "nothing");
+  if (needsAtLeast(needs, "drift") && chosen.length + activations.length > 0) {
+    throw new InputError("errors cannot be propagated where inputs are changed on purpose", {
+      kind: "wrong-recipe",
+      where,
+      why: "what a map gets is compared with what the original model has there, and a transform moves that too",
+      try: "propagation 0, or no transforms and no activations",
+    });
+  }
   return {
     seed,
     calibration,

@@ -15,6 +15,8 @@ export interface InputStatistics {
   readonly sample?: Float32Array;
   /** E[x x^T], [columns, columns], where a method needs it. */
   readonly hessian?: Float64Array;
+  /** E[(x0 - x) x^T], x0 being what the original model has in place of x; where a method needs it and they differ. */
+  readonly drift?: Float64Array;
 }
 
 export interface SignedStatistics {
@@ -98,7 +100,7 @@ export function shiftedStatistics(statistics: InputStatistics, z: Float64Array):
  * What a method must be told of its inputs, each including the one before: "squares" is E[x^2] alone, which an importance
  * matrix in a file holds; "moments" all but the Hessian; "layers" the hidden states before each layer too, to run it again.
  */
-export const NEEDS = ["nothing", "squares", "moments", "layers", "hessian"] as const;
+export const NEEDS = ["nothing", "squares", "moments", "layers", "hessian", "drift"] as const;
 export type Needs = (typeof NEEDS)[number];
 
 export const needsAtLeast = (needs: Needs, wanted: Needs): boolean => NEEDS.indexOf(needs) >= NEEDS.indexOf(wanted);
