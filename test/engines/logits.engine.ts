@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -9,7 +9,7 @@ import { klDivergence, logSumExp } from "../../src/evaluate/index.js";
 import { schemes } from "../../src/formats/index.js";
 import { type Backend, createBackend } from "../../src/kernels/index.js";
 import { argmax, openModel } from "../../src/models/index.js";
-import { quantizeModel } from "../../src/quantize/index.js";
+import { type QuantizeOptions, quantizeModel } from "../../src/quantize/index.js";
 import { type LlamaCpp, llamaCpp, missing } from "./llama-cpp.js";
 
 const TEXT =
@@ -61,9 +61,9 @@ after(async () => {
 });
 
 /** A GGUF file of the demo model in a scheme, open in both. */
-async function both(scheme: string) {
+async function both(scheme: string, options: Partial<QuantizeOptions> = {}) {
   const path = join(folder, `${scheme}.gguf`);
-  await quantizeModel({ input: demo, output: path, scheme });
+  await quantizeModel({ input: demo, output: path, scheme, ...options });
   return { theirs: await llama.open(path), ours: await openModel(path, { backend }) };
 }
 
@@ -74,35 +74,60 @@ test("GGUF takes at least the nine types that the project promises", () => {
   }
 });
 
+async function assertSameLogits(scheme: string, options?: Partial<QuantizeOptions>) {
+  const { logits, kl } = toleranceOf(scheme);
+  const { theirs, ours } = await both(scheme, options);
+  const ids = ours.tokenizer.encode(TEXT);
+  assert.deepEqual(theirs.tokenize(TEXT, false), ids);
+  const expected = await theirs.logits(ids);
+  const session = ours.session({ batch: ids.length });
+  const got = session.forward(ids, "all");
+  const width = got.length / ids.length;
+  assert.deepEqual(
+    expected.map((row) => row.length),
+    ids.map(() => width),
+  );
+  let divergence = 0;
+  for (const [position, row] of expected.entries()) {
+    const own = got.subarray(position * width, (position + 1) * width);
+    const largest = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const apart = own.reduce((most, value, id) => Math.max(most, Math.abs(value - row[id])), 0);
+    assert.ok(apart <= logits * largest, `position ${position}: ${apart} apart, the largest logit is ${largest}`);
+    divergence += klDivergence(own, logSumExp(own), row, logSumExp(row)) / ids.length;
+  }
+  assert.ok(divergence <= kl, `the KL divergence is ${divergence}`);
+  session.dispose();
+  ours.dispose();
+  await theirs.dispose();
+}
+
 for (const { name } of written) {
   const { logits, kl, reason } = toleranceOf(name);
-  test(`${name}: llama.cpp's logits are within ${logits} of the largest and ${kl} nats (${reason})`, {
-    skip: missing,
-  }, async () => {
-    const { theirs, ours } = await both(name);
-    const ids = ours.tokenizer.encode(TEXT);
-    assert.deepEqual(theirs.tokenize(TEXT, false), ids);
-    const expected = await theirs.logits(ids);
-    const session = ours.session({ batch: ids.length });
-    const got = session.forward(ids, "all");
-    const width = got.length / ids.length;
-    assert.deepEqual(
-      expected.map((row) => row.length),
-      ids.map(() => width),
-    );
-    let divergence = 0;
-    for (const [position, row] of expected.entries()) {
-      const own = got.subarray(position * width, (position + 1) * width);
-      const largest = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-      const apart = own.reduce((most, value, id) => Math.max(most, Math.abs(value - row[id])), 0);
-      assert.ok(apart <= logits * largest, `position ${position}: ${apart} apart, the largest logit is ${largest}`);
-      divergence += klDivergence(own, logSumExp(own), row, logSumExp(row)) / ids.length;
-    }
-    assert.ok(divergence <= kl, `the KL divergence is ${divergence}`);
-    session.dispose();
-    ours.dispose();
-    await theirs.dispose();
-  });
+  test(
+    `${name}: llama.cpp's logits are within ${logits} of the largest and ${kl} nats (${reason})`,
+    {
+      skip: missing,
+    },
+    () => assertSameLogits(name),
+  );
+}
+
+/** Scales, offsets and codes that no rule of the scheme has chosen. */
+for (const name of ["q4_0", "q4_k", "q6_k"]) {
+  const { logits, kl, reason } = toleranceOf(name);
+  test(
+    `${name} by gptq: llama.cpp's logits are within ${logits} of the largest and ${kl} nats (${reason})`,
+    {
+      skip: missing,
+    },
+    () =>
+      assertSameLogits(name, {
+        method: "gptq",
+        methodOptions: { steps: 5 },
+        calibration: { windows: 2, window: 128 },
+        calibrationText: async () => readFileSync(join(demo, "calibration.txt"), "utf8"),
+      }),
+  );
 }
 
 test("f32: the most likely text after a prompt is the same, 100 tokens long", { skip: missing }, async () => {
