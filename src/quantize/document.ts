@@ -1,5 +1,7 @@
 /** docs/methods.md, made from the registries and from what bench/quality measured. */
 import { type OptionRecords, rangeOf, readOptions } from "../options.js";
+import { activationMethods } from "./activations/index.js";
+import { compensations } from "./compensations.js";
 import { methods } from "./methods.js";
 import { DEFAULT_CALIBRATION } from "./recipe.js";
 import type { Needs } from "./statistics.js";
@@ -103,9 +105,27 @@ ${methods.entries.map(section).join("\n\n")}
 
 ${transforms.entries.map(section).join("\n\n")}
 
+## Activations
+
+How the inputs of linear maps are rounded: \`--activations SCHEME\` (dynamic) or \`--activations METHOD:SCHEME\`, or a step
+\`{"activations": METHOD, "scheme": SCHEME, "tensors": ..., "options": ...}\` of a recipe; the first step that fits all maps which
+share an input takes it. What they do when the model runs stands in the output's metadata under \`bitloom.linears\`, an object
+from the role of a linear map to its steps. Other engines know nothing of it: a rounding only makes them compute more exactly than
+planned, so GGUF may hold it; where weights have changed for a step (scales, columns apart), GGUF is refused and a folder
+takes it.
+
+${activationMethods.entries.map(section).join("\n\n")}
+
+## Compensations
+
+What is stored beside a quantized matrix to make up for its error: \`--compensate NAME\`, or a step
+\`{"compensate": NAME, "tensors": ..., "options": ...}\`. It goes with every method and scheme, and into folders only.
+
+${compensations.entries.map(section).join("\n\n")}
+
 ## Measured
 
-Against the original model on text that neither training nor calibration saw, paired token by token, with 95 % intervals
+A method is written \`transform+method+compensation/activations\`. Against the original model on text that neither training nor calibration saw, paired token by token, with 95 % intervals
 (batch means). All matrices are quantized, embedding and head included. Calibration: at most ${windows} windows of
 ${window} tokens, ${sequential}.
 

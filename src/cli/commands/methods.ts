@@ -1,12 +1,20 @@
 import { type OptionRecord, type OptionRecords, rangeOf, readOptions } from "../../options.js";
-import { methods as methodRegistry, type Needs, transforms } from "../../quantize/index.js";
+import {
+  activationMethods,
+  compensations,
+  methods as methodRegistry,
+  type Needs,
+  transforms,
+} from "../../quantize/index.js";
 import { command } from "../command.js";
 import { boolean, closed, list, string } from "../schema.js";
 import type { Style } from "../terminal.js";
 
+const KINDS = ["method", "transform", "activations", "compensation"] as const;
+
 interface Row {
   readonly name: string;
-  readonly kind: "method" | "transform";
+  readonly kind: (typeof KINDS)[number];
   readonly needs: Needs;
   readonly summary: string;
   readonly source: string;
@@ -34,7 +42,7 @@ function rowOf(kind: Row["kind"], { name, summary, source, options, needs }: Con
 }
 
 function text({ name, kind, needs, summary, options }: Row, style: Style): string {
-  const head = `${style.bold(name)}${kind === "transform" ? " (transform)" : ""}  ${summary}`;
+  const head = `${style.bold(name)}${kind === "method" ? "" : ` (${kind})`}  ${summary}`;
   const flag = kind === "method" ? "--set " : "";
   const lines = options.map((one) => `  ${flag}${one.name}=${one.default}  ${one.summary} (${one.wanted})`);
   return [head, `  needs ${needs === "nothing" ? needs : `${needs} of the activations`}`, ...lines].join("\n");
@@ -42,8 +50,8 @@ function text({ name, kind, needs, summary, options }: Row, style: Style): strin
 
 export const methods = command({
   name: "methods",
-  summary: "list what --method and --transform take, with options",
-  description: "Options of a method are given with --set; those of a transform in a recipe.",
+  summary: "list what --method, --transform, --activations and --compensate take, with options",
+  description: "Options of a method are given with --set; those of the others in a recipe.",
   arguments: [],
   options: {},
   examples: ["bitloom methods", "bitloom methods --json"],
@@ -51,7 +59,7 @@ export const methods = command({
     methods: list(
       closed({
         name: string(),
-        kind: { enum: ["method", "transform"] },
+        kind: { enum: KINDS },
         needs: string("what must be known of the activations"),
         summary: string(),
         source: string(),
@@ -68,7 +76,12 @@ export const methods = command({
   }),
   async run(): Promise<{ methods: Row[] }> {
     const rows = methodRegistry.entries.map((one) => rowOf("method", one));
-    return { methods: [...rows, ...transforms.entries.map((one) => rowOf("transform", one))] };
+    const others = [
+      ...transforms.entries.map((one) => rowOf("transform", one)),
+      ...activationMethods.entries.map((one) => rowOf("activations", one)),
+      ...compensations.entries.map((one) => rowOf("compensation", one)),
+    ];
+    return { methods: [...rows, ...others] };
   },
   render: ({ methods: rows }, style) => `${rows.map((row) => text(row, style)).join("\n\n")}\n`,
 });
