@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { createBackend } from "../kernels/index.js";
 import { benchKernels } from "./kernels.js";
 import { planScheme } from "./plan.js";
+import { twoPassSoftmax } from "./softmax-forms.js";
 import { summary } from "./timing.js";
 
 test("the summary of times has the median, the best and the distance of the quartiles over the median", () => {
@@ -39,4 +40,20 @@ test("a plan tells how a scheme is held, in bytes and words, and holds nothing a
   assert.equal(row.bitsPerWeight, (8 * row.bytes) / (64 * 96));
   assert.match(row.plan, /bits a weight in memory/);
   await backend.dispose();
+});
+
+test("softmax without a pass for the largest errs by 2^-20 at most, also where exponentials alone would overflow", () => {
+  const memory = new WebAssembly.Memory({ initial: 1 });
+  const { twoPass } = new WebAssembly.Instance(new WebAssembly.Module(twoPassSoftmax()), { env: { memory } }).exports;
+  const x = new Float32Array(memory.buffer, 0, 16);
+  x.set(Float32Array.from({ length: 16 }, (_, i) => (i < 8 ? 100 + i / 3 : 900 + i / 3)));
+  (twoPass as (...args: number[]) => void)(64, 0, 2, 8);
+  for (const row of [0, 1]) {
+    const terms = Array.from(x.subarray(8 * row, 8 * row + 8), (v) => Math.exp(v - x[8 * row]));
+    const sum = terms.reduce((a, b) => a + b, 0);
+    const got = new Float32Array(memory.buffer, 64 + 32 * row, 8);
+    terms.forEach((term, i) => {
+      assert.ok(Math.abs(got[i] - term / sum) <= 2 ** -20 * (term / sum));
+    });
+  }
 });

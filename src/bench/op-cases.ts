@@ -2,6 +2,7 @@
 import type { Backend, Buffer } from "../kernels/backend.js";
 import type { KernelCase } from "./kernels.js";
 import { numbers } from "./numbers.js";
+import { twoPassCase } from "./softmax-forms.js";
 
 interface Op {
   readonly op: string;
@@ -63,5 +64,7 @@ const siluMultiply = (length: number): Op => ({
 export function opCases(quick: boolean): KernelCase[] {
   const small = [attention(1, 255), attention(64, 0), softmax(64, 256), rmsNorm(1, 576), siluMultiply(1536)];
   const large = [attention(1, 2047), attention(128, 384), softmax(64, 4096), rmsNorm(128, 2048)];
-  return (quick ? small : [...small, ...large, siluMultiply(128 * 1536)]).map(toCase);
+  if (quick) return small.map(toCase);
+  const forms = [twoPassCase(64, 256), twoPassCase(64, 4096), twoPassCase(4, 2 ** 20)];
+  return [...[...small, ...large, softmax(4, 2 ** 20), siluMultiply(128 * 1536)].map(toCase), ...forms];
 }
