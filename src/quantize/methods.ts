@@ -1,6 +1,7 @@
 import { registry } from "../registry.js";
 import { adaround } from "./adaround.js";
 import { autoround } from "./autoround.js";
+import { clip } from "./clip.js";
 import { gptq } from "./gptq.js";
 import { hqq } from "./hqq.js";
 import { imatrix } from "./imatrix.js";
@@ -14,6 +15,7 @@ export const methods = registry<QuantizationMethod>("method", [
   rtn,
   mse,
   imatrix,
+  clip,
   hqq,
   gptq,
   adaround,

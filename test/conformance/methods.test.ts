@@ -103,10 +103,11 @@ const wide = (format: NumberFormat | undefined) => format !== undefined && forma
  * better levels. Searched scales gain where scales are finer than powers of two and the scheme's rule has not searched
  * already. HQQ searches one number of each group by a mean, which must be stored finely, under evenly spaced levels: under
  * floating-point levels a change of scale changes all errors alike, and integer zero points and K-quants' 6-bit scales
- * hardly ever reach the next code.
+ * hardly ever reach the next code. Clipping gains where steps are coarse.
  */
 function mustImprove(method: QuantizationMethod, { name, element, scale, offset }: Scheme): boolean {
   if (!scale || method.name === "rtn") return false;
+  if (method.name === "clip") return element.kind === "integer" && element.bits <= 3 && wide(scale.format);
   if (method.needs(settings(method)) === "hessian") return true;
   if (scale.format.name === "e8m0" || name === "nvfp4-mse") return false;
   if (method.name !== "hqq") return true;
