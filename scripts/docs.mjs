@@ -1,4 +1,4 @@
-// Writes what is derived from the code: docs/cli.md, docs/errors.md, docs/formats.md, docs/schemas/*.json, and in README.md the table of the last demo run.
+// Writes what is derived from the code: docs/cli.md, docs/errors.md, docs/formats.md, docs/comparison.md, docs/schemas/*.json, and in README.md the table of the last demo run.
 // With --check nothing is written; files that are not as they would be written are named, and the exit status is 1.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
@@ -15,6 +15,8 @@ const [{ commands }, { EXIT_CODES }, { parserFor }, { documentSchema, errorSchem
   );
 const { formatsPage } = await load("../formats/document.js");
 const { methodsPage, recipeSchema } = await load("../quantize/index.js");
+const { comparisonPage } = await load("../../bench/llama-cpp/document.js");
+const comparison = JSON.parse(readFileSync(join(root, "bench", "results", "llama-cpp.json"), "utf8"));
 const quality = JSON.parse(readFileSync(join(root, "bench", "quality.json"), "utf8"));
 
 function helpOf(name) {
@@ -175,6 +177,7 @@ const files = new Map([
   ["docs/errors.md", errorsPage()],
   ["docs/formats.md", formatsPage()],
   ["docs/methods.md", methodsPage(quality.rows)],
+  ["docs/comparison.md", comparisonPage(comparison)],
   ["docs/schemas/recipe.json", `${JSON.stringify(recipeSchema(), null, 2)}\n`],
   ...schemaFiles().map(([name, schema]) => [`docs/schemas/${name}.json`, `${JSON.stringify(schema, null, 2)}\n`]),
 ]);

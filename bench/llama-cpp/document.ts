@@ -89,12 +89,12 @@ The ${found.model} model, quantized by Bitloom and by llama.cpp ${found.llamaCpp
 names, embedding and head (which is the embedding once more) included; names, types and bytes of all tensors are checked to be the
 same. Calibration text: \`${found.calibration.text}\`, ${found.calibration.windows} windows of ${found.calibration.window} tokens for Bitloom, all of it for llama-imatrix. The
 divergence from the f32 file is measured by Bitloom on the first ${found.evaluation.tokens} tokens of \`${found.evaluation.text}\`, which neither training nor
-calibration saw; the methods' settings were chosen on the last 8192 tokens of that file, which are not among them.
+calibration saw. GPTQ has its defaults; no setting was chosen for this comparison.
 
 "imatrix" is llama-imatrix's file; it says nothing of a head that is tied to the embedding. "imatrix with head" is the same
 quantity collected by Bitloom, which does, so that this is llama-quantize at its best.
 
-${table(["type", "made by", "bytes", "perplexity", "nats / token", "KL", "ours to it", "top-1"], rowsOf(found))}
+${table(["type", "made by", "bytes", "perplexity", "nats / token", "KL", "Bitloom's KL to it", "top-1"], rowsOf(found))}
 
 ## In llama.cpp
 
