@@ -121,9 +121,9 @@ export class StatisticsSum {
   private readonly smallest: Float64Array;
   private readonly largest: Float64Array;
   private readonly products: Float64Array | undefined;
-  /** Every `stride`-th row; every other of them is dropped when there are too many. */
-  private rows: Float32Array[] = [];
-  private stride = 1;
+  /** Those whose keys are below a limit, which is halved when there are too many. */
+  private rows: { readonly key: number; readonly row: Float32Array }[] = [];
+  private limit = 2 ** 32;
 
   constructor(columns: number, gram?: (x: Float32Array, tokens: number) => Float32Array) {
     this.columns = columns;
@@ -158,18 +158,20 @@ export class StatisticsSum {
   private keepRows(x: Float32Array, tokens: number): void {
     const { columns } = this;
     for (let token = 0; token < tokens; token++) {
-      if ((this.tokens + token) % this.stride !== 0) continue;
-      this.rows.push(x.slice(token * columns, (token + 1) * columns));
+      // A Weyl sequence is even over all places, also those of windows (every k-th token would miss the last of each).
+      const key = Math.imul(this.tokens + token, 0x9e3779b1) >>> 0;
+      if (key >= this.limit) continue;
+      this.rows.push({ key, row: x.slice(token * columns, (token + 1) * columns) });
       if (this.rows.length <= SAMPLE_ROWS) continue;
-      this.rows = this.rows.filter((_, i) => i % 2 === 0);
-      this.stride *= 2;
+      this.limit /= 2;
+      this.rows = this.rows.filter((one) => one.key < this.limit);
     }
   }
 
   result(): InputStatistics {
     const { columns, tokens, rows, smallest, largest } = this;
     const sample = new Float32Array(rows.length * columns);
-    rows.forEach((row, i) => {
+    rows.forEach(({ row }, i) => {
       sample.set(row, i * columns);
     });
     const mean = (sums: Float64Array) => sums.map((x) => x / tokens);
