@@ -4,7 +4,14 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { schemes } from "../formats/index.js";
 import { type Activations, type Backend, type BackendInfo, backends, type Exactness } from "../kernels/index.js";
-import { type Model, openEncoder, openModel, type TextEncoder } from "../models/index.js";
+import {
+  type CacheScheme,
+  type Model,
+  openEncoder,
+  openModel,
+  parseCacheScheme,
+  type TextEncoder,
+} from "../models/index.js";
 import { modelPath } from "./model-path.js";
 import { choice, integer, named, type Option } from "./option.js";
 import { closed, count, list, string } from "./schema.js";
@@ -32,6 +39,15 @@ export const ACTIVATIONS_OR_SCHEME: Option<string> = {
   ...ACTIVATIONS,
   description: `${ACTIVATIONS.description}; or a scheme (e4m3fn-row, mxfp8) that every input of a linear map is rounded to`,
   parse: (name) => (name === "f32" || name === "int8" ? name : schemes.get(name.toLowerCase()).name),
+};
+
+/** How keys and values are held, for commands that run one model. */
+export const CACHE: Option<CacheScheme | undefined> = {
+  flags: "--cache <scheme>",
+  description:
+    "how keys and values are held: a scheme (f16, int8-g32, int4-g32-asym), or keys=SCHEME:AXIS,values=SCHEME:AXIS,window=N,rotate " +
+    "with AXIS channel or token; default: what the file says, else f32",
+  parse: parseCacheScheme,
 };
 
 /** How exactly f32 products are defined, for commands that run one model. */
@@ -115,8 +131,9 @@ export async function withModel<T>(
   argument: string,
   work: (model: Model) => Promise<T>,
   activations = "f32",
+  cache?: CacheScheme,
 ): Promise<T> {
-  const model = await openModel(modelPath(argument), { backend, ...entering(activations) });
+  const model = await openModel(modelPath(argument), { backend, cache, ...entering(activations) });
   try {
     return await work(model);
   } finally {

@@ -135,9 +135,9 @@ const namesText = (names: readonly string[]) =>
 /** Steps in words. */
 export function explanationText({ steps, kept }: ExplainedPlan, style: Style): string {
   const blocks = steps.map(({ step, summary, source, json, needs, tensors, why }) => {
-    const { tensors: _, options = {}, ...head } = json;
-    const title = Object.entries(head).map(([key, value]) => `${key} ${value}`);
-    const settings = Object.entries(options).map(([key, value]) => `${key}=${value}`);
+    const head = Object.entries(json).filter(([key]) => key !== "tensors" && key !== "options");
+    const title = head.map(([key, value]) => `${key} ${value}`);
+    const settings = Object.entries(("options" in json && json.options) || {}).map(([key, value]) => `${key}=${value}`);
     return [
       `${style.bold(`step ${step}: ${title.join(", ")}`)}  ${summary}`,
       ...(settings.length > 0 ? [`  with ${settings.join(" ")}`] : []),

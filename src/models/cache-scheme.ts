@@ -86,6 +86,10 @@ export function cacheText({ keys, values, window, rotate }: CacheScheme): string
   return `${sides},window=${window}${rotate ? ",rotate" : ""}`;
 }
 
+/** Whether keys and values are held as they are: `f32` for both. */
+export const isPlain = ({ keys, values, rotate }: CacheScheme): boolean =>
+  keys.scheme === "f32" && values.scheme === "f32" && !rotate;
+
 /** The cache that a file's recipe asked for. */
 export function readCacheScheme(metadata: Metadata, where: string): CacheScheme | undefined {
   const text = metadata[CACHE_KEY];

@@ -8,6 +8,14 @@ export {
   describeModel,
   encoderOf,
 } from "./architectures.js";
+export {
+  CACHE_KEY,
+  type CacheScheme,
+  type CacheSide,
+  cacheScheme,
+  cacheText,
+  parseCacheScheme,
+} from "./cache-scheme.js";
 export { type ChatOptions, encodeChat, type Message, renderChat } from "./chat.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";

@@ -73,9 +73,11 @@ test("more bits bring the logits nearer to those of an f32 cache: 2, 4, 8 bits a
 });
 
 test("rotating queries and keys changes the scores by rounding only, 1e-5 of the logits", () => {
-  const plain = "keys=f32:token,values=f32:token,window=0";
-  assert.ok(error(logits(wasm, `${plain},rotate`, 50).last, logits(wasm, plain, 50).last) < 1e-5);
-  assert.deepEqual(logits(wasm, plain, 50).last, logits(wasm, undefined, 50).last, "f32 rows hold what they are given");
+  const turned = logits(wasm, "keys=f32:token,values=f32:token,window=0,rotate", 50).last;
+  const { last } = logits(wasm, undefined, 50);
+  assert.ok(error(turned, last) < 1e-5);
+  assert.notDeepEqual(turned, last);
+  assert.deepEqual(logits(wasm, "f32", 50).last, last, "and f32 for both sides is no packing at all");
 });
 
 test("rewinding forgets: back to the start as if new, and back among packed positions these stay packed", () => {

@@ -4,6 +4,7 @@ import { FileError } from "../errors.js";
 import type { Activations, Backend } from "../kernels/backend.js";
 import type { DecoderArchitecture, DecoderConfig, WeightSpec, Weights } from "./architecture.js";
 import { decoderOf, describeModel } from "./architectures.js";
+import { type CacheScheme, readCacheScheme } from "./cache-scheme.js";
 import { readLinears, withSteps } from "./linear.js";
 import { createSession, type Session, type SessionOptions } from "./session.js";
 import type { StepRecord } from "./steps/step.js";
@@ -40,6 +41,8 @@ export interface ModelOptions {
   readonly backend: Backend;
   /** How activations enter the matrix products. Default: "f32", exactly as they are. */
   readonly activations?: Activations;
+  /** How sessions hold keys and values unless told otherwise. Default: what the file says, else f32. */
+  readonly cache?: CacheScheme;
   /** Steps for the inputs of all linear maps, after those that the file says: a quick look at rounded activations. */
   readonly inputSteps?: readonly StepRecord[];
 }
@@ -72,6 +75,7 @@ export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions)
   const { backend } = options;
   const architecture = decoderOf(checkpoint);
   const { config, specs } = await describeModel(checkpoint, architecture);
+  const cache = options.cache ?? readCacheScheme(checkpoint.metadata, checkpoint.path);
   const weights = await loadModelWeights(checkpoint, specs, options);
   return {
     path: checkpoint.path,
@@ -80,7 +84,7 @@ export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions)
     config,
     weights,
     size: modelSize(checkpoint),
-    session: (session) => createSession({ backend, architecture, config, weights }, session),
+    session: (session) => createSession({ backend, architecture, config, weights }, { cache, ...session }),
     dispose: () => weights.dispose(),
   };
 }

@@ -2,7 +2,7 @@
 import { InputError } from "../errors.js";
 import type { Backend, Buffer } from "../kernels/backend.js";
 import type { DecoderArchitecture, DecoderConfig, Scratch, Weights } from "./architecture.js";
-import type { CacheScheme } from "./cache-scheme.js";
+import { type CacheScheme, isPlain } from "./cache-scheme.js";
 import { packedCache, plainCache } from "./kv-cache.js";
 import { ropeTables } from "./rope.js";
 
@@ -54,9 +54,10 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
     buffers.push(buffer);
     return buffer;
   };
-  const cache = options.cache
-    ? packedCache({ backend, config, context, batch }, options.cache)
-    : plainCache({ backend, config, context });
+  const cache =
+    options.cache && !isPlain(options.cache)
+      ? packedCache({ backend, config, context, batch }, options.cache)
+      : plainCache({ backend, config, context });
   const scratch = makeScratch(backend, config, context, batch, keep);
   const state = { backend, config, weights, cache, scratch };
   let position = 0;

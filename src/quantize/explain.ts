@@ -78,7 +78,15 @@ export function explainPlan(plan: QuantizePlan): ExplainedPlan {
     const why = `matrices whose name or role fits ${json.tensors}, once they are quantized`;
     return { step: place(json), summary, source, json, needs: compensation.needs(options), tensors: taken, why };
   });
-  const steps = [...folding, ...transforming, ...quantizing, ...rounding, ...compensating].sort(
+  const caching = recipe.json.steps
+    .filter((json) => "cache" in json)
+    .map((json): ExplainedStep => {
+      const summary = "keys and values of past positions are held packed when the output is run";
+      const source = "Liu et al. 2024 (KIVI), arXiv 2402.02750";
+      const why = "a cache has no tensors in the file; bitloom.cache in its metadata says how it is held";
+      return { step: place(json), summary, source, json, needs: "nothing", tensors: [], why };
+    });
+  const steps = [...folding, ...transforming, ...quantizing, ...rounding, ...compensating, ...caching].sort(
     (a, b) => a.step - b.step,
   );
   return { steps, kept: tensors.filter(isKept).map(({ name }) => name) };

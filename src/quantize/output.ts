@@ -2,7 +2,7 @@
 import type { Metadata, SideFile } from "../checkpoints/checkpoint.js";
 import { definitionFiles, gguf, ggufTokenizerMetadata, openDefinition } from "../checkpoints/index.js";
 import { UnsupportedError } from "../errors.js";
-import { LINEARS_KEY, linearsMetadata } from "../models/index.js";
+import { CACHE_KEY, cacheText, LINEARS_KEY, linearsMetadata } from "../models/index.js";
 import { toolVersion } from "./artifacts.js";
 import type { QuantizePlan } from "./quantize.js";
 
@@ -22,10 +22,12 @@ export async function outputFiles(plan: QuantizePlan, calibrationText?: string):
   const { checkpoint, container } = plan;
   const made = { version: toolVersion(), recipe: plan.recipe.json, ...(calibrationText && { calibrationText }) };
   const linears = linearsMetadata(plan.linears);
+  const cache = plan.recipe.cache && cacheText(plan.recipe.cache);
   if (container.name === "gguf") {
     const own = {
       [RECIPE_KEY]: gguf.string(JSON.stringify(made)),
       ...(linears && { [LINEARS_KEY]: gguf.string(linears) }),
+      ...(cache && { [CACHE_KEY]: gguf.string(cache) }),
     };
     return { metadata: { ...(await ggufMetadata(plan)), ...own }, sideFiles: [] };
   }
@@ -36,7 +38,11 @@ export async function outputFiles(plan: QuantizePlan, calibrationText?: string):
   });
   const { bos, eos } = definition;
   const ids = { bos_token_id: bos ?? null, eos_token_id: eos.length === 1 ? eos[0] : eos.length > 1 ? eos : null };
-  const own = { [RECIPE_KEY]: JSON.stringify(made), ...(linears && { [LINEARS_KEY]: linears }) };
+  const own = {
+    [RECIPE_KEY]: JSON.stringify(made),
+    ...(linears && { [LINEARS_KEY]: linears }),
+    ...(cache && { [CACHE_KEY]: cache }),
+  };
   return { metadata: { ...huggingFaceConfig(plan), ...ids, ...own }, sideFiles };
 }
 

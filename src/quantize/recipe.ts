@@ -5,6 +5,7 @@
 import { InputError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import type { Scheme } from "../formats/scheme.js";
+import { type CacheScheme, cacheText, parseCacheScheme } from "../models/index.js";
 import { optionsSchema, readOptions } from "../options.js";
 import type { ActivationMethod } from "./activations/activation.js";
 import { activationMethods } from "./activations/index.js";
@@ -37,7 +38,7 @@ export interface CalibrationSettings {
   readonly sequential: (typeof SEQUENTIAL)[number];
 }
 
-export type RecipeStep = QuantizeStep | TransformStep | ActivationStep | CompensateStep;
+export type RecipeStep = QuantizeStep | TransformStep | ActivationStep | CompensateStep | CacheStep;
 
 export interface QuantizeStep {
   /** A method's name. */
@@ -72,6 +73,11 @@ export interface CompensateStep {
   readonly options?: Readonly<Record<string, unknown>>;
 }
 
+/** How keys and values are held when the output is run; see parseCacheScheme. */
+export interface CacheStep {
+  readonly cache: string;
+}
+
 export const DEFAULT_CALIBRATION: CalibrationSettings = { windows: 32, window: 512, sequential: "layers" };
 
 /** A recipe whose names, patterns and options have been looked up. */
@@ -84,6 +90,7 @@ export interface ReadRecipe {
   readonly transforms: readonly ChosenTransform[];
   readonly activations: readonly ChosenActivation[];
   readonly compensations: readonly ChosenCompensation[];
+  readonly cache?: CacheScheme;
   /** The most that any step needs. */
   readonly needs: Needs;
   /** The recipe with every default written out. */
@@ -138,6 +145,7 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
   const chosen: ChosenTransform[] = [];
   const activations: ChosenActivation[] = [];
   const compensating: ChosenCompensation[] = [];
+  let cache: CacheScheme | undefined;
   const steps = recipe.steps.map((step, index) => {
     const place = `${where}, step ${index + 1}`;
     if ("quantize" in step) {
@@ -155,13 +163,18 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
       compensating.push(compensation);
       return compensation.json;
     }
+    if ("cache" in step) {
+      if (cache) throw new InputError("keys and values are held in one way", { kind: "wrong-recipe", where: place });
+      cache = parseCacheScheme(step.cache);
+      return { cache: cacheText(cache) };
+    }
     const { transform, ...rest } = readTransform(step, place);
     if (!isFold(transform)) chosen.push({ ...rest, transform });
     else if (chosen.length === 0) folds.push({ ...rest, transform });
     else throw foldTooLate(transform.name, chosen[0].transform.name, place);
     return rest.json;
   });
-  if (quantizers.length === 0) {
+  if (quantizers.length === 0 && !cache) {
     throw new InputError("the recipe quantizes nothing", { kind: "wrong-recipe", where, try: "a quantize step" });
   }
   const needs = [
@@ -186,6 +199,7 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
     transforms: chosen,
     activations,
     compensations: compensating,
+    cache,
     needs,
     json: { recipe: 1, seed, calibration, steps },
   };
@@ -195,7 +209,9 @@ const foldTooLate = (fold: string, before: string, where: string) =>
   new InputError(`${fold} changes the whole model and must come before ${before}`, { kind: "wrong-recipe", where });
 
 /** Keys that a step must have, its kind first. */
-const FORMS = [["quantize", "scheme"], ["activations", "scheme"], ["compensate"], ["transform"]] as const;
+const FORMS = [["quantize", "scheme"], ["activations", "scheme"], ["compensate"], ["cache"], ["transform"]] as const;
+/** Keys that any step may have which is about tensors. */
+const COMMON = ["tensors", "options"] as const;
 
 function checkedShape(value: unknown, where: string): Recipe {
   const wrong = (why: string) =>
@@ -210,7 +226,8 @@ function checkedShape(value: unknown, where: string): Recipe {
     if (!isRecord(step)) throw wrong(`${name} is no object`);
     const allowed = FORMS.find(([kind]) => kind in step) ?? ["transform"];
     if (!allowed.every((key) => typeof step[key] === "string")) throw wrong(`${name} wants texts: ${allowed}`);
-    const other = Object.keys(step).find((key) => ![...allowed, "tensors", "options"].some((known) => known === key));
+    const known: readonly string[] = "cache" in step ? allowed : [...allowed, ...COMMON];
+    const other = Object.keys(step).find((key) => !known.includes(key));
     if (other !== undefined) throw wrong(`${name} has a key "${other}"`);
     if (step.tensors !== undefined && typeof step.tensors !== "string") throw wrong(`${name}: tensors is no text`);
     if (step.options !== undefined && !isRecord(step.options)) throw wrong(`${name}: options is no object`);
@@ -320,6 +337,14 @@ export function recipeSchema(): Record<string, unknown> {
             ...transforms.entries.map((one) => step("transform", one, {})),
             ...activationMethods.entries.map((one) => step("activations", one, { scheme: { type: "string" } })),
             ...compensations.entries.map((one) => step("compensate", one, {})),
+            {
+              type: "object",
+              properties: {
+                cache: { type: "string", description: "a scheme, or keys=SCHEME:AXIS,values=...,window=N" },
+              },
+              required: ["cache"],
+              additionalProperties: false,
+            },
           ],
         },
       },

@@ -23,6 +23,7 @@ import { methods, type QualityRow } from "../../quantize/index.js";
 import { type Context, command } from "../command.js";
 import {
   ACTIVATIONS,
+  CACHE,
   ENGINE_OPTIONS,
   type Engine,
   EXACTNESS,
@@ -99,6 +100,7 @@ const options = {
   }),
   keep: text("--keep <file>", "quality: a JSON file whose other rows stay and whose rows measured again are replaced"),
   activations: ACTIVATIONS,
+  cache: CACHE,
   exactness: EXACTNESS,
   ...ENGINE_OPTIONS,
   threads: integer("--threads <n>", "threads to compute with", {
@@ -173,7 +175,8 @@ async function quality(
 async function recipeCase(file: string): Promise<QualityCase> {
   const recipe = await readRecipeFile(file);
   const first = recipe.steps.find((step) => "quantize" in step);
-  return { scheme: first?.scheme ?? "", method: basename(file, extname(file)), recipe };
+  const cache = recipe.steps.find((step) => "cache" in step);
+  return { scheme: first?.scheme ?? cache?.cache ?? "", method: basename(file, extname(file)), recipe };
 }
 
 function qualityRow({ scheme, method, bitsPerWeight, perplexity, deltaNll, ci95, kl, seconds }: QualityRow): string {
@@ -215,6 +218,7 @@ async function decode(names: readonly string[], chosen: Chosen, backend: Backend
     name,
     async (model) => benchDecode(model, { prompt, tokens, runs }),
     activations,
+    chosen.cache,
   );
   return { model: name, activations, ...report, machine: machineOf(), engine: engineOf(backend.info) };
 }

@@ -1,10 +1,11 @@
 import { InputError, NumericError } from "../../errors.js";
 import { assertSameVocabulary, type Evaluation, evaluate, liveReference } from "../../evaluate/index.js";
 import type { Backend } from "../../kernels/index.js";
-import type { Model } from "../../models/index.js";
+import { type CacheScheme, cacheText, type Model } from "../../models/index.js";
 import { type Context, command } from "../command.js";
 import {
   ACTIVATIONS_OR_SCHEME,
+  CACHE,
   ENGINE_OPTIONS,
   type Engine,
   EXACTNESS,
@@ -27,6 +28,7 @@ interface Result extends Partial<NonNullable<Evaluation["comparison"]>> {
   readonly bytes: number;
   readonly bitsPerWeight: number;
   readonly activations: string;
+  readonly cache?: string;
   readonly context: number;
   readonly tokens: number;
   readonly perplexity: number;
@@ -53,6 +55,7 @@ const output = closed(
     engine: engineSchema,
   },
   {
+    cache: string("how keys and values were held, if --cache said so"),
     against: string("the base; with it come the fields below"),
     deltaNll: number("nll minus the base's, nats per token, paired"),
     deltaNllCi95: interval("95 % interval of deltaNll"),
@@ -72,6 +75,7 @@ const options = {
   tokens: integer("--tokens <n>", "predict at most this many tokens", { min: 1, defaultText: "the whole text" }),
   maxKl: decimal("--max-kl <nats>", "exit with 5 if KL is larger; needs --against", { min: 0 }),
   activations: ACTIVATIONS_OR_SCHEME,
+  cache: CACHE,
   exactness: EXACTNESS,
   ...ENGINE_OPTIONS,
 };
@@ -81,6 +85,7 @@ const DEFAULT_CONTEXT = 512;
 interface Job {
   readonly against?: string;
   readonly activations: string;
+  readonly cache?: CacheScheme;
   readonly content: string;
   readonly context?: number;
   readonly tokens?: number;
@@ -114,14 +119,25 @@ async function evaluateText(
 
 async function run(context: Context, name: string, job: Job, backend: Backend): Promise<Result> {
   const { activations } = job;
-  const measure = (base?: Model) => withModel(backend, name, (model) => measured(model, base), activations);
+  const measure = (base?: Model) => withModel(backend, name, (model) => measured(model, base), activations, job.cache);
   const measured = async (model: Model, base?: Model): Promise<Result> => {
     const window = job.context ?? Math.min(DEFAULT_CONTEXT, model.config.context);
     const { comparison, ...evaluation } = await evaluateText(context, model, base, job, window);
     const { bytes, bitsPerWeight } = model.size;
     const against = job.against === undefined ? {} : { against: job.against, ...comparison };
     const engine = engineOf(backend.info);
-    return { model: name, bytes, bitsPerWeight, activations, context: window, ...evaluation, ...against, engine };
+    const cache = job.cache && { cache: cacheText(job.cache) };
+    return {
+      model: name,
+      bytes,
+      bitsPerWeight,
+      activations,
+      ...cache,
+      context: window,
+      ...evaluation,
+      ...against,
+      engine,
+    };
   };
   return job.against === undefined ? measure() : withModel(backend, job.against, measure);
 }

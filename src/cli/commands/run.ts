@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { generate, type Model } from "../../models/index.js";
 import { type Context, command } from "../command.js";
-import { ACTIVATIONS, ENGINE_OPTIONS, EXACTNESS, withBackend, withModel } from "../engine.js";
+import { ACTIVATIONS, CACHE, ENGINE_OPTIONS, EXACTNESS, withBackend, withModel } from "../engine.js";
 import { MODEL } from "../model-path.js";
 import { significant } from "../numbers.js";
 import { decimal, integer, requiredText, type Values } from "../option.js";
@@ -34,6 +34,7 @@ const options = {
   }),
   seed: integer("--seed <n>", "the same seed gives the same text", { min: 0, max: 2 ** 32 - 1, default: 1 }),
   activations: ACTIVATIONS,
+  cache: CACHE,
   exactness: EXACTNESS,
   ...ENGINE_OPTIONS,
 };
@@ -105,7 +106,8 @@ export const run = command({
   async run(context, [path], chosen): Promise<Generated> {
     const result = await withBackend(
       chosen,
-      (backend) => withModel(backend, path, (model) => stream(context, model, chosen), chosen.activations),
+      (backend) =>
+        withModel(backend, path, (model) => stream(context, model, chosen), chosen.activations, chosen.cache),
       path,
     );
     const { promptTokensPerSecond, tokensPerSecond } = result;
