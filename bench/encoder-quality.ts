@@ -1,0 +1,94 @@
+/**
+ * What every method costs an encoder: each file is written, read again, and its vectors of sentences that calibration has not
+ * seen are compared with the original's.
+ *
+ *     node dist/bench/encoder-quality.js MODEL [--schemes q4_0,int3-g64] [--methods rtn,gptq] [--texts N]
+ *         [--text FILE] [--calibrate FILE] [--windows N] [--name NAME] [--out FILE]
+ *
+ * Texts are the sentences of FILE with 40 to 160 characters, each once. With --out the results are kept in a JSON file, from
+ * which docs/methods.md is made; rows of other models, schemes and methods that stand there already stay.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { containers } from "../src/checkpoints/index.js";
+import { compareEmbeddings } from "../src/evaluate/index.js";
+import { schemes } from "../src/formats/index.js";
+import { createBackend } from "../src/kernels/index.js";
+import { openEncoder } from "../src/models/index.js";
+import { type EncoderQualityRow, methods, quantizeModel } from "../src/quantize/index.js";
+
+const demo = fileURLToPath(new URL("../../demo", import.meta.url));
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    schemes: { type: "string", default: "q4_0,q4_1,int4-g32,int3-g64" },
+    methods: { type: "string", default: "rtn,mse,hqq,imatrix,gptq" },
+    texts: { type: "string", default: "240" },
+    text: { type: "string", default: join(demo, "held-out.txt") },
+    calibrate: { type: "string", default: join(demo, "calibration.txt") },
+    windows: { type: "string", default: "32" },
+    threads: { type: "string", default: String(cpus().length) },
+    name: { type: "string" },
+    out: { type: "string" },
+  },
+});
+
+const [input] = positionals;
+const name = options.name ?? basename(input);
+const sentences = [
+  ...new Set(
+    readFileSync(options.text, "utf8")
+      .replace(/\s+/g, " ")
+      .split(/(?<=[.!?]) /),
+  ),
+]
+  .filter(({ length }) => length >= 40 && length <= 160)
+  .slice(0, Number(options.texts));
+const folder = mkdtempSync(join(tmpdir(), "bitloom-encoder-quality-"));
+const backend = await createBackend("wasm", { threads: Number(options.threads) });
+
+async function vectorsOf(path: string): Promise<Float32Array[]> {
+  const encoder = await openEncoder(path, { backend });
+  try {
+    return sentences.map((text) => encoder.embed(text).vector);
+  } finally {
+    encoder.dispose();
+  }
+}
+
+async function measure(base: readonly Float32Array[], scheme: string, method: string): Promise<EncoderQualityRow> {
+  const fitsGguf = containers.get("gguf").canHold(schemes.get(scheme), [256, 256]) === true;
+  const output = join(folder, fitsGguf ? "model.gguf" : "model");
+  const { bytes, bitsPerWeight, seconds } = await quantizeModel({
+    ...{ input, output, scheme, method: methods.get(method).name, threads: Number(options.threads) },
+    calibration: { windows: Number(options.windows) },
+    calibrationText: async () => readFileSync(options.calibrate, "utf8"),
+  });
+  const comparison = compareEmbeddings(base, await vectorsOf(output));
+  return { model: name, method, scheme, bytes, bitsPerWeight, ...comparison, seconds };
+}
+
+function keep(file: string, row: EncoderQualityRow): void {
+  const rows = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { rows: EncoderQualityRow[] }).rows : [];
+  const keyOf = ({ model, scheme, method }: EncoderQualityRow) => `${model} ${scheme} ${method}`;
+  const all = [...rows.filter((one) => keyOf(one) !== keyOf(row)), row];
+  writeFileSync(file, `${JSON.stringify({ rows: all }, null, 2)}\n`);
+}
+
+try {
+  const base = await vectorsOf(input);
+  for (const method of options.methods.split(",")) {
+    for (const scheme of options.schemes.split(",")) {
+      const row = await measure(base, scheme, method);
+      if (options.out) keep(options.out, row);
+      const quality = `cosine error ${row.cosineError.toFixed(5)}  same nearest ${row.top1Agreement.toFixed(3)}`;
+      process.stdout.write(`${scheme.padEnd(10)} ${method.padEnd(10)} ${quality}  ${row.seconds.toFixed(1)} s\n`);
+    }
+  }
+} finally {
+  await backend.dispose();
+  rmSync(folder, { recursive: true, force: true });
+}
