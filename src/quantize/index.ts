@@ -2,6 +2,7 @@
 export { activationMethods } from "./activations/index.js";
 export { compensations } from "./compensations.js";
 export { methodsPage, type QualityRow } from "./document.js";
+export { type EncoderQualityRow, encodersSection } from "./encoder-document.js";
 export { relativeSquaredError } from "./errors.js";
 export { type ExplainedPlan, type ExplainedStep, explainPlan } from "./explain.js";
 export { type CollectOptions, collectImportance, type Importance, readImatrix, writeImatrix } from "./imatrix-file.js";
