@@ -41,6 +41,27 @@ test("f32 in GGUF, and back in a folder, give the logits of the original, bit fo
   assert.deepEqual(await logitsOf(at("back")), original, "the original is bf16, so bf16 loses nothing");
 });
 
+test("a recipe's cache is kept in the file and used when it is run, in GGUF and in a folder", async () => {
+  const recipe = {
+    recipe: 1 as const,
+    steps: [{ cache: "keys=int4-g32-asym:channel,values=int8-g32:token,window=0" }],
+  };
+  const backend = await createBackend("wasm");
+  try {
+    const bytes: number[] = [];
+    for (const name of ["cached.gguf", "cached"]) {
+      await quantizeModel({ input: demo, output: at(name), recipe });
+      const model = await openModel(at(name), { backend });
+      bytes.push(model.session({ batch: 1 }).cacheBytes);
+    }
+    const plain = (await openModel(demo, { backend })).session().cacheBytes;
+    assert.equal(bytes[0], bytes[1]);
+    assert.ok(bytes[0] < plain / 2, `${bytes[0]} bytes packed, ${plain} in f32`);
+  } finally {
+    await backend.dispose();
+  }
+});
+
 test("the result counts what is in the file, and errors are those of the scheme", async () => {
   const result = await quantizeModel({ input: demo, output: at("count.gguf"), scheme: "q8_0" });
   const file = await openCheckpoint(at("count.gguf"));
