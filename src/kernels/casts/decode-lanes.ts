@@ -132,21 +132,53 @@ function lookup(f: FunctionBuilder, values: readonly number[]): Widen {
 
 /** In the upper half of an f32 the exponent begins at bit 7. */
 function byteMinifloat(f: FunctionBuilder, plan: MinifloatDecode): Widen {
-  const { bits, exponentBits, significandBits, signed, factor } = plan;
+  const { bits, exponentBits, significandBits, signed } = plan;
   const magnitude = (2 ** (exponentBits + significandBits) - 1) * 2 ** (7 - significandBits);
   const mask = f.let(i16x8.splat(signed ? 0x8000 | magnitude : magnitude));
-  const scale = word(f, factor);
   const [left, half] = f.locals("v128", 2);
   const place = (bytes: Vector) =>
     v128.and(signed ? i16x8.shr_s(bytes, 8 - exponentBits) : i16x8.shr_u(bytes, 9 - exponentBits), mask);
+  const { prepare, rebias, finish } = plan.subnormals
+    ? addedBias(f, plan, plan.subnormals)
+    : { prepare: () => {}, rebias: (x: Vector) => x, finish: multipliedBias(f, plan) };
   return (codes, each) => {
+    prepare(codes);
     // No bit leaves its byte: codes have `bits` bits.
     f.set(left, bits === 8 ? codes : i16x8.shl(codes, 8 - bits));
     [low8, high8].forEach((lanes, h) => {
-      f.set(half, place(interleave(zero, left, lanes)));
-      each(2 * h, f32x4.mul(interleave(zero, half, low16), scale));
-      each(2 * h + 1, f32x4.mul(interleave(zero, half, high16), scale));
+      f.set(half, rebias(place(interleave(zero, left, lanes)), lanes));
+      each(2 * h, finish(interleave(zero, half, low16)));
+      each(2 * h + 1, finish(interleave(zero, half, high16)));
     });
+  };
+}
+
+/** A multiplication changes the bias, of subnormal numbers too. */
+function multipliedBias(f: FunctionBuilder, { factor }: MinifloatDecode): (x: Vector) => Vector {
+  const scale = word(f, factor);
+  return (x) => f32x4.mul(x, scale);
+}
+
+/** An addition changes the bias as of a normal number; a 16-entry table, zero for all other codes, corrects the rest. */
+function addedBias(f: FunctionBuilder, plan: MinifloatDecode, subnormals: readonly number[]) {
+  const { bits, significandBits, signed, factor } = plan;
+  const base = (factor >>> 16) - (127 << 7);
+  const corrections = subnormals.map((half, code) => half ^ (base + (code << (7 - significandBits))));
+  const plane = (shift: number) =>
+    f.let(v128.const(Uint8Array.from({ length: 16 }, (_, i) => (corrections[i] ?? 0) >>> shift)));
+  const [lowTable, highTable] = [plane(0), plane(8)];
+  const bias = f.let(i16x8.splat(base));
+  const magnitudes = signed ? f.let(i8x16.splat(2 ** (bits - 1) - 1)) : undefined;
+  const [index, low, high] = f.locals("v128", 3);
+  return {
+    prepare(codes: VectorLocal) {
+      if (magnitudes) f.set(index, v128.and(codes, magnitudes));
+      f.set(low, i8x16.swizzle(lowTable, magnitudes ? index : codes));
+      f.set(high, i8x16.swizzle(highTable, magnitudes ? index : codes));
+    },
+    rebias: (placed: Vector, lanes: readonly number[]): Vector =>
+      v128.xor(i16x8.add(placed, bias), interleave(low, high, lanes)),
+    finish: (x: Vector): Vector => x,
   };
 }
 

@@ -2,12 +2,14 @@
  * How a code becomes an f32 value, chosen from the parameters of a format:
  *
  * - `lookup`: at most 4 bits of anything: the bytes of the f32 values by byte shuffles of 16-entry tables;
- * - `minifloat`: the bits moved to where binary32 has them, times a power of two; special codes through the table;
+ * - `minifloat`: the bits moved to where binary32 has them, and the exponent's bias changed: by a multiplication with a
+ *   power of two, or by an addition and a table of the subnormal codes; special codes through the table of all values;
  * - `prefix`: the upper bits of binary32;
  * - `integer`: widened and converted;
  * - `table`: at most 16 bits of anything by loads from a table;
  * - `reference`: the array path of the formats.
  */
+import { bitsOfF32 } from "../../formats/binary64.js";
 import { decode } from "../../formats/codec.js";
 import type { MinifloatFormat, NumberFormat } from "../../formats/format.js";
 import { minifloatLayout } from "../../formats/minifloat.js";
@@ -21,6 +23,11 @@ export interface MinifloatDecode {
   readonly signed: boolean;
   /** Bits of the f32 that moved bits are multiplied with. */
   readonly factor: number;
+  /**
+   * Upper halves of the f32 values of subnormal codes, where there are at most 16, all are normal in binary32, and few
+   * exponents let them be frequent: processors multiply subnormal numbers several times slower than others.
+   */
+  readonly subnormals?: readonly number[];
   /** Magnitude codes beyond this are special; undefined where all are finite. */
   readonly maxMagnitude?: number;
   /** The code of negative zero means NaN. */
@@ -75,6 +82,7 @@ function planMinifloat(format: MinifloatFormat): LaneDecode | undefined {
   if (2 ** exponentBits - 1 - bias > 127) return undefined;
   const { maxMagnitude, hasNegativeZero } = minifloatLayout(format);
   const allFinite = maxMagnitude === 2 ** (exponentBits + significandBits) - 1;
+  const tabulated = bits <= 8 && significandBits <= 4 && exponentBits <= 4 && bias + significandBits <= 127;
   return {
     kind: "minifloat",
     bits,
@@ -82,7 +90,14 @@ function planMinifloat(format: MinifloatFormat): LaneDecode | undefined {
     significandBits,
     signed,
     factor: powerBits(127 - bias),
+    ...(tabulated && { subnormals: subnormalHalves(format) }),
     ...(allFinite ? {} : { maxMagnitude }),
     nanAtNegativeZero: signed && !hasNegativeZero,
   };
+}
+
+/** Upper halves of the f32 values of the codes below the least normal one. */
+function subnormalHalves({ significandBits, bias }: MinifloatFormat): number[] {
+  const unit = 2 ** (1 - bias - significandBits);
+  return Array.from({ length: 2 ** significandBits }, (_, code) => bitsOfF32(code * unit) >>> 16);
 }
