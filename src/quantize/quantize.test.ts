@@ -56,7 +56,7 @@ test("a recipe's cache is kept in the file and used when it is run, in GGUF and 
     }
     const plain = (await openModel(demo, { backend })).session().cacheBytes;
     assert.equal(bytes[0], bytes[1]);
-    assert.ok(bytes[0] < plain / 2, `${bytes[0]} bytes packed, ${plain} in f32`);
+    assert.ok(bytes[0] < 0.6 * plain, `${bytes[0]} bytes packed, ${plain} in f32`);
   } finally {
     await backend.dispose();
   }
