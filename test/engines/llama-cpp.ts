@@ -46,6 +46,17 @@ interface NativeModel {
     };
     dispose(): Promise<void>;
   }>;
+  createEmbeddingContext(options: object): Promise<{
+    getEmbeddingFor(ids: readonly number[]): Promise<{ readonly vector: readonly number[] }>;
+    dispose(): Promise<void>;
+  }>;
+  dispose(): Promise<void>;
+}
+
+export interface LlamaEncoder {
+  tokenize(text: string): number[];
+  /** The pooled vector of ids, special ones included. */
+  vectorOf(ids: readonly number[]): Promise<readonly number[]>;
   dispose(): Promise<void>;
 }
 
@@ -67,6 +78,7 @@ export interface LlamaCpp {
   readonly release: string;
   /** `vocabOnly` reads no weights: the tokenizer is there, the rest is not. */
   open(path: string, options?: { readonly context?: number; readonly vocabOnly?: boolean }): Promise<LlamaModel>;
+  openEncoder(path: string): Promise<LlamaEncoder>;
   dispose(): Promise<void>;
 }
 
@@ -81,6 +93,18 @@ export async function llamaCpp({ quiet = false } = {}): Promise<LlamaCpp> {
     async open(path, { context = 512, vocabOnly = false } = {}) {
       const model = await llama.loadModel({ modelPath: path, gpuLayers: 0, useMmap: false, vocabOnly });
       return vocabOnly ? withoutWeights(model) : withContext(model, context);
+    },
+    async openEncoder(path) {
+      const model = await llama.loadModel({ modelPath: path, gpuLayers: 0, useMmap: false });
+      const context = await model.createEmbeddingContext({ contextSize: 256, batchSize: 256, threads: 1 });
+      return {
+        tokenize: (text) => [...model.tokenize(text, false)],
+        vectorOf: async (ids) => (await context.getEmbeddingFor([...ids])).vector,
+        async dispose() {
+          await context.dispose();
+          await model.dispose();
+        },
+      };
     },
     dispose: () => llama.dispose(),
   };
