@@ -22,6 +22,7 @@ export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLaye
 export {
   applyLinear,
   besideSpecs,
+  besideWeight,
   essentialRole,
   LINEARS_KEY,
   type Linear,

@@ -195,6 +195,12 @@ export function besideSpecs(weight: WeightSpec, { rank, apart }: LinearRecord): 
   return apart ? [...pair, part(".apart", [rows, apart.length])] : pair;
 }
 
+const BESIDE = /\.(lowrank_[ab]|apart)$/;
+
+/** The weight, by role or name, that a tensor stands beside; undefined for a weight itself. */
+export const besideWeight = (name: string): string | undefined =>
+  BESIDE.test(name) ? name.replace(BESIDE, "") : undefined;
+
 /** The weight table with what the records say stands beside weights. FileError for a role that is no linear map of the model. */
 export function withBeside(specs: readonly WeightSpec[], records: LinearRecords, where: string): readonly WeightSpec[] {
   const matrices = new Set(specs.filter(({ shape }) => shape.length === 2).map(({ role }) => role));

@@ -5,7 +5,7 @@ import type { Activations, Backend } from "../kernels/backend.js";
 import type { DecoderArchitecture, DecoderConfig, WeightSpec, Weights } from "./architecture.js";
 import { decoderOf, describeModel } from "./architectures.js";
 import { type CacheScheme, readCacheScheme } from "./cache-scheme.js";
-import { readLinears, withSteps } from "./linear.js";
+import { besideWeight, readLinears, withSteps } from "./linear.js";
 import { createSession, type Session, type SessionOptions } from "./session.js";
 import type { StepRecord } from "./steps/step.js";
 import { type LoadedWeights, loadWeights } from "./weights.js";
@@ -101,7 +101,9 @@ export function loadModelWeights(
 
 /** Sizes counted from the file. */
 export function modelSize(checkpoint: Checkpoint): ModelSize {
-  const parameters = checkpoint.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  // What stands beside a weight belongs to its bits and is no number of the model.
+  const own = checkpoint.tensors.filter(({ name }) => besideWeight(name) === undefined);
+  const parameters = own.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const data = checkpoint.tensors.reduce((sum, { bytes }) => sum + bytes, 0);
   return { bytes: checkpoint.bytes, parameters, bitsPerWeight: (8 * data) / parameters };
 }

@@ -2,13 +2,14 @@
 import { openTokenizer } from "../checkpoints/index.js";
 import { InputError } from "../errors.js";
 import { type Backend, backends, createBackend } from "../kernels/index.js";
+import { besideWeight } from "../models/index.js";
 import { checkpointHash, hashOf, openArtifacts, workFolder } from "./artifacts.js";
 import { calibrationWindows } from "./calibration.js";
 import { calibrationIds } from "./calibration-text.js";
 import { outputFiles } from "./output.js";
 import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import type { PlannedTensor } from "./plan.js";
-import { type Parts, produceTensor, weightOf } from "./produce.js";
+import { type Parts, produceTensor } from "./produce.js";
 import type { QuantizeOptions, QuantizePlan } from "./quantize.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
 import { settledPlan } from "./settled.js";
@@ -78,7 +79,7 @@ export async function rehearseUnit(
 ): Promise<Rehearsal> {
   const settled = parts ? await settledPlan(plan, parts) : plan;
   const own = new Set(tensors.map(({ spec }) => spec?.role));
-  const members = settled.tensors.filter(({ spec }) => spec && (own.has(spec.role) || own.has(weightOf(spec.role))));
+  const members = settled.tensors.filter(({ spec }) => spec && own.has(besideWeight(spec.role) ?? spec.role));
   const files = await outputFiles(settled, parts?.text);
   const produce = async (planned: PlannedTensor) => (await produceTensor(settled, planned, parts)).packed;
   return rehearse({ plan, backend, layer, tensors, written: members, linears: settled.linears, files, produce, ids });

@@ -1,7 +1,7 @@
 /** One tensor of the output: as it is, quantized on its own, or taken from the finished parts of a calibrated run. */
 import { FileError } from "../errors.js";
 import type { Scheme } from "../formats/scheme.js";
-import { readVector, readWeight } from "../models/index.js";
+import { besideWeight, readVector, readWeight } from "../models/index.js";
 import { dequantize, gatherRows, type PackedTensor, quantize } from "../tensor/index.js";
 import type { ArtifactStore, FinishedTensor, TensorReport } from "./artifacts.js";
 import { relativeSquaredError } from "./errors.js";
@@ -68,11 +68,8 @@ function importanceOf({ importance }: QuantizePlan, { spec, shape }: PlannedTens
   });
 }
 
-/** The weight that a tensor stands beside (models/linear.ts, besideSpecs). */
-export const weightOf = (role: string) => role.replace(/\.[^.]+$/, "");
-
 async function finishedTensor(parts: Parts | undefined, role: string): Promise<FinishedTensor[]> {
-  const key = parts?.keys.get(role) ?? parts?.keys.get(weightOf(role));
+  const key = parts?.keys.get(besideWeight(role) ?? role);
   return parts && key !== undefined ? parts.store.get(key, role) : [];
 }
 
