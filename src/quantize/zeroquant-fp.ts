@@ -41,7 +41,7 @@ export const zeroquantFp = method({
     if (options.rounding === "nearest" || !statistics?.hessian) {
       return { packed: packGrid(grid, nearestLevels(grid, values)) };
     }
-    const { levels, notes } = roundColumns(grid, values, statistics, options);
+    const { levels, notes } = roundColumns(grid, values, statistics, options, job.products);
     return { packed: packGrid(grid, levels), notes };
   },
 });
