@@ -1,26 +1,28 @@
 /**
- * How threads work through a list of operations together (SPMD): every thread runs the same list over its own share of
- * each operation's items, and waits at barriers where an operation needs what another one made. A whole forward pass is
- * so one call into WebAssembly for each thread. The list, which tape.ts writes, is a run of 32-bit words:
+ * How threads work through a list of operations together (SPMD): a whole forward pass is one call into WebAssembly for each
+ * thread. The list, which tape.ts writes, is a run of 32-bit words; for each operation: place of its kernel in the table of
+ * functions, flags, items, bytes of the entry, the kernel's record of arguments; at the end -1 for the place.
  *
- *     base, then for each operation: place of its kernel in the table of functions, flags, items, bytes of the entry,
- *     the kernel's record of arguments; at the end -1 for the place
+ * Operations up to the next one that must wait for them are a stage. A stage has as many shares as there are threads: share
+ * s is the s-th part of the items of each of its operations. The calling thread opens a stage by writing the ticket,
  *
- * `base` is what the counter `arrived` stands at before the list; it only ever grows, by one for each thread at each
- * barrier, so nothing has to be reset. Shares are fixed (items * thread / threads) and items never share a sum, so no bit
- * depends on the number of threads.
+ *     ticket (64 bits)  address of the stage, number of the list (16 bits), the next share (16 bits)
+ *
+ * and every thread, the calling one too, claims shares by raising the ticket with a compare-and-exchange. So a thread that
+ * the machine does not let run is not waited for: its share is taken by another. The next stage is opened when all shares
+ * are completed. Shares are fixed parts of disjoint outputs, so neither the number of threads nor who takes what changes a bit.
  */
-import { call, callIndirect, createModule, type Local, type MemoryLimits } from "./emitter.js";
+import { call, callIndirect, createModule, type Expression, type MemoryLimits } from "./emitter.js";
 import { drop, i32, i64, memory, select } from "./instructions.js";
 
 /** Addresses, in bytes, of what threads share. */
 export const control = {
-  /** Number of the list in hand, and the place of its words. */
-  call: 64,
-  list: 68,
-  arrived: 128,
-  /** Threads asleep until the next list, and in a barrier. */
-  idle: 192,
+  ticket: 64,
+  /** Counts stages: what sleeping helpers watch. */
+  call: 72,
+  completed: 128,
+  /** Helpers asleep, and whether the calling thread is. */
+  sleepers: 192,
   waiting: 196,
   failed: 200,
   /** The first block of generated code (see Engine.module); each begins with the address of the next. */
@@ -38,110 +40,166 @@ export const flags = { barrier: 1, shared: 2 } as const;
 /** Bytes of an entry before its arguments. */
 export const entryHead = 16;
 
-/** Rounds of spinning before a thread sleeps: about 300 microseconds without a list, 100 in a barrier. */
-const idleSpins = 1 << 18;
-const barrierSpins = 1 << 17;
+/** The numbers that lists have, one after the other. */
+export const listNumbers = 1 << 16;
+
+/** Rounds of spinning before a thread sleeps: some hundred microseconds. */
+const spins = 1 << 17;
 
 export interface ControlExports {
-  /** Opens the list at `list`; wakes sleepers. */
-  publish(list: number): void;
-  /** Returns the number of the list in hand once it is not `seen`. */
+  /** Runs the list with that number; 1 if a helper failed. A thread that may not sleep (a page's own) only spins. */
+  run(list: number, number: number, threads: number, maySleep: number): number;
+  /** Returns the number of a list in hand, once there is one that is not `seen`. */
   idle(seen: number): number;
-  /** Works through the list in hand; 1 if a thread failed. A thread that may not sleep (a page's own) only spins. */
-  run(thread: number, threads: number, maySleep: number): number;
+  /** Takes shares of that list while it is in hand. */
+  help(number: number, thread: number, threads: number): void;
 }
+
+const stageOf = (ticket: Expression<"i64">) => i32.wrap_i64(i64.shr_u(ticket, i64.const(32)));
+const listOf = (ticket: Expression<"i64">) => i32.and(i32.shr_u(i32.wrap_i64(ticket), 16), 0xffff);
+const shareOf = (ticket: Expression<"i64">) => i32.and(i32.wrap_i64(ticket), 0xffff);
 
 export function controlModule(limits: MemoryLimits): Uint8Array<ArrayBuffer> {
   const m = createModule(limits);
   const kernel = m.indirect({ record: "i32", from: "i32", to: "i32", thread: "i32" }, "void");
 
-  m.func("publish", { list: "i32" }, "void", (f, { list }) => {
-    f.emit(i32.store(control.list, list));
-    f.emit(i32.store(list, i32.atomic_load(control.arrived)));
-    f.emit(drop(i32.atomic_rmw_add(control.call, 1)));
-    f.if(i32.atomic_load(control.idle), () => f.emit(drop(memory.atomic_notify(control.call, -1))));
-  });
-
-  m.func("idle", { seen: "i32" }, "i32", (f, { seen }) => {
-    const [left, now] = f.locals("i32", 2);
-    f.repeat(left, idleSpins, () => {
-      f.set(now, i32.atomic_load(control.call));
-      f.if(i32.ne(now, seen), () => f.return(now));
-    });
-    f.emit(drop(i32.atomic_rmw_add(control.idle, 1)));
-    // Returns at once if a list was published since the look above: `call` is no longer `seen` then.
-    f.loop((again) => {
-      f.emit(drop(memory.atomic_wait32(control.call, seen, i64.const(-1))));
-      f.set(now, i32.atomic_load(control.call));
-      f.branchIf(again, i32.eq(now, seen));
-    });
-    f.emit(drop(i32.atomic_rmw_sub(control.idle, 1)));
-    return now;
-  });
-
-  /** Waits until `arrived` is `target`; 1 if a thread failed meanwhile. */
-  const barrier = m.func("$barrier", { target: "i32", maySleep: "i32" }, "i32", (f, { target, maySleep }) => {
-    const [now, left] = f.locals("i32", 2);
-    const arrived = (then: () => void) => f.if(i32.ge_s(i32.sub(now, target), 0), then);
-    f.set(now, i32.add(i32.atomic_rmw_add(control.arrived, 1), 1));
-    arrived(() => {
-      f.if(i32.atomic_load(control.waiting), () => f.emit(drop(memory.atomic_notify(control.arrived, -1))));
-      f.return(i32.const(0));
-    });
-    f.loop((again) => {
-      f.repeat(left, barrierSpins, () => {
-        f.set(now, i32.atomic_load(control.arrived));
-        arrived(() => f.return(i32.const(0)));
-      });
-      f.if(i32.atomic_load(control.failed), () => f.return(i32.const(1)));
-      f.if(maySleep, () => {
-        f.emit(drop(i32.atomic_rmw_add(control.waiting, 1)));
-        // A second at most: then it looks again whether a thread has failed.
-        f.emit(drop(memory.atomic_wait32(control.arrived, now, i64.const(1_000_000_000))));
-        f.emit(drop(i32.atomic_rmw_sub(control.waiting, 1)));
-      });
-      f.branch(again);
-    });
-    return i32.const(0);
-  });
-
-  m.func("run", { thread: "i32", threads: "i32", maySleep: "i32" }, "i32", (f, { thread, threads, maySleep }) => {
-    const [at, place, items, target, from, to] = f.locals("i32", 6);
-    f.set(at, i32.load(control.list));
-    f.set(target, i32.load(at));
-    f.advance(at, 4);
-    const meet = () => {
-      f.set(target, i32.add(target, threads));
-      f.if(callBarrier(target, maySleep), () => f.return(i32.const(1)));
-    };
-    const callBarrier = (goal: Local<"i32">, sleep: Local<"i32">) => call(barrier, { target: goal, maySleep: sleep });
-    f.block((end) =>
+  /** Computes a share of the stage at `at`; the address of what follows the stage. */
+  const compute = m.func(
+    "$compute",
+    { at: "i32", share: "i32", thread: "i32", threads: "i32" },
+    "i32",
+    (f, { at, share, thread, threads }) => {
+      const [place, kinds, items, from, to] = f.locals("i32", 5);
       f.loop((next) => {
         f.set(place, i32.load(at));
-        f.branchIf(end, i32.lt_s(place, 0));
-        const kinds = f.let(i32.load(at, 4));
+        f.set(kinds, i32.load(at, 4));
         f.set(items, i32.load(at, 8));
-        f.if(i32.and(kinds, flags.barrier), meet);
         f.if(
           i32.and(kinds, flags.shared),
           () => {
-            f.set(from, i32.div_u(i32.mul(items, thread), threads));
-            f.set(to, i32.div_u(i32.mul(items, i32.add(thread, 1)), threads));
+            f.set(from, i32.div_u(i32.mul(items, share), threads));
+            f.set(to, i32.div_u(i32.mul(items, i32.add(share, 1)), threads));
           },
           () => {
             f.set(from, 0);
-            f.set(to, select(items, i32.const(0), i32.eqz(thread)));
+            f.set(to, select(items, i32.const(0), i32.eqz(share)));
           },
         );
         f.if(i32.lt_u(from, to), () =>
           f.emit(callIndirect(kernel, place, { record: i32.add(at, entryHead), from, to, thread })),
         );
         f.set(at, i32.add(at, i32.load(at, 12)));
-        f.branch(next);
-      }),
+        f.if(i32.lt_s(i32.load(at), 0), () => f.return(at));
+        f.branchIf(next, i32.eqz(i32.and(i32.load(at, 4), flags.barrier)));
+      });
+      return at;
+    },
+  );
+
+  /** Claims the share that `ticket` offers; whether nobody was faster. */
+  const claim = m.func("$claim", { ticket: "i64" }, "i32", (_, { ticket }) => {
+    const raised = i64.add(ticket, i64.const(1));
+    return i64.eq(i64.atomic_rmw_cmpxchg(control.ticket, ticket, raised), ticket);
+  });
+
+  m.func(
+    "run",
+    { list: "i32", number: "i32", threads: "i32", maySleep: "i32" },
+    "i32",
+    (f, { list, number, threads, maySleep }) => {
+      const [next, left, done] = f.locals("i32", 3);
+      const ticket = f.local("i64");
+      const finished = (then: () => void) => {
+        f.set(done, i32.atomic_load(control.completed));
+        f.if(i32.eq(done, threads), then);
+      };
+      f.loop((stage) => {
+        f.emit(i32.atomic_store(control.completed, 0));
+        const low = i64.extend_i32_u(i32.shl(number, 16));
+        f.emit(i64.atomic_store(control.ticket, i64.or(i64.shl(i64.extend_i32_u(list), i64.const(32)), low)));
+        f.emit(drop(i32.atomic_rmw_add(control.call, 1)));
+        f.if(i32.atomic_load(control.sleepers), () => f.emit(drop(memory.atomic_notify(control.call, -1))));
+        f.block((none) =>
+          f.loop((again) => {
+            f.set(ticket, i64.atomic_load(control.ticket));
+            f.branchIf(none, i32.ge_u(shareOf(ticket), threads));
+            f.branchIf(again, i32.eqz(call(claim, { ticket })));
+            f.set(next, call(compute, { at: list, share: shareOf(ticket), thread: i32.const(0), threads }));
+            f.emit(drop(i32.atomic_rmw_add(control.completed, 1)));
+            f.branch(again);
+          }),
+        );
+        // If helpers took every share, where the stage ends is still to be found: a share beyond the last has no items.
+        f.if(i32.eqz(next), () =>
+          f.set(
+            next,
+            call(compute, { at: list, share: threads, thread: i32.const(0), threads: i32.const(0x7fffffff) }),
+          ),
+        );
+        f.block((complete) =>
+          f.loop((again) => {
+            f.repeat(left, spins, () => finished(() => f.branch(complete)));
+            f.if(i32.atomic_load(control.failed), () => f.return(i32.const(1)));
+            f.if(maySleep, () => {
+              f.emit(i32.atomic_store(control.waiting, 1));
+              f.emit(drop(memory.atomic_wait32(control.completed, done, i64.const(1_000_000_000))));
+              f.emit(i32.atomic_store(control.waiting, 0));
+            });
+            f.branch(again);
+          }),
+        );
+        f.set(list, next);
+        f.set(next, 0);
+        f.branchIf(stage, i32.ge_s(i32.load(list), 0));
+      });
+      f.emit(i64.atomic_store(control.ticket, i64.const(0)));
+      return i32.const(0);
+    },
+  );
+
+  /** Spins, then sleeps, until `ready`; a stage that was opened since the look at `call` ends the sleep at once. */
+  const watch = m.func("$watch", { seen: "i64" }, "void", (f, { seen }) => {
+    const [left, calls] = f.locals("i32", 2);
+    f.repeat(left, spins, () => {
+      f.if(i64.ne(i64.atomic_load(control.ticket), seen), () => f.return());
+    });
+    f.emit(drop(i32.atomic_rmw_add(control.sleepers, 1)));
+    f.set(calls, i32.atomic_load(control.call));
+    f.if(i64.eq(i64.atomic_load(control.ticket), seen), () =>
+      f.emit(drop(memory.atomic_wait32(control.call, calls, i64.const(-1)))),
     );
-    meet();
+    f.emit(drop(i32.atomic_rmw_sub(control.sleepers, 1)));
+  });
+
+  m.func("idle", { seen: "i32" }, "i32", (f, { seen }) => {
+    const ticket = f.local("i64");
+    f.loop((again) => {
+      f.set(ticket, i64.atomic_load(control.ticket));
+      f.if(i32.and(i32.ne(stageOf(ticket), 0), i32.ne(listOf(ticket), seen)), () => f.return(listOf(ticket)));
+      f.emit(call(watch, { seen: ticket }));
+      f.branch(again);
+    });
     return i32.const(0);
+  });
+
+  m.func("help", { number: "i32", thread: "i32", threads: "i32" }, "void", (f, { number, thread, threads }) => {
+    const ticket = f.local("i64");
+    f.loop((again) => {
+      f.set(ticket, i64.atomic_load(control.ticket));
+      f.if(i32.eqz(stageOf(ticket)), () => f.return());
+      f.if(i32.ne(listOf(ticket), number), () => f.return());
+      f.if(
+        i32.ge_u(shareOf(ticket), threads),
+        () => f.emit(call(watch, { seen: ticket })),
+        () =>
+          f.if(call(claim, { ticket }), () => {
+            f.emit(drop(call(compute, { at: stageOf(ticket), share: shareOf(ticket), thread, threads })));
+            f.emit(drop(i32.atomic_rmw_add(control.completed, 1)));
+            f.if(i32.atomic_load(control.waiting), () => f.emit(drop(memory.atomic_notify(control.completed, -1))));
+          }),
+      );
+      f.branch(again);
+    });
   });
 
   return m.bytes();

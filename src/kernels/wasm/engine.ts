@@ -2,7 +2,7 @@
 import { UnsupportedError } from "../../errors.js";
 import { Blocks } from "./blocks.js";
 import { instantiate, type KernelFunction, KernelTable } from "./code.js";
-import { type ControlExports, codeBlock, control, controlModule } from "./control.js";
+import { type ControlExports, codeBlock, control, controlModule, listNumbers } from "./control.js";
 import type { MemoryLimits } from "./emitter.js";
 import { Heap } from "./heap.js";
 import type { KernelSignature } from "./kernel.js";
@@ -67,6 +67,7 @@ export class Engine {
   #lastCode: number = control.firstCode;
   #words: Int32Array | undefined;
   #batches = 0;
+  #lists = 0;
   readonly #blocks: Blocks;
   /** Operations so far, and the first that memory has not been open to others since. */
   #operations = 0;
@@ -207,8 +208,8 @@ export class Engine {
 
   #flush(team: Threads): void {
     team.tape.close();
-    team.exports.publish(team.tape.address);
-    if (team.exports.run(0, this.threads, maySleep) !== 0) {
+    this.#lists = (this.#lists % (listNumbers - 1)) + 1;
+    if (team.exports.run(team.tape.address, this.#lists, this.threads, maySleep) !== 0) {
       throw new UnsupportedError("a kernel failed on a helper thread", {
         ...{ kind: "no-engine-feature", where: `wasm, ${this.threads} threads`, try: "one thread" },
       });

@@ -16,7 +16,7 @@ export class Tape {
   #barriers = 1;
   /** After an operation that does not tell what it writes. */
   #unknown = false;
-  #end = 1;
+  #end = 0;
 
   /** Takes `bytes` bytes of shared memory for the list. */
   constructor(heap: Heap, blocks: Blocks, bytes: number) {
@@ -26,7 +26,7 @@ export class Tape {
   }
 
   get empty(): boolean {
-    return this.#end === 1;
+    return this.#end === 0;
   }
 
   /** Whether an operation with so many arguments still fits, the end mark included. */
@@ -57,7 +57,7 @@ export class Tape {
   /** Writes the end mark; the next operation begins a new list. */
   close(): void {
     this.#words[this.#end] = -1;
-    this.#end = 1;
+    this.#end = 0;
     this.#barriers++;
     this.#unknown = false;
   }

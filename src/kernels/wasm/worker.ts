@@ -12,7 +12,7 @@ work(data, ready);
 
 function work({ memory, weights, limits, thread, threads }: WorkerData, ready: () => void): never {
   const kernels = new KernelTable();
-  const { idle, run } = instantiate(controlModule(limits), memory, kernels) as unknown as ControlExports;
+  const { idle, help } = instantiate(controlModule(limits), memory, kernels) as unknown as ControlExports;
   let seen = 0;
   let lastCode: number = control.firstCode;
   ready();
@@ -20,12 +20,12 @@ function work({ memory, weights, limits, thread, threads }: WorkerData, ready: (
     seen = idle(seen);
     try {
       lastCode = compileNew(kernels, memory, weights, lastCode);
-      run(thread, threads, 1);
+      help(seen, thread, threads);
     } catch {
       // The caller turns the flag into an error; without it, all others would wait for ever.
       const words = new Int32Array(memory.buffer);
       Atomics.store(words, control.failed / 4, 1);
-      Atomics.notify(words, control.arrived / 4);
+      Atomics.notify(words, control.completed / 4);
     }
   }
 }
