@@ -163,13 +163,38 @@ function measuredTable({ original, rows, tokens, engine }) {
   ].join("\n");
 }
 
+/** The table of speeds in README.md: medians of bench/results/engines.json, engines of a file side by side. */
+function speedTable() {
+  const path = join(root, "bench", "results", "engines.json");
+  if (!existsSync(path)) return undefined;
+  const { rows } = JSON.parse(readFileSync(path, "utf8"));
+  const line = (parts) => `| ${parts.join(" | ")} |`;
+  const head = ["model", "threads", "engine", "prompt tokens / s", "generated tokens / s"];
+  const cells = rows.map((row) => [
+    ...[row.model, row.threads, row.engine],
+    ...[row.promptTokensPerSecond, row.tokensPerSecond].map((rate) => numbers.significant(rate, 3)),
+  ]);
+  return [
+    line(head),
+    line(head.map((_, i) => (i === 0 || i === 2 ? "---" : "---:"))),
+    ...cells.map(line),
+    "",
+    `Medians, engines by turns in one process; ${[...new Set(rows.map(({ machine }) => machine))].join("; ")}.`,
+  ].join("\n");
+}
+
+/** The text with `content` between <!-- name --> and <!-- /name -->; unchanged where there are no such marks. */
+function between(text, name, content) {
+  const [open, close] = [`<!-- ${name} -->\n`, `\n<!-- /${name} -->`];
+  if (content === undefined || !text.includes(open)) return text;
+  return text.slice(0, text.indexOf(open) + open.length) + content + text.slice(text.indexOf(close));
+}
+
 function readme() {
   const before = readFileSync(join(root, "README.md"), "utf8");
   const report = join(root, "out", "report.json");
-  if (!existsSync(report)) return before;
-  const table = measuredTable(JSON.parse(readFileSync(report, "utf8")));
-  const [open, close] = ["<!-- measured -->\n", "\n<!-- /measured -->"];
-  return before.slice(0, before.indexOf(open) + open.length) + table + before.slice(before.indexOf(close));
+  const table = existsSync(report) ? measuredTable(JSON.parse(readFileSync(report, "utf8"))) : undefined;
+  return between(between(before, "measured", table), "speed", speedTable());
 }
 
 const check = process.argv.includes("--check");
