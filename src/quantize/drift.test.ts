@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { InputError } from "../errors.js";
 import { scheme } from "../formats/index.js";
 import { randomUniform } from "../random.js";
 import { againstDrift } from "./drift.js";
+import { readRecipe } from "./index.js";
 import type { InputStatistics } from "./statistics.js";
 
 const [ROWS, COLUMNS, TOKENS] = [5, 12, 200];
@@ -76,4 +78,10 @@ test("the nearer to the whole share, the nearer to the original outputs; none, o
   for (let i = 1; i < distances.length; i++) assert.ok(distances[i] < distances[i - 1], distances.join(" "));
   assert.equal(againstDrift(job, 0, 0.01), values);
   assert.equal(againstDrift({ ...job, statistics: { ...statistics, drift: undefined } }, 1, 0.01), values);
+});
+
+test("a recipe that propagates errors and changes inputs too is refused before work starts", () => {
+  const step = { quantize: "gptq", scheme: "q4_0", options: { propagation: 0.5 } };
+  assert.equal(readRecipe({ recipe: 1, steps: [step] }).needs, "drift");
+  assert.throws(() => readRecipe({ recipe: 1, steps: [{ transform: "awq" }, step] }), InputError);
 });
