@@ -103,6 +103,12 @@ test("rotated inputs are named with their seed in the model's metadata, those of
   await checkpoint.close();
 });
 
+test("a fold of the whole model refuses a pattern that leaves weights out", async () => {
+  for (const transform of ["rotate", "ksort"]) {
+    await assert.rejects(folded("qwen2", [{ transform, tensors: "key" }]), /changes all of a model or nothing/);
+  }
+});
+
 test("folds after a transform that looks at data are refused", () => {
   assert.throws(() => recipeWith([{ transform: "awq" }, { transform: "rotate" }]), /must come before awq/);
 });

@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../errors.js";
 import type { DecoderConfig, Rope, WeightGraph } from "../models/index.js";
 import { Changes } from "./fold.js";
-import { type FoldJob, fold } from "./transform.js";
+import { demandWhole, type FoldJob, fold } from "./transform.js";
 
 /**
  * Key channels in order of size, so that a cache that rounds neighbours together rounds like with like. Rotary positions
@@ -24,7 +24,9 @@ export const ksort = fold({
     turns: { kind: "switch", summary: "in each head let the larger element of a pair come first", default: true },
   },
   async fold(job, { pairs, turns }) {
-    const { graph, name } = { graph: job.architecture.parts.graph, name: job.architecture.name };
+    demandWhole("ksort", job);
+    const { name, parts } = job.architecture;
+    const { graph } = parts;
     const { rope, headSize } = job.config as Partial<DecoderConfig> & FoldJob["config"];
     if (!graph || !rope) throw unsorted(name, "they have no rotary positions");
     if (rope.factors?.every((factor, _, all) => factor === all[0] && factor !== 1)) {

@@ -13,7 +13,7 @@ import {
   streamOf,
   turnValues,
 } from "./fold.js";
-import { type FoldJob, fold } from "./transform.js";
+import { demandWhole, type FoldJob, fold } from "./transform.js";
 
 /**
  * The stream between layers turned by one orthogonal matrix, and the values of every head by another: channels that stand
@@ -37,6 +37,7 @@ export const rotate = fold({
     ),
   },
   async fold(job, { stream, values, kind }) {
+    demandWhole("rotate", job);
     const { graph } = job.architecture.parts;
     if (!graph) {
       throw new UnsupportedError(`${job.architecture.name} models cannot be rotated`, {

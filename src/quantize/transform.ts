@@ -3,6 +3,7 @@
  * kinds, both made of folds (fold.ts): a rescaling looks at one input of linear maps at a time and shifts and divides its
  * channels as statistics decide (rescale.ts); a fold changes the basis of the whole model, needs no data, and is done as tensors are read.
  */
+import { InputError } from "../errors.js";
 import type { Architecture, LinearRecords, ModelConfig } from "../models/index.js";
 import type { OptionRecords, ValuesOf } from "../options.js";
 import type { Named } from "../registry.js";
@@ -62,6 +63,18 @@ export interface FoldJob {
   /** Whether the model has a weight of this role (a bias may be absent). */
   has(role: string): boolean;
   read(role: string): Promise<Float32Array>;
+}
+
+/** An InputError for a pattern that leaves weights out of a fold that has no parts. */
+export function demandWhole(name: string, { architecture, config, takes }: FoldJob): void {
+  const left = architecture.weights(config).find(({ role, shape }) => shape.length === 2 && !takes(role));
+  if (!left) return;
+  throw new InputError(`${name} changes all of a model or nothing`, {
+    kind: "wrong-recipe",
+    where: left.role,
+    why: "the step's pattern leaves this weight out",
+    try: `${name} without "tensors"`,
+  });
 }
 
 export interface ModelFold {
