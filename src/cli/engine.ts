@@ -26,11 +26,14 @@ export const ENGINE_OPTIONS = {
   backend: named("--backend <name>", `how to compute (${backends.names.join(", ")})`, backends, backends.names[0]),
 };
 
+const KINDS: readonly Activations[] = ["f32", "int8", "int8-rounded"];
+const isKind = (name: string): name is Activations => KINDS.some((kind) => kind === name);
+
 /** How activations enter the products, for commands that run one model. */
 export const ACTIVATIONS = choice(
   "--activations <kind>",
-  "f32: as they are; int8: rounded by blocks, for integer and 4-bit float weights, about three times faster where the engine has relaxed SIMD",
-  ["f32", "int8"],
+  "f32: as they are; int8: rounded by blocks, for integer and 4-bit float weights, about three times faster where the engine has relaxed SIMD; int8-rounded: likewise, and the values of other 4-bit codebooks (NF4) too",
+  KINDS,
   "f32",
 );
 
@@ -38,7 +41,7 @@ export const ACTIVATIONS = choice(
 export const ACTIVATIONS_OR_SCHEME: Option<string> = {
   ...ACTIVATIONS,
   description: `${ACTIVATIONS.description}; or a scheme (e4m3fn-row, mxfp8) that every input of a linear map is rounded to`,
-  parse: (name) => (name === "f32" || name === "int8" ? name : schemes.get(name.toLowerCase()).name),
+  parse: (name) => (isKind(name) ? name : schemes.get(name.toLowerCase()).name),
 };
 
 /** How keys and values are held, for commands that run one model. */
@@ -157,6 +160,4 @@ export async function withEncoder<T>(
 }
 
 const entering = (activations: string) =>
-  activations === "f32" || activations === "int8"
-    ? { activations: activations as Activations }
-    : { inputSteps: [{ kind: "round", scheme: activations }] };
+  isKind(activations) ? { activations } : { inputSteps: [{ kind: "round", scheme: activations }] };
