@@ -213,6 +213,11 @@ function bodyText(r: Reader): string {
         stack.push(`(f32.const ${new DataView(r.take(4).buffer).getFloat32(0, true)})`);
         break;
       default: {
+        const bulk = bulkName(r, opcode);
+        if (bulk) {
+          say(`(${bulk} ${pop(3)})`);
+          break;
+        }
         const { name, operands, result, immediate } = instructionAt(r, opcode);
         if (name === "v128.const") {
           const words = new Uint32Array(r.take(16).buffer);
@@ -234,6 +239,18 @@ function opens(lines: readonly string[], depth: number): string {
   const indent = "  ".repeat(depth + 1);
   const line = lines.findLast((text) => text.startsWith(`${indent}(`) && /^\s*\((if|block|loop)\b/.test(text));
   return line?.trim().match(/^\((\w+)/)?.[1] ?? "";
+}
+
+/** memory.copy and memory.fill, whose immediates are memories. */
+function bulkName(r: Reader, first: number): string | undefined {
+  const start = r.at;
+  const kind = first === 0xfc ? r.unsigned() : 0;
+  if (kind === 10 || kind === 11) {
+    r.take(kind === 10 ? 2 : 1);
+    return kind === 10 ? "memory.copy" : "memory.fill";
+  }
+  r.at = start;
+  return undefined;
 }
 
 function instructionAt(r: Reader, first: number): Instruction {
