@@ -12,12 +12,12 @@ import { schemes } from "../formats/index.js";
 import type { Backend } from "../kernels/index.js";
 import { type Model, openModel } from "../models/index.js";
 import {
+  compensations,
   methods,
   planQuantization,
   type QualityRow,
   type QuantizeOptions,
   quantizeModel,
-  type Recipe,
   transforms,
 } from "../quantize/index.js";
 
@@ -40,20 +40,25 @@ export interface QualityOptions {
   readonly onRow?: (row: QualityRow) => void;
 }
 
-/** One row to be measured: a recipe, and what the row calls it. */
+/** One row to be measured: how the model is quantized, and what the row calls it. */
 export interface QualityCase {
   readonly scheme: string;
   readonly method: string;
-  readonly recipe: Recipe;
+  readonly how: Pick<QuantizeOptions, "scheme" | "method" | "transforms" | "compensation" | "activations" | "recipe">;
 }
 
-/** The case of a scheme and a method with transforms before it: "awq+gptq". */
-export function qualityCase(scheme: string, method: string): QualityCase {
-  const names = method.split("+");
-  const last = names[names.length - 1];
-  const before = names.slice(0, -1).map((name) => ({ transform: transforms.get(name).name }));
-  const step = { quantize: methods.get(last).name, scheme: schemes.get(scheme).name };
-  return { scheme, method, recipe: { recipe: 1, steps: [...before, step] } };
+/**
+ * The case of a scheme and a method as rows write it, `transform+method+compensation/activations`: "awq+gptq",
+ * "gptq+lorc/int8-row", "rtn/llm-int8:int8-row". All parts but the method may be absent.
+ */
+export function qualityCase(scheme: string, text: string): QualityCase {
+  const [weights, activations] = text.split("/");
+  const steps = weights.split("+");
+  const compensation = steps.length > 1 && compensations.find(steps[steps.length - 1]) ? steps.pop() : undefined;
+  const method = methods.get(steps.pop() ?? "").name;
+  const before = steps.map((name) => transforms.get(name).name);
+  const how = { scheme: schemes.get(scheme).name, method, transforms: before, compensation, activations };
+  return { scheme, method: text, how };
 }
 
 const WINDOW = 512;
@@ -92,12 +97,12 @@ interface Setting {
 
 async function measure(
   { backend, input, name, calibrationText, windows, tokens, signal }: QualityOptions,
-  { scheme, method, recipe }: QualityCase,
+  { scheme, method, how }: QualityCase,
   { reference, ids, context, folder }: Setting,
 ): Promise<QualityRow> {
   const settings = {
+    ...how,
     input,
-    recipe,
     calibration: windows === undefined ? {} : { windows },
     calibrationText: async () => calibrationText,
     backend: backend.info.name,

@@ -89,7 +89,11 @@ const options = {
   }),
   runs: integer("--runs <n>", "decode: measured runs, after one to warm up", { min: 1, default: 3 }),
   to: names("--to <schemes>", "quality: schemes, with commas between", schemes, ["q4_0", "mxfp4", "int3-g64"]),
-  method: repeated("--method <names>", "quality: methods, transforms before them (awq+gptq)", (given) => given),
+  method: repeated(
+    "--method <names>",
+    "quality: transform+method+compensation/activations, such as awq+gptq or rtn/int8-row",
+    (given) => given,
+  ),
   recipe: repeated("--recipe <file>", "quality: a recipe as one more row, named after its file", (given) => given),
   text: text("--text <file>", "quality: what is predicted; default: the demo's held-out text"),
   calibrate: text("--calibrate <file>", "quality: text for calibration; default: bundled text"),
@@ -176,7 +180,7 @@ async function recipeCase(file: string): Promise<QualityCase> {
   const recipe = await readRecipeFile(file);
   const first = recipe.steps.find((step) => "quantize" in step);
   const cache = recipe.steps.find((step) => "cache" in step);
-  return { scheme: first?.scheme ?? cache?.cache ?? "", method: basename(file, extname(file)), recipe };
+  return { scheme: first?.scheme ?? cache?.cache ?? "", method: basename(file, extname(file)), how: { recipe } };
 }
 
 function qualityRow({ scheme, method, bitsPerWeight, perplexity, deltaNll, ci95, kl, seconds }: QualityRow): string {
