@@ -54,7 +54,7 @@ function render(result: Tried, style: Style): string {
 
 export const plan = command({
   name: "plan",
-  summary: "say what quantizing would do and take, and try it on the first layer",
+  summary: "say what quantizing would take, and try a layer",
   description:
     "Takes what quantize takes. Everything that can fail late is done once: the first layer is calibrated with one window " +
     "of text, quantized, written in the output's container, read again and run. Nothing is left behind.",
