@@ -80,7 +80,7 @@ function blockRows() {
 function blockFile(f, tensor) {
   const rows = blockRows();
   const values = Float32Array.from(rows.flatMap((row) => [...row]));
-  const names = ["mxfp4", "mxfp8", "mxfp8-e5m2", "mxfp6-e2m3", "mxfp6-e3m2", "mxint8", "nvfp4", "nvfp4-4over6", "nvfp4-mse", "nvint4", "e2m1-g16-ue5m3", ...f.presetNames, "bitmod3-g16", "bitmod4-g16", "mxfp4+", "mxfp6-e2m3+", "mxfp8+", "e2m1-2x16"];
+  const names = ["mxfp4", "mxfp8", "mxfp8-e5m2", "mxfp6-e2m3", "mxfp6-e3m2", "mxint8", "nvfp4", "nvfp4-4over6", "nvfp4-mse", "nvint4", "e2m1-g16-ue5m3", ...f.presetNames.filter((name) => !name.endsWith("@gguf")), "bitmod3-g16", "bitmod4-g16", "mxfp4+", "mxfp6-e2m3+", "mxfp8+", "e2m1-2x16"];
   const bytesHex = (bytes) => [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
   const bits = (x) => new Uint32Array(x.buffer, x.byteOffset, x.length);
   const schemes = Object.fromEntries(

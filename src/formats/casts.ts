@@ -3,7 +3,7 @@
  * arithmetic on the bits of binary32; every path is proved equal to the exact codec.
  */
 import { bitsOfF32 } from "./binary64.js";
-import { type EncodeOptions, encode } from "./codec.js";
+import { decode, type EncodeOptions, encode } from "./codec.js";
 import type { MinifloatFormat, NumberFormat } from "./format.js";
 import type { Codes } from "./packing.js";
 import { buildEncodeTable, decodeTableF32, type EncodeTable } from "./table.js";
@@ -145,6 +145,10 @@ export function decodeArray(
   if (isPlain(format, {}, 8, 7)) {
     const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
     for (let i = 0; i < count; i++) bits[start + i] = codes[i] << 16;
+    return;
+  }
+  if (format.bits > 16) {
+    for (let i = 0; i < count; i++) out[start + i] = decode(format, codes[i]);
     return;
   }
   const table = decodeTableF32(format);

@@ -110,7 +110,7 @@ function layoutText(format: NumberFormat): string {
       const { offset, signed, min, max, fractionBits = 0 } = format;
       const reading =
         offset !== undefined ? `offset binary (code - ${offset})` : signed ? "two's complement" : "unsigned";
-      return `${reading}, ${min} to ${max}${fractionBits > 0 ? `, times 2^-${fractionBits}` : ""}`;
+      return `${reading}, ${min} to ${max}${fractionBits !== 0 ? `, times 2^${-fractionBits}` : ""}`;
     }
     case "posit":
       return `sign 1, regime of variable length, exponent ${format.exponentBits}, fraction`;

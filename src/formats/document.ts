@@ -144,7 +144,7 @@ For any format ELEMENT of at most 8 bits with values of both signs:
   \`ELEMENT-Rx1\`: blocks along the other axis; \`-SCALE\` at the end: another scale format (\`e4m3fn-128x128-f32\`);
 - \`ELEMENT\` alone, a signed float with codes for what is out of range: no scale (\`e4m3fn\`, \`e5m2\`);
 - \`ELEMENT-mxG\`: a power-of-two scale (E8M0) for G elements;
-- \`intB-gG-asym\`: f16 scale and zero point; \`bfpB-gG\`: block floating point;
+- \`intB-gG-asym\`: f16 scale and zero point; \`bfpB-gG\`: block floating point of 2 to 16 bits;
 - \`bitmod3-gG\`, \`bitmod4-gG\`: BitMoD, whose groups choose one of four special values each and store which in 2 bits; with \`-er\` or
   \`-ea\` after the digit one of two, in 1 bit;
 - \`mxfp4+\`, \`mxfp6-e2m3+\`, \`mxfp6-e3m2+\`, \`mxfp8+\`, \`mxfp8-e5m2+\`: MX+, whose largest element of a block has more bits of significand; a

@@ -45,14 +45,14 @@ const posit = family(
 );
 
 const fixed = family(
-  /^(u?)fixed([1-9]|1[0-6])\.(\d|1\d|2\d)$/,
+  /^(u?)fixed([1-9]|[12]\d|3[0-2])\.(0|-?[1-9]\d?)$/,
   (name, unsigned, bits, fraction): IntegerFormat =>
     integer({
       name,
       bits: Number(bits),
       signed: unsigned === "",
       fractionBits: Number(fraction),
-      summary: `fixed point of ${bits} bits, ${fraction} of them right of the point`,
+      summary: `fixed point: integers of ${bits} bits times 2^${-Number(fraction)}`,
       source: "two's complement",
     }),
 );
@@ -187,8 +187,8 @@ export const formatFamilies: readonly FormatFamily[] = [
   { pattern: "bipolarN", summary: "odd integers, no zero", examples: ["bipolar1", "bipolar4"], derive: bipolar },
   {
     pattern: "fixedN.F, ufixedN.F",
-    summary: "fixed point",
-    examples: ["fixed8.6", "ufixed8.8", "fixed16.12"],
+    summary: "fixed point of 1 to 32 bits, F from -99 to 99 of them right of the binary point",
+    examples: ["fixed8.6", "ufixed8.8", "fixed16.12", "fixed8.-3"],
     derive: fixed,
   },
   {

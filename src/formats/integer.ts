@@ -26,7 +26,7 @@ export function encodeInteger(format: IntegerFormat, value: number, options: Enc
       try: 'the option nan: "zero" or "max"',
     });
   }
-  const q = roundToInteger(scaleByPower(value, format.fractionBits ?? 0), options);
+  const q = roundToInteger(inUnits(format, value), options);
   if (q >= format.min && q <= format.max) return codeOf(format, q);
   const overflow = options.overflow ?? format.overflow ?? "saturate";
   if (overflow === "wrap" && Number.isFinite(q)) return codeOf(format, q);
@@ -37,6 +37,12 @@ export function encodeInteger(format: IntegerFormat, value: number, options: Enc
     });
   }
   return codeOf(format, q < format.min ? format.min : format.max);
+}
+
+/** value * 2^fractionBits. What underflows binary64 stays beside zero, for the roundings that go away from it. */
+function inUnits(format: IntegerFormat, value: number): number {
+  const units = scaleByPower(value, format.fractionBits ?? 0);
+  return units === 0 && value !== 0 ? Math.sign(value) * Number.MIN_VALUE : units;
 }
 
 function roundToInteger(value: number, options: EncodeOptions): number {

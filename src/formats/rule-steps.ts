@@ -1,5 +1,6 @@
 /**
- * What a scheme's rule does, as data: enough for a kernel to compute the same bytes on its own. A rule without steps (a
+ * What a scheme's rule does, as data: enough for a kernel to compute the same bytes on its own. The amax of a group is that of
+ * its whole tile where rows share scales. A rule without steps (a
  * search, say) is only known as a function. Where a step is a function of one number, kernels tabulate it, so that no
  * formula is written twice.
  */

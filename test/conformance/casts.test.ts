@@ -146,6 +146,14 @@ test("the other roundings and overflow rules equal the reference too", () => {
   }
 });
 
+test("values of tf32 and of posits of 32 bits equal those of the reference at scattered codes", () => {
+  for (const format of [formats.get("tf32"), formats.get("posit32"), formats.get("fixed24.-3")]) {
+    const codes = scatteredBits(5003, 9).map((u) => (u >>> (32 - format.bits)) >>> 0);
+    const wanted = Float32Array.from(codes, (code) => decode(format, code));
+    assert.deepEqual([...caster.decode(format, codes)], [...wanted], format.name);
+  }
+});
+
 test("NaN is refused where a format has none, and an array of any length is cast whole", () => {
   for (const name of ["e2m1", "int8", "nf4"]) {
     assert.throws(() => caster.encode(formats.get(name), Float32Array.of(1, Number.NaN, 2)), NumericError);
@@ -171,16 +179,23 @@ const more = [
   "bfp5-g16",
 ];
 const odd = ["int4-g24", "e2m3-mx20", "posit8-g32", "nf4-mx32", "bitmod3-g32", "mxfp4+", "int4-4x32"];
+const tabled = ["posit6-mx16", "lns8.3-g32", "dynamic8-g64", "power6-2-row"];
+const tiled = ["int4-4x24", "posit8-3x16", "e2m1-8x1", "int8-4x32-bf16"];
 const tenths = codebook({
   name: "tenths",
   values: [-0.3, -0.1, 0, 0.1],
   summary: "no value is an f32",
   source: "here",
 });
+// A set, because presets of GGUF are the listed schemes.
 const everyScheme: readonly Scheme[] = [
-  scaledScheme({ name: "tenths-g32", element: tenths, per: 32 }),
-  ...schemes.entries,
-  ...[...presetNames, ...families, ...more, ...odd].map((name) => scheme(name)),
+  ...new Set([
+    scaledScheme({ name: "tenths-g32", element: tenths, per: 32 }),
+    ...schemes.entries,
+    ...[...presetNames, ...families, ...more, ...odd, ...tabled, ...tiled, "bfp2-g16", "bfp12-g32"].map((name) =>
+      scheme(name),
+    ),
+  ]),
 ];
 
 const sameTensor = (name: string, got: PackedTensor, wanted: PackedTensor) => {
@@ -239,13 +254,16 @@ test("kernels over addresses give the same planes and values where groups are wh
   const room = (bytes: number) => kernels.heap.allocate(bytes, "test");
   const bytesAt = (address: number, count: number) => new Uint8Array(kernels.memory.buffer, address, count);
   const [from, to] = [room(values.byteLength), room(values.byteLength)];
-  for (const s of everyScheme.filter(({ scale }) => !scale || (scale.per !== "row" && 512 % scale.per === 0))) {
+  for (const s of everyScheme.filter(
+    ({ scale }) => !scale || (scale.per !== "row" && scale.per % 16 === 0 && 512 % scale.per === 0),
+  )) {
     if (caster.plan(s).decode.path === "reference") continue;
     const wanted = quantize(values, [rows, columns], s);
     const planes = Object.entries(wanted.planes) as [keyof PackedTensor["planes"], Uint8Array][];
     const at = Object.fromEntries(planes.map(([plane, bytes]) => [plane, room(bytes.length)]));
     bytesAt(from, values.byteLength).set(new Uint8Array(values.buffer));
-    if (caster.plan(s).encode.path === "reference") {
+    // Tiles are quantized from arrays, where their amax can stand beside each group.
+    if (caster.plan(s).encode.path === "reference" || s.scale?.rows !== undefined) {
       assert.equal(quantizeInMemory(kernels, s, from, rows, columns, at), false, s.name);
       for (const [plane, bytes] of planes) bytesAt(at[plane], bytes.length).set(bytes);
     } else assert.equal(quantizeInMemory(kernels, s, from, rows, columns, at), true, s.name);
@@ -314,6 +332,9 @@ test("every path is said as data, and the common formats and schemes have kernel
   }
   for (const name of ["mxfp4", "mxfp8", "nvfp4", "q4_0", "q4_1", "q8_0", "int4-g32", "int4-g64-asym", "bf16"]) {
     assert.equal(caster.plan(scheme(name)).encode.path, "generated", name);
+  }
+  for (const name of [...tiled, ...tabled.filter((name) => !name.includes("mx")), "mxfp8-2d", "nvfp4-2d"]) {
+    assert.notEqual(caster.plan(scheme(name)).encode.path, "reference", name);
   }
   const searched = caster.plan(scheme("q4_k"));
   assert.deepEqual([searched.encode.path, searched.decode.path], ["reference", "generated"]);

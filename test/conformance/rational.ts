@@ -1,6 +1,6 @@
 /**
  * An encoder that shares nothing with src/formats: values are fractions of big integers, the neighbours of an input are
- * looked up in the full list of a minifloat's magnitudes, and the tables of IEEE P3109 v4.0 (RoundToPrecision, Saturate)
+ * looked up in the full list of a minifloat's magnitudes (as binary64 numbers where these are proved to be the fractions), and the tables of IEEE P3109 v4.0 (RoundToPrecision, Saturate)
  * are written out as they stand there. Slow; the oracle of the conformance tests.
  */
 import type { MinifloatFormat, Overflow, Rounding } from "../../src/formats/index.js";
@@ -68,23 +68,93 @@ function domainOf({ signed, exponentBits, significandBits, nonFinite }: Minifloa
 
 export type Answer = number | "nan" | "inf" | "-inf" | "error";
 
-/** Rounds |x| up to the next magnitude? Distances are compared as integers, never divided. */
-function goesUp(
-  mode: Rounding,
-  x: Fraction,
-  low: Fraction,
-  high: Fraction,
-  lowCode: bigint,
-  negative: boolean,
-): boolean {
-  const order = compare(x, low);
-  if (order === 0) return false;
-  // 2 x <=> low + high
-  const scale = x.power + low.power + high.power;
-  const twice = x.numerator << (scale - x.power + 1n);
-  const sum = (low.numerator << (scale - low.power)) + (high.numerator << (scale - high.power));
-  const half = twice < sum ? -1 : twice > sum ? 1 : 0;
-  const even = lowCode % 2n === 0n;
+/** Where a magnitude stands among those of a format. */
+interface Place {
+  /** The greatest code whose magnitude is not above it; top + 1 for what lies beyond. */
+  readonly low: bigint;
+  readonly isExact: boolean;
+  /** Below, at or above the middle between low's magnitude and the next: -1, 0, 1. Distances are compared, never divided. */
+  readonly half: number;
+}
+
+/** All magnitudes and the middles between them as binary64 numbers, proved to be the very fractions. */
+interface Ladder {
+  readonly magnitudes: Float64Array;
+  readonly middles: Float64Array;
+}
+const ladders = new Map<MinifloatFormat, Ladder | undefined>();
+
+function makeLadder(format: MinifloatFormat): Ladder | undefined {
+  if (format.bits > 16) return undefined;
+  const fractions = Array.from({ length: Number(domainOf(format).top) + 2 }, (_, c) => magnitude(format, BigInt(c)));
+  const middles = fractions.slice(1).map((high, i): Fraction => {
+    const low = fractions[i];
+    return {
+      numerator: (low.numerator << high.power) + (high.numerator << low.power),
+      power: low.power + high.power + 1n,
+    };
+  });
+  const exact = (list: readonly Fraction[]) => Float64Array.from(list, numberOf);
+  const ladder = { magnitudes: exact(fractions), middles: exact(middles) };
+  return [...ladder.magnitudes, ...ladder.middles].some(Number.isNaN) ? undefined : ladder;
+}
+
+/** NaN for a fraction that is no binary64 number. */
+function numberOf(fraction: Fraction): number {
+  let { numerator, power } = fraction;
+  while (numerator !== 0n && power > 0n && numerator % 2n === 0n) [numerator, power] = [numerator / 2n, power - 1n];
+  const x = Number(numerator) / 2 ** Number(power);
+  return Number.isFinite(x) && compare(fractionOf(x), fraction) === 0 ? x : Number.NaN;
+}
+
+function placeOnLadder({ magnitudes, middles }: Ladder, a: number): Place {
+  let [low, high] = [0, magnitudes.length - 1];
+  if (a < magnitudes[0]) return { low: 0n, isExact: true, half: 0 };
+  if (a >= magnitudes[high]) return { low: BigInt(high), isExact: true, half: 0 };
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (magnitudes[middle] <= a) low = middle;
+    else high = middle;
+  }
+  return { low: BigInt(low), isExact: a === magnitudes[low], half: Math.sign(a - middles[low]) };
+}
+
+function placeOf(format: MinifloatFormat, x: number): Place {
+  const { top } = domainOf(format);
+  const beyond = { low: top + 1n, isExact: true, half: 0 };
+  if (!Number.isFinite(x)) return beyond;
+  if (!ladders.has(format)) ladders.set(format, makeLadder(format));
+  const ladder = ladders.get(format);
+  if (ladder) return placeOnLadder(ladder, Math.abs(x));
+  const target = fractionOf(Math.abs(x));
+  if (compare(target, magnitude(format, 0n)) < 0) return { low: 0n, isExact: true, half: 0 };
+  if (compare(target, magnitude(format, top + 1n)) >= 0) return beyond;
+  let [low, high] = [0n, top + 1n];
+  while (high - low > 1n) {
+    const middle = (low + high) >> 1n;
+    if (compare(magnitude(format, middle), target) <= 0) low = middle;
+    else high = middle;
+  }
+  const [lower, upper] = [magnitude(format, low), magnitude(format, low + 1n)];
+  // 2 x <=> lower + upper
+  const scale = target.power + lower.power + upper.power;
+  const twice = target.numerator << (scale - target.power + 1n);
+  const sum = (lower.numerator << (scale - lower.power)) + (upper.numerator << (scale - upper.power));
+  return { low, isExact: compare(target, lower) === 0, half: twice < sum ? -1 : twice > sum ? 1 : 0 };
+}
+
+/** The place of the last number asked for: the same whatever the rounding and the overflow rule are. */
+let last: { readonly format: MinifloatFormat; readonly x: number; readonly place: Place } | undefined;
+
+function rememberedPlace(format: MinifloatFormat, x: number): Place {
+  if (last?.format !== format || !Object.is(last.x, x)) last = { format, x, place: placeOf(format, x) };
+  return last.place;
+}
+
+/** Rounds |x| up to the next magnitude? */
+function goesUp(mode: Rounding, { low, isExact, half }: Place, negative: boolean): boolean {
+  if (isExact) return false;
+  const even = low % 2n === 0n;
   switch (mode) {
     case "nearest-even":
       return half > 0 || (half === 0 && !even);
@@ -113,21 +183,8 @@ export function encodeReference(format: MinifloatFormat, x: number, rounding: Ro
   const negative = x < 0;
   const nan: Answer = hasNaN ? "nan" : "error";
   const sign = negative ? -1 : 1;
-  let code = top + 1n;
-  if (Number.isFinite(x)) {
-    const target = fractionOf(Math.abs(x));
-    if (compare(target, magnitude(format, 0n)) < 0) code = 0n;
-    else if (compare(target, magnitude(format, top + 1n)) < 0) {
-      let [low, high] = [0n, top + 1n];
-      while (high - low > 1n) {
-        const middle = (low + high) >> 1n;
-        if (compare(magnitude(format, middle), target) <= 0) low = middle;
-        else high = middle;
-      }
-      const up = goesUp(rounding, target, magnitude(format, low), magnitude(format, low + 1n), low, negative);
-      code = up ? low + 1n : low;
-    }
-  }
+  const place = rememberedPlace(format, x);
+  const code = place.low + BigInt(goesUp(rounding, place, negative));
   if (negative && !signed) {
     if (code === 0n && format.subnormals) return 0;
     if (overflow === "saturate" || overflow === "propagate") return 0;

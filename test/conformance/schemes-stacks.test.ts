@@ -93,8 +93,14 @@ test("every preset that claims to be verified has golden data, and every preset 
   const proved = new Set(
     [...Object.keys(golden.codes), ...Object.keys(golden.values)].map((name) => name.split("@")[1]),
   );
-  for (const { stack, verified } of PRESETS) assert.equal(proved.has(stack), verified, stack);
+  // The bytes of schemes that are a stack's own are proved in schemes.test.ts.
+  for (const { stack, verified, own } of PRESETS) if (!own) assert.equal(proved.has(stack), verified, stack);
   for (const name of presetNames) {
+    const [base, stack] = name.split("@");
+    if (stack === "gguf") {
+      assert.equal(scheme(name), scheme(base), name);
+      continue;
+    }
     const back = dequantize(quantize(inputs[1].values, inputs[1].shape, scheme(name)));
     const error = back.reduce((sum, v, i) => sum + (v - inputs[1].values[i]) ** 2, 0);
     const power = inputs[1].values.reduce((sum, v) => sum + v * v, 0);

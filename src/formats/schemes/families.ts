@@ -50,9 +50,7 @@ const scaled = byGroup((scheme, all, rows, columns, wanted) => {
   };
 });
 
-const scaledRule = withSteps(withOptions(scaled), ({ element, scale }) =>
-  scale?.rows === undefined ? { kind: "scaled", max: scaleTarget(element) } : undefined,
-);
+const scaledRule = withSteps(withOptions(scaled), ({ element }) => ({ kind: "scaled", max: scaleTarget(element) }));
 
 /** The value of a scale's code. */
 function scaleReader(format: NumberFormat): (code: number) => number {
@@ -149,9 +147,9 @@ function plainCast(element: NumberFormat | undefined): Scheme | undefined {
   return { name, summary: `plain ${name}, values out of range are an error`, source, element, quantize: castRule };
 }
 
-/** bfpB-gG: block floating point, B-bit symmetric fixed point with one exponent for G elements. */
+/** bfpB-gG: block floating point, B-bit symmetric fixed point (2 to 16 bits) with one exponent for G elements. */
 function sharedExponent(name: string): Scheme | undefined {
-  const match = /^bfp([3-8])-g([1-9]\d{0,4})$/.exec(name);
+  const match = /^bfp([2-9]|1[0-6])-g([1-9]\d{0,4})$/.exec(name);
   if (!match) return undefined;
   const [bits, per] = [Number(match[1]), Number(match[2])];
   return mxScheme({

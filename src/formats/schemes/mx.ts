@@ -72,9 +72,9 @@ export interface MxRule {
 
 /** Elements saturate; exponents stay within E8M0's codes 0 .. 254; a zero block gets code 0. */
 export const mxRule = (rule: MxRule = {}): SchemeRule =>
-  withSteps(withOptions(powerBlocks(rule)), ({ element: format, scale }) => {
+  withSteps(withOptions(powerBlocks(rule)), ({ element: format }) => {
     const { search, element = {}, positiveZero = false } = rule;
-    if (search || scale?.rows !== undefined) return undefined;
+    if (search) return undefined;
     const scaleCode = scaleCoder(format, rule);
     const inverse = (code: number) => inverseOf(code, rule);
     return { kind: "power", scaleCode, inverse, element: { overflow: "saturate", ...element }, positiveZero };

@@ -147,13 +147,10 @@ function nvRule({ order = "transformer-engine", search = "amax" }: NvRule = {}):
     blocks(scheme, values, rows, columns, planes, wanted);
   });
   if (search !== "amax") return rule;
-  const steps = ({ element, scale }: Scheme): RuleSteps | undefined =>
-    scale?.rows === undefined
-      ? {
-          kind: "two-level",
-          numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax)),
-        }
-      : undefined;
+  const steps = ({ element }: Scheme): RuleSteps => ({
+    kind: "two-level",
+    numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax)),
+  });
   return withSteps(rule, steps);
 }
 

@@ -9,9 +9,23 @@ import { e4m3fn } from "../e4m3fn.js";
 import { e5m2 } from "../e5m2.js";
 import type { NumberFormat } from "../format.js";
 import type { Scheme } from "../scheme.js";
+import { iq4_nl } from "./iq4_nl.js";
+import { iq4_xs } from "./iq4_xs.js";
 import { type MxRule, mxScheme } from "./mx.js";
 import { type NvRule, nvScheme } from "./nv.js";
 import { onnxScheme } from "./onnx.js";
+import { q2_k } from "./q2_k.js";
+import { q3_k } from "./q3_k.js";
+import { q4_0 } from "./q4_0.js";
+import { q4_1 } from "./q4_1.js";
+import { q4_k } from "./q4_k.js";
+import { q5_0 } from "./q5_0.js";
+import { q5_1 } from "./q5_1.js";
+import { q5_k } from "./q5_k.js";
+import { q6_k } from "./q6_k.js";
+import { q8_0 } from "./q8_0.js";
+import { tq1_0 } from "./tq1_0.js";
+import { tq2_0 } from "./tq2_0.js";
 
 interface Preset {
   readonly stack: string;
@@ -23,6 +37,8 @@ interface Preset {
   readonly nv?: NvRule;
   /** A few names, without the stack, of a family of integer blocks; others are made from their name. */
   readonly integers?: readonly string[];
+  /** Schemes that the stack itself defined: with its name and without they are the same records. */
+  readonly own?: readonly Scheme[];
 }
 
 export const MX_ELEMENTS = {
@@ -120,6 +136,12 @@ export const PRESETS: readonly Preset[] = [
     integers: ["int4-g32", "int4-g32-asym", "int4-g128-asym", "int8-g32", "int8-g64-asym"],
   },
   {
+    stack: "gguf",
+    source: "ggml, quantize_row_*_ref: the scheme by its plain name; golden bytes of q4_0, q4_1, q5_0, q5_1 and q8_0",
+    verified: true,
+    own: [q8_0, q6_k, q5_k, q4_k, q3_k, q2_k, q5_1, q5_0, q4_1, q4_0, iq4_nl, iq4_xs, tq2_0, tq1_0],
+  },
+  {
     stack: "mse",
     source: "least squared error of four neighbouring powers of two",
     verified: false,
@@ -156,12 +178,12 @@ function integerPresets({ source, integers = [] }: Preset): Scheme[] {
   return integers.flatMap((base) => onnxScheme(base, source) ?? []);
 }
 
-const byName = new Map(
-  PRESETS.flatMap((preset) => [...mxPresets(preset), ...nvPresets(preset), ...integerPresets(preset)]).map((s) => [
-    s.name,
-    s,
-  ]),
-);
+const byName = new Map([
+  ...PRESETS.flatMap((preset) => [...mxPresets(preset), ...nvPresets(preset), ...integerPresets(preset)]).map(
+    (made) => [made.name, made] as const,
+  ),
+  ...PRESETS.flatMap(({ stack, own = [] }) => own.map((s) => [`${s.name}@${stack}`, s] as const)),
+]);
 
 /** Every NAME@STACK; of families of integer blocks a few. */
 export const presetNames: readonly string[] = [...byName.keys()];

@@ -3,7 +3,7 @@ import type { FunctionBuilder, Local, ModuleBuilder } from "../wasm/emitter.js";
 import { i8x16, i16x8, i32, i32x4, i64, v128 } from "../wasm/instructions.js";
 import { codeBytes, laneDecoder } from "./decode-lanes.js";
 import type { LaneDecode } from "./decode-plan.js";
-import { type LaneEncoder, laneEncoder } from "./encode-lanes.js";
+import { type LaneEncoder, laneEncoder, tableCode } from "./encode-lanes.js";
 import type { EncodePlan } from "./encode-plan.js";
 import { absMask, infinityBits, largestLane, type VectorLocal, word } from "./lanes.js";
 
@@ -94,8 +94,7 @@ function tableEncode(f: FunctionBuilder, table: Local<"i32">, failed: Local<"i32
     f.set(bits, i32.load(from, 4 * i));
     f.set(entry, i32.load(i32.add(table, i32.shl(i32.shr_u(bits, 16), 2))));
     f.set(failed, i32.or(failed, i32.eq(entry, refused)));
-    const isHigh = i32.ge_u(i32.and(bits, 0xffff), i32.shr_u(entry, 16));
-    f.emit(i32.store8(to, i32.shr_u(entry, i32.shl(isHigh, 3)), i));
+    f.emit(i32.store8(to, tableCode(bits, entry), i));
   };
 }
 

@@ -10,14 +10,14 @@ import { encodeRun, run } from "./array-kernels.js";
 import { codeBytes, wideMinifloat } from "./decode-lanes.js";
 import type { DecodePlan } from "./decode-plan.js";
 import { type LaneEncoder, laneEncoder } from "./encode-lanes.js";
-import type { EncodePlan, LaneEncode } from "./encode-plan.js";
+import type { ElementEncode, EncodePlan, LaneEncode } from "./encode-plan.js";
 import { absMask, infinityBits, largestLane, type Vector, type VectorLocal, word, zero } from "./lanes.js";
 
 /** What a block kernel is generated from. */
 export interface BlockEncode {
   readonly steps: Exclude<RuleSteps, { kind: "cast" }>;
   /** How elements, scales and offsets are encoded, and how a scale's code is read again. */
-  readonly element: LaneEncode;
+  readonly element: ElementEncode;
   readonly elementBits: number;
   readonly scale: EncodePlan;
   readonly scaleDecode: DecodePlan;
@@ -40,6 +40,7 @@ const parameters = {
   steps: "i32",
   factors: "i32",
   states: "i32",
+  elements: "i32",
 } as const;
 
 /** Bytes that a kernel keeps for each group between its two passes. */
@@ -54,7 +55,7 @@ interface Frame {
 }
 
 /**
- * encodeBlocks(from, codes, scales, offsets, groups, size, steps, factors): 0, or 1 where the reference must decide.
+ * encodeBlocks(from, codes, scales, offsets, groups, size, steps, factors, states, elements): 0, or 1 where the reference must decide.
  * `size` is a positive multiple of `run`.
  */
 export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode) {
@@ -220,12 +221,13 @@ function inverseOf(f: FunctionBuilder, d: Local<"f32">): Expression<"f32"> {
 }
 
 const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<K>> } = {
-  power(frame, block, { steps, factors }) {
+  power(frame, block, { steps, factors, elements }) {
     const { f } = frame;
     const amax = amaxReader(frame);
     const scaleOf = stepReader(f, steps, block.shift);
     const factor = f.local("v128");
-    const lanes = laneEncoder(f, block.element, { noNaN: true, positiveZero: block.steps.positiveZero });
+    const { positiveZero } = block.steps;
+    const lanes = laneEncoder(f, block.element, { noNaN: true, positiveZero, table: elements });
     const encode = encodeRun(f, block.elementBits, lanes, (x) => f.set(x, f32x4.mul(x, factor)));
     const choose = () => {
       const scale = scaleOf(amax());
@@ -235,13 +237,14 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
     return { choose, state: [factor], encode };
   },
 
-  "two-level"(frame, block, { steps, factors }) {
+  "two-level"(frame, block, { steps, factors, elements }) {
     const { f } = frame;
     const amax = amaxReader(frame);
     const scaleOf = stepReader(f, steps, block.shift);
     const [factor, isZero] = f.locals("v128", 2);
     const apply = block.divides ? f32x4.div : f32x4.mul;
-    const encode = encodeRun(f, block.elementBits, laneEncoder(f, block.element, { noNaN: true }), (x) => {
+    const lanes = laneEncoder(f, block.element, { noNaN: true, table: elements });
+    const encode = encodeRun(f, block.elementBits, lanes, (x) => {
       f.set(isZero, f32x4.eq(x, zero));
       f.set(x, v128.andnot(apply(x, factor), isZero));
     });
@@ -253,14 +256,13 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
     return { choose, state: [factor], encode };
   },
 
-  scaled(frame, block) {
+  scaled(frame, block, { elements }) {
     const { f } = frame;
     const amax = amaxReader(frame);
     const coder = finiteCoder(frame, block.scale, block.scaleDecode, true);
     const [divisor, live] = f.locals("v128", 2);
-    const encode = encodeRun(f, block.elementBits, laneEncoder(f, block.element, { noNaN: true }), (x) =>
-      f.set(x, v128.and(f32x4.div(x, divisor), live)),
-    );
+    const lanes = laneEncoder(f, block.element, { noNaN: true, table: elements });
+    const encode = encodeRun(f, block.elementBits, lanes, (x) => f.set(x, v128.and(f32x4.div(x, divisor), live)));
     const choose = () => {
       const { code, value } = coder(f32.div(f32.reinterpret_i32(amax()), f32.const(block.steps.max)));
       f.set(divisor, f32x4.splat(value));

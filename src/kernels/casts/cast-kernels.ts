@@ -20,7 +20,7 @@ import { defineBlockEncode, stateBytes } from "./block-encode.js";
 import { codeBytes, needsTable } from "./decode-lanes.js";
 import type { LaneDecode } from "./decode-plan.js";
 import { cache, decodePlan, dequantizePlan, encodePlan, quantizePlan } from "./plans.js";
-import type { DequantizePlan, QuantizePlan } from "./scheme-plan.js";
+import { type DequantizePlan, elementOptions, type QuantizePlan } from "./scheme-plan.js";
 import { type Argument, defineShares, sharesRecord, sharesSignature } from "./shares.js";
 import { encodeTableWords, powerRule, type ScaleRule, twoLevelRule } from "./tables.js";
 
@@ -46,6 +46,8 @@ type BlockPlan = Extract<QuantizePlan, { kind: "blocks" }>;
 export interface PreparedBlocks {
   readonly plan: BlockPlan;
   readonly tables: ScaleTables;
+  /** The address of the table that elements are encoded by, where they are. */
+  readonly elements: number;
   /** For the super plane. */
   readonly tensorScale?: number;
 }
@@ -168,20 +170,23 @@ export class CastKernels {
   prepare(scheme: Scheme, amax: () => number): PreparedBlocks | undefined {
     const plan = quantizePlan(scheme);
     if (plan.kind !== "blocks") return undefined;
+    const byTable = plan.block.element.kind === "table";
+    const elements = byTable ? this.#encodeTable(scheme.element, elementOptions(plan.steps)) : 0;
+    if (elements === undefined) return undefined;
     if (plan.steps.kind !== "two-level") {
       const tables = this.#powerTables(scheme);
-      return tables && { plan, tables };
+      return tables && { plan, tables, elements };
     }
     const most = amax();
     if (!Number.isFinite(most)) return undefined;
     const numbers = plan.steps.numbers(most);
     const rule = twoLevelRule(scheme.scale!.format, numbers, most);
-    return rule && { plan, tables: this.#tensorTables(rule), tensorScale: numbers.tensorScale };
+    return rule && { plan, tables: this.#tensorTables(rule), elements, tensorScale: numbers.tensorScale };
   }
 
   /** Groups of f32, a positive multiple of `run` elements each, to unpacked codes, scales and offsets. */
   encodeGroups(
-    { plan, tables }: PreparedBlocks,
+    { plan, tables, elements }: PreparedBlocks,
     from: number,
     at: { readonly codes: number; readonly scales: number; readonly offsets: number },
     groups: number,
@@ -203,6 +208,7 @@ export class CastKernels {
       steps,
       factors,
       states: { at: states, step: stateBytes },
+      elements,
     };
     return this.#run(module, "encodeBlocks", args, groups, size) === 0;
   }

@@ -37,6 +37,8 @@ export function laneDecoder(f: FunctionBuilder, plan: LaneDecode, table: Express
         each(0, interleave(zero, codes, low16));
         each(1, interleave(zero, codes, high16));
       });
+    case "shift":
+      return { run: 4, decode: (address, each) => each(0, i32x4.shl(v128.load(address), plan.by)) };
     case "copy":
       return { run: 4, decode: (address, each) => each(0, v128.load(address)) };
     case "table":

@@ -4,7 +4,7 @@
  * - `lookup`: at most 4 bits of anything: the bytes of the f32 values by byte shuffles of 16-entry tables;
  * - `minifloat`: the bits moved to where binary32 has them, and the exponent's bias changed: by a multiplication with a
  *   power of two, or by an addition and a table of the subnormal codes; special codes through the table of all values;
- * - `prefix`: the upper bits of binary32;
+ * - `prefix`: the upper half of binary32; `shift`: the upper bits of binary32, more than half of them; `copy`: all;
  * - `integer`: widened and converted;
  * - `table`: at most 16 bits of anything by loads from a table;
  * - `reference`: the array path of the formats.
@@ -47,6 +47,7 @@ export type LaneDecode =
   | MinifloatDecode
   | IntegerDecode
   | { readonly kind: "prefix"; readonly bits: 16 }
+  | { readonly kind: "shift"; readonly bits: number; readonly by: number }
   | { readonly kind: "copy"; readonly bits: 32 }
   | { readonly kind: "table"; readonly bits: number };
 export type DecodePlan = LaneDecode | { readonly kind: "reference"; readonly bits: number; readonly why: string };
@@ -59,7 +60,7 @@ export function planDecode(format: NumberFormat): DecodePlan {
   }
   const direct = format.kind === "minifloat" ? (planPrefix(format) ?? planMinifloat(format)) : undefined;
   if (direct) return direct;
-  if (format.kind === "integer" && bits <= 16 && (format.fractionBits ?? 0) <= 64) {
+  if (format.kind === "integer" && bits <= 16 && Math.abs(format.fractionBits ?? 0) <= 64) {
     const { signed, offset = 0, fractionBits = 0 } = format;
     return { kind: "integer", bits, signed: signed && format.offset === undefined, offset, fractionBits };
   }
@@ -71,7 +72,8 @@ function planPrefix(format: MinifloatFormat): LaneDecode | undefined {
   const { exponentBits, significandBits, bias, signed, nonFinite, subnormals } = format;
   if (exponentBits !== 8 || bias !== 127 || !signed || nonFinite !== "ieee" || !subnormals) return undefined;
   if (significandBits === 23) return { kind: "copy", bits: 32 };
-  return significandBits === 7 ? { kind: "prefix", bits: 16 } : undefined;
+  if (significandBits === 7) return { kind: "prefix", bits: 16 };
+  return significandBits > 7 ? { kind: "shift", bits: format.bits, by: 23 - significandBits } : undefined;
 }
 
 function planMinifloat(format: MinifloatFormat): LaneDecode | undefined {

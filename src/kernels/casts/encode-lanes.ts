@@ -1,8 +1,8 @@
 /** Four f32 lanes to four codes in i32 lanes, for each kind of plan (encode-plan.ts). */
-import type { FunctionBuilder } from "../wasm/emitter.js";
+import type { FunctionBuilder, Local } from "../wasm/emitter.js";
 import { detectFeatures } from "../wasm/features.js";
-import { f32x4, i8x16, i16x8, i32x4, v128 } from "../wasm/instructions.js";
-import type { IntegerEncode, LadderEncode, LaneEncode, MinifloatEncode, PrefixEncode } from "./encode-plan.js";
+import { f32x4, i8x16, i16x8, i32, i32x4, v128 } from "../wasm/instructions.js";
+import type { ElementEncode, IntegerEncode, LadderEncode, MinifloatEncode, PrefixEncode } from "./encode-plan.js";
 import { absMask, infinityBits, powerBits, type Vector, type VectorLocal, word } from "./lanes.js";
 
 export interface LaneEncoder {
@@ -23,6 +23,8 @@ export interface LaneContext {
   readonly positiveZero?: boolean;
   /** Receives the largest magnitude bits seen where NaN has no code: beyond those of infinity, the reference must speak. */
   readonly worst?: VectorLocal;
+  /** Where the words of an element table lie (`encodeTableWords`), for plans of that kind. */
+  readonly table?: Local<"i32">;
 }
 
 const asIs = (bytes: Vector) => bytes;
@@ -31,8 +33,11 @@ const notByLane = (): Vector => {
 };
 
 /** Emits code into `f` for each use. */
-export function laneEncoder(f: FunctionBuilder, plan: LaneEncode, context: LaneContext = {}): LaneEncoder {
+export function laneEncoder(f: FunctionBuilder, plan: ElementEncode, context: LaneContext = {}): LaneEncoder {
   switch (plan.kind) {
+    case "table":
+      if (!context.table) throw new Error("a table plan needs its table");
+      return { lanes: tableLanes(f, context.table), finish: asIs };
     case "minifloat":
       return plan.bits <= 8 && !context.nonNegative
         ? { lanes: notByLane, finish: asIs, bytes: minifloatBytes(f, plan, context) }
@@ -190,7 +195,7 @@ function integerLanes(f: FunctionBuilder, plan: IntegerEncode, context: LaneCont
   const { bits, min, max, offset, fractionBits, nan } = plan;
   const float = (value: number) => f.let(f32x4.splat(value));
   const [low, high, round] = [float(min), float(max), float(3 * 2 ** 22)];
-  const unit = fractionBits > 0 ? float(2 ** fractionBits) : undefined;
+  const unit = fractionBits !== 0 ? float(2 ** fractionBits) : undefined;
   const shift = offset === 0 ? undefined : word(f, offset);
   const mask = word(f, 2 ** bits - 1);
   const guard = nanGuard(f, nan, context);
@@ -218,6 +223,26 @@ function ladderLanes(f: FunctionBuilder, plan: LadderEncode, context: LaneContex
     for (const limit of below) f.set(rank, i32x4.sub(rank, i32x4.gt_s(key, limit)));
     return guard(withSign && !context.nonNegative ? withSign(rank, x) : rank, magnitude);
   };
+}
+
+/** Each lane by a load; the values are known to be numbers. */
+function tableLanes(f: FunctionBuilder, table: Local<"i32">) {
+  const [bits, entry] = f.locals("i32", 2);
+  const codes = f.local("v128");
+  return (x: VectorLocal): Vector => {
+    for (let lane = 0; lane < 4; lane++) {
+      f.set(bits, i32x4.extract_lane(x, lane));
+      f.set(entry, i32.load(i32.add(table, i32.shl(i32.shr_u(bits, 16), 2))));
+      f.set(codes, i32x4.replace_lane(codes, lane, tableCode(bits, entry)));
+    }
+    return codes;
+  };
+}
+
+/** The code that a table's entry has for an f32 of these bits. */
+export function tableCode(bits: Local<"i32">, entry: Local<"i32">) {
+  const isHigh = i32.ge_u(i32.and(bits, 0xffff), i32.shr_u(entry, 16));
+  return i32.and(i32.shr_u(entry, i32.shl(isHigh, 3)), 0xff);
 }
 
 /** From ranks (with the sign in the top bit of the code) to codes; nothing to do where they are the same. */

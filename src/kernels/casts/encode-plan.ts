@@ -64,11 +64,17 @@ export interface LadderEncode {
   readonly nan: NaNCode;
 }
 
+export interface TableEncode {
+  readonly kind: "table";
+  readonly bits: number;
+}
+
 export type LaneEncode = MinifloatEncode | PrefixEncode | IntegerEncode | LadderEncode;
+/** What elements of blocks can be encoded by. */
+export type ElementEncode = LaneEncode | TableEncode;
 export type EncodePlan =
-  | LaneEncode
+  | ElementEncode
   | { readonly kind: "copy"; readonly bits: 32 }
-  | { readonly kind: "table"; readonly bits: number }
   | { readonly kind: "reference"; readonly bits: number; readonly why: string };
 
 /** The plan of a format under these options. */
@@ -156,7 +162,7 @@ function magnitudeValue({ significandBits: m, bias }: MinifloatFormat, magnitude
 
 function planInteger(format: IntegerFormat, nan: NaNCode): EncodePlan | undefined {
   const { bits, min, max, offset = 0, fractionBits = 0 } = format;
-  if (bits > 16 || fractionBits > 64) return undefined;
+  if (bits > 16 || Math.abs(fractionBits) > 64) return undefined;
   return { kind: "integer", bits, min, max, offset, fractionBits, nan };
 }
 

@@ -27,7 +27,8 @@ export function quantizeInMemory(
   planes: PlaneAddresses,
 ): boolean {
   const plan = quantizePlan(scheme);
-  if (plan.kind === "reference") return false;
+  // Tiles need their amax beside each group: tensors outside of this memory are laid out so.
+  if (plan.kind === "reference" || scheme.scale?.rows !== undefined) return false;
   if (plan.kind === "cast") return quantizeCast(kernels, scheme, from, rows * columns, planes);
   const groups = groupsPerRow(scheme.scale!.per, columns);
   const size = columns / groups;

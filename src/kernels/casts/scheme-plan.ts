@@ -1,10 +1,12 @@
 /** Which path a scheme takes through the cast kernels, and why where it is the reference. */
 import type { EncodeOptions } from "../../formats/codec.js";
+import type { NumberFormat } from "../../formats/format.js";
 import type { RuleSteps } from "../../formats/rule-steps.js";
 import type { Scheme } from "../../formats/scheme.js";
+import { decodeTable } from "../../formats/table.js";
 import type { BlockEncode } from "./block-encode.js";
 import { type LaneDecode, planDecode } from "./decode-plan.js";
-import { type EncodePlan, type LaneEncode, planEncode } from "./encode-plan.js";
+import { type ElementEncode, type EncodePlan, planEncode } from "./encode-plan.js";
 
 export type Path = { readonly path: "generated" | "table" } | { readonly path: "reference"; readonly why: string };
 
@@ -18,8 +20,7 @@ export type QuantizePlan =
   | { readonly kind: "reference"; readonly why: string };
 
 const reference = (why: string): QuantizePlan => ({ kind: "reference", why });
-const isLanes = (plan: EncodePlan): plan is LaneEncode =>
-  plan.kind === "minifloat" || plan.kind === "prefix" || plan.kind === "integer" || plan.kind === "ladder";
+const forElements = (plan: EncodePlan): plan is ElementEncode => plan.kind !== "reference" && plan.kind !== "copy";
 
 export function planQuantize(scheme: Scheme): QuantizePlan {
   const { element, scale, offset } = scheme;
@@ -33,9 +34,11 @@ export function planQuantize(scheme: Scheme): QuantizePlan {
   }
   if (!scale || element.bits > 8) return reference("no scale, or more than 8 bits");
   if (offset && (offset.per !== scale.per || offset.super)) return reference("groups of scale and offset differ");
+  if (scale.rows !== undefined && !goesByAmax(steps))
+    return reference("tiles under a rule that asks for more than amax");
   const elementPlan = planEncode(element, elementOptions(steps));
-  if (!isLanes(elementPlan)) return reference(`elements of ${element.name} need a table`);
-  if (steps.kind === "power" && steps.positiveZero && elementPlan.kind === "ladder" && !elementPlan.signMagnitude) {
+  if (!forElements(elementPlan)) return reference(`elements of ${element.name}`);
+  if (steps.kind === "power" && steps.positiveZero && !clearsSign(element, elementPlan)) {
     return reference("no sign bit to clear");
   }
   const [scaleEncode, scaleDecode] = [planEncode(scale.format), planDecode(scale.format)];
@@ -60,7 +63,17 @@ export function planQuantize(scheme: Scheme): QuantizePlan {
   };
 }
 
-function elementOptions(steps: RuleSteps): EncodeOptions {
+/** Whether elements that become negative zero can become zero: because there is none, or as a sign bit that is not set. */
+function clearsSign(element: NumberFormat, plan: ElementEncode): boolean {
+  if (plan.kind === "ladder") return plan.signMagnitude;
+  return plan.kind !== "table" || !decodeTable(element).some((value) => Object.is(value, -0));
+}
+
+/** Whether a rule asks nothing else of a group than its largest magnitude. */
+const goesByAmax = ({ kind }: RuleSteps) => kind === "power" || kind === "two-level" || kind === "scaled";
+
+/** How a rule encodes its elements. */
+export function elementOptions(steps: RuleSteps): EncodeOptions {
   return steps.kind === "power" ? steps.element : { overflow: "saturate" };
 }
 

@@ -1,12 +1,14 @@
 /**
  * Tensors to planes and back, copied through the kernels' memory as many rows at a time as fit a piece. Kernels see groups
- * of whole runs: where a scheme's groups are not, or a row ends within one, groups are padded.
+ * of whole runs: where a scheme's groups are not, or a row ends within one, groups are padded. Where rows share scales a group
+ * is padded with the amax of its tile, and so gets the tile's scale.
  */
 import { encodeArray } from "../../formats/casts.js";
 import { decode } from "../../formats/codec.js";
 import { codeArray, packCodes, unpackCodes } from "../../formats/packing.js";
 import { groupSize, groupsPerRow, type PlaneLayout, planeLayouts } from "../../formats/planes.js";
 import type { PlaneName, Scheme } from "../../formats/scheme.js";
+import { tileAmax } from "../../formats/schemes/groups.js";
 import type { PackedTensor } from "../../tensor/packed.js";
 import { allocatePlanes } from "../../tensor/planes.js";
 import { checkShape, columnsOf, elementCount, rowsOf } from "../../tensor/shape.js";
@@ -31,13 +33,21 @@ interface Geometry {
   readonly step: number;
 }
 
-function geometryOf({ pieceElements }: CastKernels, scheme: Scheme, rows: number, columns: number): Geometry {
+function geometryOf(
+  { pieceElements }: CastKernels,
+  scheme: Scheme,
+  rows: number,
+  columns: number,
+  padding = 0,
+): Geometry {
   const per = scheme.scale?.per ?? run;
   const size = groupSize(per, columns);
   const groups = groupsPerRow(per, columns);
-  const stride = Math.ceil(size / run) * run;
+  const stride = Math.ceil((size + padding) / run) * run;
   const aligned = stride === size && columns % size === 0;
-  const step = Math.min(rows, Math.max(1, Math.floor(pieceElements / (groups * stride))));
+  // A piece begins with a tile.
+  const height = scheme.scale?.rows ?? 1;
+  const step = Math.min(rows, height * Math.max(1, Math.floor(pieceElements / (groups * stride * height))));
   return { rows, columns, groups, size, stride, aligned, step };
 }
 
@@ -91,8 +101,11 @@ export function quantizePieces(
   if (!prepared) return undefined;
   const { tensorScale } = prepared;
   if (tensorScale !== undefined) packed.planes.superScales!.set(bytesOf(Float32Array.of(tensorScale)));
-  const geometry = cutRows(kernels, scheme, geometryOf(kernels, scheme, rows, columns));
-  return quantizeRows(kernels, packed, values, geometry, prepared) ? packed : undefined;
+  const peakOf = tileAmax(scheme.scale!, values, rows, columns);
+  const geometry = peakOf
+    ? geometryOf(kernels, scheme, rows, columns, 1)
+    : cutRows(kernels, scheme, geometryOf(kernels, scheme, rows, columns));
+  return quantizeRows(kernels, packed, values, geometry, prepared, peakOf) ? packed : undefined;
 }
 
 function quantizeCast(kernels: CastKernels, { scheme, planes }: PackedTensor, values: Float32Array): boolean {
@@ -112,8 +125,10 @@ function quantizeRows(
   values: Float32Array,
   geometry: Geometry,
   prepared: PreparedBlocks,
+  peakOf?: (start: number) => number,
 ): boolean {
   const { rows, columns, groups, stride, step } = geometry;
+  const height = scheme.scale?.rows ?? 1;
   const layouts = planeLayouts(scheme, rows, columns);
   const piece = pieceOf(kernels, geometry);
   for (let first = 0; first < rows; first += step) {
@@ -123,20 +138,32 @@ function quantizeRows(
     if (own === undefined) {
       const room = new Float32Array(kernels.memory.buffer, piece.values, count * groups * stride);
       if (geometry.aligned) room.set(part);
-      else padGroups(part, room, count, geometry);
+      else padGroups(part, room, count, geometry, (at) => peakOf?.(first * columns + at) ?? part[at]);
     }
     if (!kernels.encodeGroups(prepared, own ?? piece.values, piece, count * groups, stride)) return false;
-    const target = (plane: "codes" | "scales" | "offsets") =>
-      planes[plane]!.subarray(first * layouts[plane]!.bytesPerRow, (first + count) * layouts[plane]!.bytesPerRow);
+    const target = (plane: "codes" | "scales" | "offsets", height = 1) => {
+      const { bytesPerRow } = layouts[plane]!;
+      const [from, to] = [first / height, Math.ceil((first + count) / height)];
+      return planes[plane]!.subarray(from * bytesPerRow, to * bytesPerRow);
+    };
     storeCodes(kernels, target("codes"), layouts.codes!, piece, geometry);
-    storeShared(kernels, target("scales"), layouts.scales!, piece.scales);
+    storeShared(kernels, target("scales", height), layouts.scales!, piece.scales, height);
     if (layouts.offsets) storeShared(kernels, target("offsets"), layouts.offsets, piece.offsets);
   }
   return true;
 }
 
-/** Groups in whole runs; the room left holds the group's first element, which changes no extreme and no rule. */
-function padGroups(values: Float32Array, out: Float32Array, rows: number, geometry: Geometry): void {
+/**
+ * Groups in whole runs; the room left holds what `rest` says for the group that begins at an index: its first element, which
+ * changes no extreme and no rule, or its tile's amax.
+ */
+function padGroups(
+  values: Float32Array,
+  out: Float32Array,
+  rows: number,
+  geometry: Geometry,
+  rest: (start: number) => number,
+): void {
   const { columns, size, groups, stride } = geometry;
   for (let row = 0; row < rows; row++) {
     for (let g = 0; g < groups; g++) {
@@ -144,7 +171,7 @@ function padGroups(values: Float32Array, out: Float32Array, rows: number, geomet
       const count = Math.min(size, columns - g * size);
       const at = (row * groups + g) * stride;
       out.set(values.subarray(start, start + count), at);
-      out.fill(values[start], at + count, at + stride);
+      out.fill(rest(start), at + count, at + stride);
     }
   }
 }
@@ -177,18 +204,19 @@ function storeCodes(
   }
 }
 
-/** Unpacked scales or offsets at `address` to rows of their plane. */
-function storeShared(kernels: CastKernels, out: Uint8Array, layout: PlaneLayout, address: number): void {
+/** Unpacked scales or offsets at `address` to rows of their plane, of every `height` rows the first. */
+function storeShared(kernels: CastKernels, out: Uint8Array, layout: PlaneLayout, address: number, height = 1): void {
   const { format, codesPerRow, bytesPerRow } = layout;
-  const size = codeBytes(format.bits);
+  const rowSize = codesPerRow * codeBytes(format.bits);
   const rows = out.length / bytesPerRow;
-  const bytes = new Uint8Array(kernels.memory.buffer, address, rows * codesPerRow * size);
-  if (format.bits % 8 === 0) {
-    out.set(bytes);
+  const bytes = (row: number, count: number) =>
+    new Uint8Array(kernels.memory.buffer, address + row * height * rowSize, count * rowSize);
+  if (format.bits % 8 === 0 && height === 1) {
+    out.set(bytes(0, rows));
     return;
   }
   for (let r = 0; r < rows; r++) {
-    const row = codesIn(bytes.subarray(r * codesPerRow * size, (r + 1) * codesPerRow * size), size);
+    const row = codesIn(bytes(r, 1), codeBytes(format.bits));
     packCodes(row, codesPerRow, format.bits, out, r * bytesPerRow);
   }
 }
