@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -43,18 +44,19 @@ function newest(folder) {
 
 /** `npx bitloom` finds the command here, without asking a registry. */
 function linkCommand() {
-  const main = at("dist", "src", "cli", "main.js");
+  const main = at("dist", "bin", "cli", "main.js");
   const link = at("node_modules", ".bin", "bitloom");
   mkdirSync(at("node_modules", ".bin"), { recursive: true });
   if (process.platform === "win32") {
     // Links need rights there; npm too writes a batch file that calls node.
-    writeFileSync(`${link}.cmd`, '@node "%~dp0..\\..\\dist\\src\\cli\\main.js" %*\r\n');
+    writeFileSync(`${link}.cmd`, '@node "%~dp0..\\..\\dist\\bin\\cli\\main.js" %*\r\n');
     return;
   }
   chmodSync(main, 0o755);
-  if (existsSync(link)) return;
+  const target = join("..", "..", "dist", "bin", "cli", "main.js");
+  if (existsSync(link) && readlinkSync(link) === target) return;
   rmSync(link, { force: true });
-  symlinkSync(join("..", "..", "dist", "src", "cli", "main.js"), link);
+  symlinkSync(target, link);
 }
 
 if (changed(at("node_modules", ".package-lock.json")) < changed(at("package-lock.json"))) {
@@ -75,6 +77,7 @@ if (changed(stamp) < Math.max(...sources, ...settings)) {
   const begin = new Date();
   run("building", process.execPath, [at("node_modules", "typescript", "bin", "tsc")]);
   prune();
+  run("bundling", process.execPath, [at("scripts", "bundle.mjs")]);
   writeFileSync(stamp, "");
   utimesSync(stamp, begin, begin);
 }
