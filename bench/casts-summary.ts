@@ -1,6 +1,6 @@
 /**
- * Several windows of bench/casts.ts as one file: every window, and before them the medians of each engine. The first window of
- * an engine holds everything; others may be of a part (`--only`).
+ * Several windows of bench/casts.ts as one file: every window, and before them the medians of each engine. Windows may be of a
+ * part (`--only`); where a kernel has changed, its rows are taken out of older ones.
  *
  *     node dist/bench/casts-summary.js WINDOW.json... > bench/results/casts.json
  */
@@ -21,13 +21,15 @@ function median(list: readonly number[]): number {
 }
 
 function summaryOf(windows: readonly Run[]) {
-  const casts = windows[0].results.map(({ cast, where }) => {
+  const all = windows.flatMap(({ results }) => results);
+  const first = all.filter((r, i) => all.findIndex((s) => s.cast === r.cast && s.where === r.where) === i);
+  const casts = first.map(({ cast, where }) => {
     const same = windows.flatMap((run) => run.results.filter((r) => r.cast === cast && r.where === where));
     const shares = same.flatMap(({ copyShare }) => copyShare ?? []);
     const medianG = median(same.map((r) => r.medianG));
     return { cast, where, medianG, ...(shares.length > 0 && { copyShare: median(shares) }) };
   });
-  const names = Object.keys(windows[0].timesPython);
+  const names = [...new Set(windows.flatMap((window) => Object.keys(window.timesPython)))];
   const timesPython = Object.fromEntries(
     names.map((name) => [name, median(windows.flatMap((w) => w.timesPython[name] ?? []))]),
   );

@@ -1,5 +1,10 @@
 /**
  * What goes wrong, or went wrong, in other libraries, as tests that pass here. Each names the library and its report.
+ *
+ * Reports with nothing to test on a CPU without the stack in question: brevitas #1294 (stochastic rounding that fails on a
+ * GPU), shumai #54, onnx #6283, ml_dtypes pull request 151 and Float8s.jl #7 (speed: bench/casts.ts measures it),
+ * microxcaling's missing CUDA modes, pmetal #32 (a wish for NVFP4), mlxcel #1769 (a bound on Metal hosts; the rule itself is
+ * tested under MLX #4353), trinity #694 (perplexities under three scale rules).
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -24,14 +29,14 @@ const back = (name: string, values: readonly number[]) => [
   ...dequantize(quantize(Float32Array.from(values), [1, values.length], scheme(name))),
 ];
 
-test("ml_dtypes #260, #400: overflow of e4m3fn is a choice, not a property of the library", () => {
+test("ml_dtypes #147, #260, #400, pytorch #104242, #178817, float8_experimental #33: overflow of e4m3fn is a choice, not a property of the library", () => {
   assert.ok(Number.isNaN(to("e4m3fn", 465)));
   assert.equal(to("e4m3fn", 465, { overflow: "saturate" }), 448);
   assert.equal(to("e4m3fn", Infinity, { overflow: "saturate" }), 448);
   assert.equal(to("e5m2", Infinity, { overflow: "propagate" }), Infinity);
 });
 
-test("onnx #6220: infinity in a FNUZ format is NaN unless saturation is asked for", () => {
+test("onnx #4805, #6220, #7085: infinity in a FNUZ format is NaN unless saturation is asked for", () => {
   assert.ok(Number.isNaN(to("e4m3fnuz", Infinity)));
   assert.equal(to("e4m3fnuz", Infinity, { overflow: "saturate" }), 240);
 });
@@ -126,6 +131,103 @@ test("float16 in JavaScript by way of f32 rounds twice; here 1 + 2^-11 + 2^-50 g
   const x = 1 + 2 ** -11 + 2 ** -50;
   assert.equal(to("f16", Math.fround(x)), 1);
   assert.equal(to("f16", x), 1 + 2 ** -10);
+});
+
+test("pychop #4: infinity stays infinity where a format has it", () => {
+  for (const name of ["e5m2", "f16", "bf16", "e3m4", "e4m3"]) {
+    assert.deepEqual([to(name, Infinity), to(name, -Infinity)], [Infinity, -Infinity], name);
+  }
+});
+
+test("universal #1302, apytypes #110, #406: every code of every 8-bit float comes back, and its neighbours are nearest to it", () => {
+  for (const name of ["e4m3fn", "e4m3", "e5m2", "e3m4", "e4m3fnuz", "e5m2fnuz", "e4m3b11fnuz"]) {
+    const f = format(name);
+    const values = [...decodeTable(f)];
+    values.forEach((value, code) => {
+      if (!Number.isNaN(value)) assert.equal(encode(f, value), code, `${name} ${code}`);
+    });
+    const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+    for (let i = 0; i + 1 < sorted.length; i++) {
+      const [low, high] = [sorted[i], sorted[i + 1]];
+      assert.equal(to(name, low + (high - low) * 0.49) + 0, low + 0);
+      assert.equal(to(name, low + (high - low) * 0.51) + 0, high + 0);
+    }
+  }
+});
+
+test("torchao #516, #1835, vllm #43557, FBGEMM #2933: floor, ceil, even and round-up are four rules, each by its name", () => {
+  const scaleOf = (rule: string, amax: number) =>
+    quantize(Float32Array.of(amax), [1, 1], scheme(`mxfp4@torchao${rule}`)).planes.scales![0] - 127;
+  const rules = ["", "-ceil", "-even", "-rceil"];
+  const exponents = (amax: number) => rules.map((rule) => scaleOf(rule, amax));
+  // e2m1: emax = 2, max = 6; "even" goes up from 1.75 * 2^n on.
+  assert.deepEqual(exponents(4), [0, 0, 0, 0]);
+  assert.deepEqual(exponents(5), [0, 1, 0, 0]);
+  assert.deepEqual(exponents(6.5), [0, 1, 0, 1]);
+  assert.deepEqual(exponents(7), [0, 1, 1, 1]);
+  assert.deepEqual(exponents(8), [1, 1, 1, 1]);
+});
+
+test("aiter #3212: the floor rule clips the largest element of two groups in five, rounding up of none", () => {
+  const amaxes = Float32Array.from({ length: 1024 }, (_, i) => 4 * 2 ** (i / 1024));
+  const clipped = (name: string) => {
+    const scales = [...amaxes].map((amax) => quantize(Float32Array.of(amax), [1, 1], scheme(name)).planes.scales![0]);
+    return scales.filter((code, i) => amaxes[i] / 2 ** (code - 127) > 6).length / amaxes.length;
+  };
+  // Of amaxes spread evenly in logarithms those above 6 * 2^n: log2(8 / 6) of them.
+  assert.ok(Math.abs(clipped("mxfp4@ocp") - Math.log2(8 / 6)) < 0.01, String(clipped("mxfp4@ocp")));
+  assert.equal(clipped("mxfp4@mlx"), 0);
+});
+
+test("torchao #4725: a scale is rounded up from f32; by way of bf16 448 (1 + 2^-12) would seem to fit and lose its excess", () => {
+  const amax = 448 * (1 + 2 ** -12);
+  assert.equal(to("bf16", amax), 448);
+  assert.equal(quantize(Float32Array.of(amax), [1, 1], scheme("mxfp8@mlx")).planes.scales![0], 128);
+  assert.equal(quantize(Float32Array.of(448), [1, 1], scheme("mxfp8@mlx")).planes.scales![0], 127);
+});
+
+test("pytorch #175409, #178698: rounding up to E8M0 is there, and exact at every power of two", () => {
+  for (let exponent = -127; exponent <= 127; exponent++) {
+    const up = (x: number) => encode(format("e8m0"), x, { rounding: "up", overflow: "saturate" });
+    assert.equal(up(2 ** exponent), exponent + 127);
+    assert.equal(up(2 ** exponent * (1 + 2 ** -52)), Math.min(254, exponent + 128));
+  }
+});
+
+test("mlx #3022, #3911: NVFP4's tensor scale is stored, and carries tensors far beyond e4m3's range", () => {
+  for (const size of [1e-12, 1e12]) {
+    const packed = quantize(Float32Array.of(size, -size / 2), [1, 2], scheme("nvfp4"));
+    assert.equal(packed.planes.superScales?.length, 4);
+    assert.ok(Math.abs(dequantize(packed)[0] / size - 1) < 0.01);
+  }
+});
+
+test("llama.cpp #19769: quantizing NVFP4's own output again keeps it within the last bits of f32", () => {
+  const once = back("nvfp4", [1, -0.5, 0.3, 0.02, 6, -3.3, 0.7, 2.2]);
+  for (const [i, v] of back("nvfp4", once).entries())
+    assert.ok(Math.abs(v - once[i]) <= 2 ** -20 * 6, `${v} ${once[i]}`);
+});
+
+test("triton #11668: block scales round to nearest even by themselves, whatever the elements do", () => {
+  // 6 * 1.0625 / 6: a tie between the e4m3 scales 1 and 1.125 under tensor scale 1 goes to the even one.
+  assert.equal(encode(format("e4m3fn"), 1.0625, { overflow: "saturate" }), 0x38);
+  assert.equal(encode(format("e4m3fn"), 1.1875, { overflow: "saturate" }), 0x3a);
+});
+
+test("numpy-user-dtypes #63, dlpack #158, microxcaling #6, #23: small codes are packed without padding between them", () => {
+  const values = Float32Array.from({ length: 64 }, (_, i) => (i % 13) - 6);
+  for (const [name, bytes] of [
+    ["mxfp4", 32],
+    ["mxfp6", 48],
+    ["int3-g32", 24],
+    ["mxfp8", 64],
+  ] as const) {
+    assert.equal(quantize(values, [1, 64], scheme(name)).planes.codes.length, bytes, name);
+  }
+});
+
+test("gfloat: a block scheme needs no rule named by its caller", () => {
+  assert.deepEqual(back("mxfp4", [1, -2, 3, 6]), [1, -2, 3, 6]);
 });
 
 test("E8M0 by ml_dtypes' rule equals ml_dtypes for every f16 and every bf16", () => {

@@ -9,7 +9,7 @@ import { methods, type QuantizationMethod, readRecipe, transforms } from "../../
 import { StatisticsSum } from "../../src/quantize/statistics.js";
 import { isFold } from "../../src/quantize/transform.js";
 import { randomUniform } from "../../src/random.js";
-import { dequantize, quantize } from "../../src/tensor/index.js";
+import { dequantize, quantize, sliceRows } from "../../src/tensor/index.js";
 
 const FAMILIES = ["int4-g32", "int8-row", "int3-g64", "int2-g16", "int4-g64-asym", "e2m1-g32", "e4m3fn-g128"];
 /** Methods choose scales row by row; where rows share them grids refuse by name (schemes-tiles.test.ts). */
@@ -122,6 +122,18 @@ test("every method's own objective is no larger than round to nearest leaves it,
       const [mine, rtn] = [cost(job, run(method, s, weights)), cost(job, run(methods.get("rtn"), s, weights))];
       assert.ok(mine <= rtn * (1 + 1e-9), `${method.name} ${s.name}: ${mine} against ${rtn}`);
       if (mustImprove(method, s)) assert.ok(mine < rtn, `${method.name} does not improve ${s.name}`);
+    }
+  }
+});
+
+test("a method that takes rows one by one gives blocks of rows the bytes that they have among all", () => {
+  for (const method of methods.entries.filter(({ rowwise }) => rowwise)) {
+    for (const s of all.filter(({ scale, offset }) => ![scale, offset].some((x) => x?.super?.per === "tensor"))) {
+      const whole = method.quantize(jobOf(s, weights), defaults(method)).packed;
+      const [rows, half] = [ROWS / 2, weights.length / 2];
+      const lower = { ...jobOf(s, weights), values: weights.subarray(half), shape: [rows, COLUMNS] };
+      const { planes } = method.quantize(lower, defaults(method)).packed;
+      assert.deepEqual(planes, sliceRows(whole, rows, ROWS).planes, `${method.name} ${s.name}`);
     }
   }
 });

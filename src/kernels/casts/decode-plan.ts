@@ -25,7 +25,7 @@ export interface MinifloatDecode {
   readonly factor: number;
   /**
    * Upper halves of the f32 values of subnormal codes, where there are at most 16, all are normal in binary32, and few
-   * exponents let them be frequent: processors multiply subnormal numbers several times slower than others.
+   * exponents let them be frequent: multiplying some subnormal numbers among others is slow.
    */
   readonly subnormals?: readonly number[];
   /** Magnitude codes beyond this are special; undefined where all are finite. */
