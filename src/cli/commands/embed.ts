@@ -123,7 +123,7 @@ function render(result: Result): string {
 
 export const embed = command({
   name: "embed",
-  summary: "make vectors of texts and, against a base, measure what was lost",
+  summary: "make vectors of texts, and compare with a base",
   description:
     "For encoders (BERT and its kind): one vector for each line of the text, pooled and normalized as the model's files " +
     "say, numbers parted by spaces. A text longer than the model takes loses its end. With --against, how far the " +
