@@ -8,8 +8,10 @@ const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const outdir = join(dist, "bin", "cli");
 rmSync(outdir, { recursive: true, force: true });
 await build({
-  // The worker's file stands beside the code that starts it.
-  entryPoints: [join(dist, "src", "cli", "main.js"), join(dist, "src", "kernels", "wasm", "worker.js")],
+  // The files of threads stand beside the code that starts them.
+  entryPoints: ["cli/main.js", "kernels/wasm/worker.js", "quantize/row-worker.js"].map((file) =>
+    join(dist, "src", file),
+  ),
   entryNames: "[name]",
   outdir,
   bundle: true,

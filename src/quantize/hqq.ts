@@ -21,6 +21,7 @@ export const hqq = method({
     kappa: { kind: "number", summary: "its growth each iteration", default: 1.01, min: 1, max: 10 },
     iterations: { kind: "integer", summary: "at most so many", default: 20, min: 1, max: 1000 },
   },
+  rowwise: true,
   needs: () => "nothing",
   objective: ({ norm }) => powerError(norm),
   quantize({ scheme, values, shape }, options) {

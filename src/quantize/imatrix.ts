@@ -33,6 +33,7 @@ export const imatrix = method({
     weights: choice("how an error counts: E[x^2], or that times sqrt(mean w^2 + w^2)", FORMULAS, "llama.cpp"),
     steps: { kind: "integer", summary: "scales tried for every group", default: 40, min: 1, max: 1000 },
   },
+  rowwise: true,
   needs: () => "squares",
   objective:
     ({ weights: formula }) =>

@@ -52,6 +52,8 @@ export interface MethodRecord<O extends OptionRecords> extends Named {
   readonly options: O;
   /** Scales are held to a pattern, so that what a scheme can represent is not always kept as it is. */
   readonly constrainsScales?: boolean;
+  /** Rows are quantized one by one, and notes are counts: blocks of rows give what all rows together give. */
+  readonly rowwise?: boolean;
   /** What comes out may lie in another scheme than the job's, so nothing can be written before all is done. */
   readonly choosesScheme?: boolean;
   needs(options: ValuesOf<O>): Needs;

@@ -12,6 +12,7 @@ export const mse = method({
     norm: { kind: "number", summary: "the p of |w - w'|^p", default: 2, min: 0.5, max: 8 },
     steps: { kind: "integer", summary: "scales tried for every group", default: 40, min: 1, max: 1000 },
   },
+  rowwise: true,
   needs: () => "nothing",
   objective: ({ norm }) => powerError(norm),
   quantize({ scheme, values, shape }, { norm, steps }) {

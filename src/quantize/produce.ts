@@ -7,8 +7,9 @@ import type { ArtifactStore, FinishedTensor, TensorReport } from "./artifacts.js
 import { relativeSquaredError } from "./errors.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize.js";
+import { inPlace, quantizeWeight } from "./row-blocks.js";
+import type { RowsRunner } from "./row-threads.js";
 import type { InputStatistics } from "./statistics.js";
-import { reportOf } from "./tensor-report.js";
 
 /** Finished tensors on disk, and the name of the text that they were calibrated with. */
 export interface Parts {
@@ -27,6 +28,7 @@ export async function produceTensor(
   plan: QuantizePlan,
   planned: PlannedTensor,
   parts: Parts | undefined,
+  runner: RowsRunner = inPlace,
 ): Promise<Produced> {
   const { checkpoint, container, recipe } = plan;
   const { spec, source, scheme, shape, quantizer } = planned;
@@ -46,14 +48,9 @@ export async function produceTensor(
     const original = await readWeight(checkpoint, spec!);
     if (!original) throw new Error(`${spec!.role} was planned and is gone`);
     if (original.scheme.name === scheme.name || !quantizer) return { packed: original, report: { relativeMse: 0 } };
-    const values = dequantize(original);
     const statistics = importanceOf(plan, planned);
-    const job = { scheme, values, shape, seed: recipe.seed, statistics };
-    const begin = performance.now();
-    const made = quantizer.method.quantize(job, quantizer.options);
-    const seconds = (performance.now() - begin) / 1000;
-    const notes = { ...made.notes, ...(plan.importance && !statistics && { withoutImportance: 1 }) };
-    return { packed: made.packed, report: reportOf(job, { ...made, notes }, quantizer.method.name, seconds) };
+    const notes = plan.importance && !statistics ? { withoutImportance: 1 } : undefined;
+    return quantizeWeight(runner, { quantizer, original, scheme, seed: recipe.seed, statistics, notes });
   }
 }
 

@@ -4,10 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openCheckpoint } from "../checkpoints/index.js";
-import { InputError, UnsupportedError } from "../errors.js";
+import { InputError, NumericError, UnsupportedError } from "../errors.js";
+import { schemes } from "../formats/index.js";
 import { createBackend } from "../kernels/index.js";
 import { openModel } from "../models/index.js";
-import { parseOverride, quantizeModel } from "./index.js";
+import { methods, parseOverride, quantizeModel } from "./index.js";
+import { BLOCK_WEIGHTS, openRunner, quantizeWeight } from "./row-blocks.js";
 
 const demo = new URL("../../../demo", import.meta.url).pathname;
 const folder = mkdtempSync(join(tmpdir(), "bitloom-quantize-"));
@@ -119,4 +121,50 @@ test("a run that is stopped leaves nothing behind", async () => {
 test("two runs write the same bytes", async () => {
   for (const name of ["one.gguf", "two.gguf"]) await quantizeModel({ input: demo, output: at(name), scheme: "q5_1" });
   assert.deepEqual(readFileSync(at("one.gguf")), readFileSync(at("two.gguf")));
+});
+
+test("any number of threads gives the same bytes and the same report", async () => {
+  const made = [];
+  for (const threads of [1, 2, 3]) {
+    const { tensors } = await quantizeModel({
+      input: demo,
+      output: at(`threads-${threads}.gguf`),
+      scheme: "q4_1",
+      method: "hqq",
+      methodOptions: { iterations: 2 },
+      threads,
+    });
+    const reports = tensors.map(({ seconds: _, ...report }) => report);
+    made.push({ bytes: readFileSync(at(`threads-${threads}.gguf`)), reports });
+  }
+  for (const one of made.slice(1)) assert.deepEqual(one, made[0]);
+});
+
+test("a run of threads that is stopped leaves nothing behind", async () => {
+  const controller = new AbortController();
+  const onProgress = ({ doneTensors }: { doneTensors: number }) => doneTensors === 7 && controller.abort();
+  const options = { input: demo, output: at("y.gguf"), scheme: "q4_0", threads: 2, onProgress };
+  await assert.rejects(quantizeModel({ ...options, signal: controller.signal }), { name: "AbortError" });
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.includes("y.gguf")),
+    [],
+  );
+});
+
+test("an error in a thread is the error of the whole tensor, with its class and index", async () => {
+  const rows = 2 * (BLOCK_WEIGHTS / 256);
+  const values = new Float32Array(rows * 256).fill(1);
+  values[BLOCK_WEIGHTS + 5] = Number.NaN;
+  const original = { scheme: schemes.get("f32"), shape: [rows, 256], planes: { codes: new Uint8Array(values.buffer) } };
+  const quantizer = { method: methods.get("rtn"), options: {} };
+  const runner = await openRunner(2);
+  try {
+    const job = { quantizer, original, scheme: schemes.get("q4_0"), seed: 0 };
+    const wanted = new RegExp(`index ${BLOCK_WEIGHTS + 5} is NaN`);
+    await assert.rejects(quantizeWeight(runner, job), (error) => {
+      return error instanceof NumericError && wanted.test(error.message);
+    });
+  } finally {
+    await runner.close();
+  }
 });

@@ -22,6 +22,7 @@ import { type Override, type PlannedTensor, planTensors } from "./plan.js";
 import { type Parts, produceTensor } from "./produce.js";
 import { type ActivationStep, type CalibrationSettings, type ReadRecipe, type Recipe, readRecipe } from "./recipe.js";
 import type { Rehearsal } from "./rehearsal.js";
+import { BLOCK_WEIGHTS, openRunner } from "./row-blocks.js";
 import { settledPlan } from "./settled.js";
 import { needsAtLeast } from "./statistics.js";
 
@@ -49,6 +50,7 @@ export interface QuantizeOptions {
   readonly imatrix?: string;
   /** What runs the model for calibration. Default: the first one registered. */
   readonly backend?: string;
+  /** Of that backend, and threads that quantize. Default 1. The output's bytes do not depend on it. */
   readonly threads?: number;
   /** Everything is decided and no work has begun. */
   readonly onPlan?: (plan: QuantizePlan) => void;
@@ -264,7 +266,7 @@ const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b
 /** Produces and writes every planned tensor; their errors in order. */
 async function writeTensors(
   plan: QuantizePlan,
-  { input, output, onProgress, onTensor, signal }: QuantizeOptions,
+  { input, output, onProgress, onTensor, signal, threads = 1 }: QuantizeOptions,
   metadata: Metadata,
   sideFiles: readonly SideFile[],
   parts: Parts | undefined,
@@ -275,13 +277,20 @@ async function writeTensors(
   let doneWeights = parts ? totalWeights : 0;
   const report = (name: string, doneTensors: number) =>
     onProgress?.({ name, doneTensors, totalTensors: tensors.length, doneWeights, totalWeights });
+  const runner = await openRunner(parts ? 1 : threads);
+  const take = startedAhead(
+    tensors.length,
+    (index) => produceTensor(plan, tensors[index], parts, runner),
+    (index) => weightsOf(tensors[index]),
+    threads === 1 ? 0 : threads * BLOCK_WEIGHTS,
+  );
   const content = {
     metadata,
     tensors,
     async produce(_: unknown, index: number): Promise<PackedTensor> {
       signal?.throwIfAborted();
       report(tensors[index].name, index);
-      const { packed, report: found } = await produceTensor(plan, tensors[index], parts);
+      const { packed, report: found } = await take(index);
       reports[index] = found;
       const { name, shape, scheme } = tensors[index];
       await onTensor?.({ name, shape, scheme: scheme.name, bytes: packedBytes(packed), ...found });
@@ -292,7 +301,39 @@ async function writeTensors(
       return packed;
     },
   };
-  await container.write(output, content, { inputs: [input], sideFiles });
+  try {
+    await container.write(output, content, { inputs: [input], sideFiles });
+  } finally {
+    await runner.close();
+  }
   report("", tensors.length);
   return reports;
+}
+
+/**
+ * Makes things in order, of which some are begun before they are taken: as long as those begun weigh less than `limit`. An
+ * error comes when its thing is taken, so that the first in order is the one that is seen.
+ */
+function startedAhead<T>(
+  count: number,
+  make: (index: number) => Promise<T>,
+  weight: (index: number) => number,
+  limit: number,
+): (index: number) => Promise<T> {
+  const begun = new Map<number, Promise<T>>();
+  let [next, pending] = [0, 0];
+  return async (index) => {
+    while (next < count && (next <= index || pending < limit)) {
+      const one = make(next);
+      one.catch(() => {});
+      begun.set(next, one);
+      pending += weight(next++);
+    }
+    const taken = begun.get(index);
+    if (!taken) throw new Error(`${index} was taken before`);
+    begun.delete(index);
+    const made = await taken;
+    pending -= weight(index);
+    return made;
+  };
 }

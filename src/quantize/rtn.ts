@@ -7,6 +7,7 @@ export const rtn = method({
   summary: "round to nearest under the scheme's own scale rule",
   source: "the baseline of Nagel et al. 2021, arXiv 2106.08295",
   options: {},
+  rowwise: true,
   needs: () => "nothing",
   objective: () => powerError(2),
   quantize: ({ scheme, values, shape }) => ({ packed: quantize(values, shape, scheme) }),

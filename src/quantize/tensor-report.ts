@@ -1,49 +1,101 @@
 /** What is to be said about a quantized tensor: its errors, what was clipped, and how long it took. */
 import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
 import type { TensorReport } from "./artifacts.js";
-import { relativeSquaredError } from "./errors.js";
 import { gridOf, hasGrid, valueIn } from "./grid.js";
 import type { QuantizationJob, QuantizationOutcome } from "./method.js";
 
-/** The report of a job and what a method called `method` made of it in `seconds`. */
-export function reportOf(
-  { values, scheme, shape, statistics }: QuantizationJob,
-  { packed, notes = {} }: QuantizationOutcome,
-  method: string,
+/** Sums over the weights of a tensor, or over some of its rows: those of all rows are the sums of their parts. */
+export interface ErrorSums {
+  readonly weights: number;
+  /** sum (w - w')^2, sum w^2. */
+  readonly error: number;
+  readonly power: number;
+  /** Weights beyond what their group can hold. */
+  readonly clipped?: number;
+  /** The same sums weighted by E[x^2] of the input channels, and that of the error of round to nearest. */
+  readonly output?: { readonly error: number; readonly power: number; readonly rtn: number };
+}
+
+/** What a method called `name` made of tensors with these sums (of one tensor, or of all its parts) in `seconds`. */
+export function reportFrom(
+  parts: readonly ErrorSums[],
+  name: string,
   seconds: number,
+  notes: Readonly<Record<string, number>>,
 ): TensorReport {
-  const result = dequantize(packed);
-  const clipped = clippedShare(packed, values);
+  const total = (part: (sums: ErrorSums) => number) => parts.reduce((sum, one) => sum + part(one), 0);
+  const [error, power] = [total((one) => one.error), total((one) => one.power)];
+  const weights = total((one) => one.weights);
+  const output = total((one) => one.output?.power ?? 0);
   return {
-    relativeMse: relativeSquaredError(values, result),
-    method,
+    relativeMse: error === 0 ? 0 : error / power,
+    method: name,
     seconds,
-    ...(clipped !== undefined && { clippedShare: clipped }),
-    ...(statistics && outputErrors(values, result, dequantize(quantize(values, shape, scheme)), statistics.meanSquare)),
+    ...(parts.every(({ clipped }) => clipped !== undefined) && {
+      clippedShare: weights === 0 ? 0 : total(({ clipped = 0 }) => clipped) / weights,
+    }),
+    ...(output > 0 && {
+      relativeOutputError: total((one) => one.output?.error ?? 0) / output,
+      rtnOutputError: total((one) => one.output?.rtn ?? 0) / output,
+    }),
     ...(Object.keys(notes).length > 0 && { notes }),
   };
 }
 
-/** Output errors before and after, relative, as if input channels were independent (which is cheap to know). */
+/** The report of a job and what a method called `method` made of it in `seconds`. */
+export const reportOf = (
+  job: QuantizationJob,
+  { packed, notes = {} }: QuantizationOutcome,
+  method: string,
+  seconds: number,
+): TensorReport => reportFrom([errorSums(job, packed)], method, seconds, notes);
+
+/** The sums of a job and its outcome. */
+export function errorSums(job: QuantizationJob, packed: PackedTensor): ErrorSums {
+  const { values, scheme, shape, statistics } = job;
+  const result = dequantize(packed);
+  let [error, power] = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    const [x, e] = [values[i], values[i] - result[i]];
+    error += e * e;
+    power += x * x;
+  }
+  const clipped = clippedWeights(packed, values);
+  return {
+    weights: values.length,
+    error,
+    power,
+    ...(clipped !== undefined && { clipped }),
+    ...(statistics && {
+      output: outputErrors(values, result, dequantize(quantize(values, shape, scheme)), statistics.meanSquare),
+    }),
+  };
+}
+
+/** Output errors before and after, as if input channels were independent (which is cheap to know). */
 function outputErrors(
   original: Float32Array,
   result: Float32Array,
   rounded: Float32Array,
   meanSquare: Float64Array,
-): Pick<TensorReport, "relativeOutputError" | "rtnOutputError"> {
+): NonNullable<ErrorSums["output"]> {
   const columns = meanSquare.length;
   let [power, error, rtn] = [0, 0, 0];
-  for (let i = 0; i < original.length; i++) {
-    const h = meanSquare[i % columns];
-    power += h * original[i] ** 2;
-    error += h * (original[i] - result[i]) ** 2;
-    rtn += h * (original[i] - rounded[i]) ** 2;
+  for (let start = 0; start < original.length; start += columns) {
+    for (let j = 0; j < columns; j++) {
+      const h = meanSquare[j];
+      const x = original[start + j];
+      const [now, before] = [x - result[start + j], x - rounded[start + j]];
+      power += h * x * x;
+      error += h * now * now;
+      rtn += h * before * before;
+    }
   }
-  return power === 0 ? {} : { relativeOutputError: error / power, rtnOutputError: rtn / power };
+  return { power, error, rtn };
 }
 
-/** Share of values beyond the smallest or largest value that their group can take; undefined for schemes without grids. */
-export function clippedShare(packed: PackedTensor, values: Float32Array): number | undefined {
+/** How many values lie beyond the smallest or largest that their group can take; undefined for schemes without grids. */
+function clippedWeights(packed: PackedTensor, values: Float32Array): number | undefined {
   const { scheme } = packed;
   if (!hasGrid(scheme) || scheme.tags || scheme.scale?.rows !== undefined) return undefined;
   const grid = gridOf(packed);
@@ -53,12 +105,12 @@ export function clippedShare(packed: PackedTensor, values: Float32Array): number
   for (let row = 0; row < rows; row++) {
     for (let g = 0; g < groups; g++) {
       const group = row * groups + g;
-      const ends = [valueIn(grid, group, 0), valueIn(grid, group, top)];
-      const [low, high] = [Math.min(...ends), Math.max(...ends)];
+      const [first, last] = [valueIn(grid, group, 0), valueIn(grid, group, top)];
+      const [low, high] = first < last ? [first, last] : [last, first];
       const start = row * columns + g * size;
       const end = Math.min(start + size, (row + 1) * columns);
       for (let i = start; i < end; i++) if (values[i] < low || values[i] > high) clipped++;
     }
   }
-  return values.length === 0 ? 0 : clipped / values.length;
+  return clipped;
 }

@@ -1,0 +1,108 @@
+/**
+ * One weight quantized by blocks of rows, where the method takes rows one by one: threads share large tensors, and of the f32
+ * numbers there are only those of a block at a time. Blocks do not depend on the number of threads.
+ */
+import type { Scheme } from "../formats/scheme.js";
+import { columnsOf, type PackedTensor, PLANE_NAMES, rowsOf, sliceRows } from "../tensor/index.js";
+import type { TensorReport } from "./artifacts.js";
+import type { QuantizationMethod } from "./method.js";
+import type { Quantizer } from "./recipe.js";
+import type { RowsRunner } from "./row-threads.js";
+import { quantizeRows, type RowsResult, type RowsTask, received, sent } from "./rows-task.js";
+import type { InputStatistics } from "./statistics.js";
+import { reportFrom } from "./tensor-report.js";
+
+/** Weights of a block, at most (or one row). */
+export const BLOCK_WEIGHTS = 2 ** 20;
+
+/** Does every task at once where it is asked for. */
+export const inPlace: RowsRunner = {
+  run: async (task) => quantizeRows(task),
+  close: async () => {},
+};
+
+/** `threads` threads, which are started for more than one only. */
+export async function openRunner(threads = 1): Promise<RowsRunner> {
+  if (threads === 1) return inPlace;
+  const { openRowThreads } = await import("./row-threads.js");
+  return openRowThreads(threads);
+}
+
+export interface WeightJob {
+  readonly quantizer: Pick<Quantizer, "method" | "options">;
+  readonly original: PackedTensor;
+  readonly scheme: Scheme;
+  readonly seed: number;
+  readonly statistics?: InputStatistics;
+  /** Beside those of the method. */
+  readonly notes?: Readonly<Record<string, number>>;
+}
+
+/** The weight in its scheme. Errors are those of the whole tensor: an index counts from its start. */
+export async function quantizeWeight(
+  runner: RowsRunner,
+  job: WeightJob,
+): Promise<{ readonly packed: PackedTensor; readonly report: TensorReport }> {
+  const { original, quantizer } = job;
+  const tasks = blocksOf(quantizer.method, original, job.scheme).map((block) => taskOf(job, block));
+  let results: RowsResult[];
+  try {
+    results = await Promise.all(tasks.map((task) => runner.run(task)));
+  } catch (error) {
+    quantizeRows(taskOf(job, original));
+    throw error;
+  }
+  const notes = { ...added(results), ...job.notes };
+  const seconds = results.reduce((sum, one) => sum + one.seconds, 0);
+  const sums = results.map((one) => one.sums);
+  return {
+    packed: joined(results, original.shape),
+    report: reportFrom(sums, quantizer.method.name, seconds, notes),
+  };
+}
+
+function taskOf({ quantizer, scheme, seed, statistics }: WeightJob, original: PackedTensor): RowsTask {
+  const { method, options } = quantizer;
+  return { method: method.name, options, scheme: scheme.name, original: sent(original), seed, statistics };
+}
+
+/** Whether rows of such tensors have nothing in common. */
+const separate = ({ scale, offset }: Scheme): boolean =>
+  [scale, offset].every((shared) => shared?.rows === undefined && shared?.super?.per !== "tensor");
+
+function blocksOf(method: QuantizationMethod, original: PackedTensor, scheme: Scheme): PackedTensor[] {
+  const rows = rowsOf(original.shape);
+  const height = Math.max(1, Math.floor(BLOCK_WEIGHTS / columnsOf(original.shape)));
+  if (rows <= height || !method.rowwise || !separate(original.scheme) || !separate(scheme)) return [original];
+  return Array.from({ length: Math.ceil(rows / height) }, (_, i) =>
+    sliceRows(original, i * height, Math.min(rows, (i + 1) * height)),
+  );
+}
+
+function added(results: readonly RowsResult[]): Record<string, number> {
+  const notes: Record<string, number> = {};
+  for (const one of results) {
+    for (const [name, value] of Object.entries(one.notes)) notes[name] = (notes[name] ?? 0) + value;
+  }
+  return notes;
+}
+
+function joined(results: readonly RowsResult[], shape: readonly number[]): PackedTensor {
+  const [first] = results;
+  if (results.length === 1) return { ...received(first.packed), shape };
+  const planes = PLANE_NAMES.flatMap((name) => {
+    const parts = results.flatMap(({ packed }) => packed.planes[name] ?? []);
+    return parts.length > 0 ? [[name, concatenated(parts)]] : [];
+  });
+  return received({ scheme: first.packed.scheme, shape, planes: Object.fromEntries(planes) });
+}
+
+function concatenated(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
