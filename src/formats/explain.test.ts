@@ -69,7 +69,7 @@ test("an explanation names the tie, the rule and the overflow", () => {
     explain(format("e4m3fn"), x)
       .steps.map((s) => s.text)
       .join("\n");
-  assert.match(text(464), /a tie[\s\S]*lower code 126 is even, so towards zero to 126/);
+  assert.match(text(464), /a tie[\s\S]*a tie, lower code 126 is even, so towards zero to 126/);
   assert.match(text(500), /away from zero to 128[\s\S]*overflow rule "nan"/);
   assert.match(text(0.001), /subnormal/);
 });

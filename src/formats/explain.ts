@@ -88,8 +88,17 @@ function restText(nu: number): string {
 
 function roundingText(rounding: string, nu: number, below: number, rounded: number): string {
   if (nu === 0) return `${rounding}: nothing to decide`;
-  const parity = below % 2 === 0 ? "even" : "odd";
-  return `${rounding}: lower code ${below} is ${parity}, so ${rounded > below ? "away from zero" : "towards zero"} to ${rounded}`;
+  const direction = rounded > below ? "away from zero" : "towards zero";
+  return [`${rounding}:`, ...reasons(rounding, nu, below), `${direction} to ${rounded}`].join(" ");
+}
+
+/** What decides besides the name of the rounding, where something does. */
+function reasons(rounding: string, nu: number, below: number): string[] {
+  const parity = `lower code ${below} is ${below % 2 === 0 ? "even" : "odd"}, so`;
+  if (rounding === "to-odd") return [parity];
+  if (!rounding.startsWith("nearest")) return [];
+  if (nu !== 0.5) return [`${nu < 0.5 ? "less" : "more"} than half a step, so`];
+  return rounding === "nearest-even" ? ["a tie,", parity] : ["a tie, so"];
 }
 
 function neighbourSteps(

@@ -8,8 +8,10 @@ import {
   describe,
   type FormatDescription,
   formatFamilies,
+  type NumberFormat,
   formats as registry,
   sample,
+  schemes,
 } from "../../formats/index.js";
 import { dequantize } from "../../tensor/index.js";
 import { command } from "../command.js";
@@ -43,6 +45,15 @@ const listing = (): Listing => ({
   families: formatFamilies.map(({ pattern, summary, examples }) => ({ pattern, summary, examples })),
 });
 
+/** The format of a name; schemes are told apart, because most names of blocks are theirs. */
+function named(name: string): NumberFormat {
+  if (registry.find(name) || !schemes.find(name)) return registry.get(name);
+  throw new InputError(`${name} is a scheme: a format with scales for its blocks`, {
+    kind: "unknown-name",
+    try: `bitloom schemes, or its element: bitloom formats ${schemes.get(name).element.name}`,
+  });
+}
+
 /** How many values of a named distribution are drawn. */
 const DRAWS = 1 << 16;
 
@@ -72,7 +83,7 @@ async function compared(names: readonly string[], on: string): Promise<Compared>
     });
   }
   const values = await valuesOn(on);
-  return { on, comparison: compareFormats(names.map(registry.get), values) };
+  return { on, comparison: compareFormats(names.map(named), values) };
 }
 
 function renderListing({ formats, families }: Listing, style: Style): string {
@@ -189,7 +200,7 @@ export const formats = command({
   async run(_context, names, { on }): Promise<Result> {
     if (names[0] === "compare") return compared(names.slice(1), on);
     if (names.length === 0) return listing();
-    if (names.length === 1) return describe(registry.get(names[0]));
+    if (names.length === 1) return describe(named(names[0]));
     throw new InputError(`formats shows one format, got ${names.length}`, {
       try: `bitloom formats compare ${names.join(" ")}`,
     });
