@@ -12,7 +12,7 @@ import { quantize } from "../tensor/quantize.js";
 import { type MatmulCase, matmulCases, quickMatmulCases } from "./matmul-cases.js";
 import { numbers } from "./numbers.js";
 import { opCases } from "./op-cases.js";
-import { prototypeCases } from "./prototypes.js";
+import { oneBitCases, prototypeCases } from "./prototypes.js";
 import { type Times, timed } from "./timing.js";
 
 export interface KernelResult extends Times {
@@ -65,7 +65,8 @@ export function benchKernels(options: KernelBenchOptions): KernelReport {
   const peaks = measurePeaks(features.relaxedDot, clock, read);
   options.onPeaks?.(peaks);
   const products = (quick ? quickMatmulCases : matmulCases).map(matmulCase);
-  const prototypes = features.relaxedSimd && !quick ? prototypeCases : [];
+  const byHand = [...(features.relaxedSimd ? prototypeCases : []), ...oneBitCases(features.relaxedSimd)];
+  const prototypes = quick ? [] : byHand;
   const cases = [...products, ...prototypes, ...opCases(quick), naive(512, 512)];
   const results = cases
     .filter(({ op, scheme, shape }) => !only || only.test(`${op} ${scheme} ${shape}`))
