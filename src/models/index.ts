@@ -43,6 +43,7 @@ export {
 export { argmax, type SamplingOptions, sample } from "./sampling.js";
 export type { Session, SessionOptions } from "./session.js";
 export { stepKinds } from "./steps/index.js";
+export { rootMeanSquare } from "./steps/round.js";
 export type { PreparedStep, StepKind, StepRecord } from "./steps/step.js";
 export { type Embedding, type Encoder, loadEncoder, openEncoder, shortened, type TextEncoder } from "./text-encoder.js";
 export { findWeight, inverse, nameIn, readVector, readWeight, readWeights } from "./weights.js";

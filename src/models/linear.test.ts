@@ -115,6 +115,33 @@ test("a map without a record is its matrix and bias; static steps round as quant
   });
 });
 
+test("numbers beyond a bound of root mean squares stay as they are, the rest is rounded as if they were 0, alike on all backends", () => {
+  const bound = 2;
+  const limits = Array.from({ length: BATCH }, (_, row) => {
+    const squares = x.subarray(row * COLUMNS, (row + 1) * COLUMNS).reduce((sum, v) => sum + v * v, 0);
+    return bound * Math.sqrt(squares / COLUMNS);
+  });
+  const isOutlier = (v: number, i: number) => Math.abs(v) > limits[Math.floor(i / COLUMNS)];
+  const rest = dequantize(
+    quantize(
+      x.map((v, i) => (isOutlier(v, i) ? 0 : v)),
+      [BATCH, COLUMNS],
+      schemes.get("int8-row"),
+    ),
+  );
+  const wanted = x.map((v, i) => (isOutlier(v, i) ? v : rest[i]));
+  assert.ok(x.some(isOutlier), "the input has outliers");
+  for (const backend of made) {
+    const record = { kind: "round", scheme: "int8-row", beyond: bound };
+    const step = stepKinds.get("round").prepare(backend, record, { role: "map", columns: COLUMNS });
+    const [input, out] = [backend.upload(x), backend.allocate(x.length)];
+    step.run(out, input, BATCH);
+    assert.deepEqual([out.data(), input.data()], [wanted, x]);
+    step.run(input, input, BATCH);
+    assert.deepEqual(input.data(), wanted, "in place");
+  }
+});
+
 test("damaged records and senseless steps are refused with the role and what was wanted", () => {
   const refused = (value: unknown) =>
     assert.throws(
@@ -128,6 +155,7 @@ test("damaged records and senseless steps are refused with the role and what was
   const place = { role: "layers.0.query", columns: 4 };
   for (const step of [
     { kind: "round", scheme: "int99" },
+    { kind: "round", scheme: "int8-row", beyond: 0 },
     { kind: "static", format: "int8", scales: [] },
     { kind: "static", format: "int8", scales: [1, -1, 1, 1] },
     { kind: "static", format: "nothing", scales: [1] },

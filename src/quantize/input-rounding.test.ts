@@ -23,7 +23,12 @@ const everything: Recipe = {
   calibration: { windows: 1, window: 32, sequential: "stages" },
   steps: [
     { quantize: "rtn", scheme: "int8-row" },
-    { activations: "llm-int8", scheme: "int8-row", tensors: "\\.(query|key|value)$", options: { threshold: 0.5 } },
+    {
+      activations: "llm-int8",
+      scheme: "int8-row",
+      tensors: "\\.(query|key|value)$",
+      options: { threshold: 1, often: 0 },
+    },
     { activations: "llm-fp4", scheme: "e4m3fn-row", tensors: "\\.output$", options: { steps: 4 } },
     { activations: "static", scheme: "int8-row", tensors: "\\.(gate|up)$", options: { steps: 4 } },
     { activations: "dynamic", scheme: "mxfp8" },

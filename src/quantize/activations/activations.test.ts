@@ -84,13 +84,17 @@ test("static ranges: scales for each channel err less than one, least squares no
   assert.ok(onSeen({ per: "channel" }) < onSeen({ per: "tensor" }));
 });
 
-test("LLM.int8 keeps the channels beyond the threshold apart, exactly, and no more than allowed, the largest first", () => {
-  const { apart, notes } = chosen("llm-int8", "int8-row", { threshold: 15 });
+test("LLM.int8 keeps channels that often hold outliers apart, exactly, and no more than allowed; a token's own outliers stay", () => {
+  const { apart, notes } = chosen("llm-int8", "int8-row", { threshold: 2, often: 0.3 });
   assert.deepEqual([apart, notes?.outlierChannels], [[7, 30], 2]);
-  const found = rounded(chosen("llm-int8", "int8-row", { threshold: 15 }), heldOut);
+  const found = rounded(chosen("llm-int8", "int8-row", { threshold: 2, often: 0.3 }), heldOut);
   for (const j of [7, 30]) assert.equal(found[5 * COLUMNS + j], heldOut[5 * COLUMNS + j]);
-  const few = chosen("llm-int8", "int8-row", { threshold: 1, most: 0.05 });
+  const few = chosen("llm-int8", "int8-row", { threshold: 1, often: 0, most: 0.05 });
   assert.deepEqual([few.apart, few.notes?.channelsApart], [[7, 30], 2]);
+  const rare = chosen("llm-int8", "int8-row", { threshold: 2, often: 1 });
+  assert.deepEqual([rare.apart, rare.notes?.outlierShare], [[], notes?.outlierShare]);
+  const [own, none] = [errorOf(rare), errorOf(chosen("dynamic", "int8-row"))];
+  assert.ok(own < none / 2, `${own} against ${none} where all numbers are rounded`);
   const table = activationMethods
     .get("llm-int8")
     .choose(
