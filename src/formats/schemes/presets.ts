@@ -12,6 +12,7 @@ import type { Scheme } from "../scheme.js";
 import { iq4_nl } from "./iq4_nl.js";
 import { iq4_xs } from "./iq4_xs.js";
 import { type MxRule, mxScheme } from "./mx.js";
+import { mxfp4 } from "./mxfp4.js";
 import { type NvRule, nvScheme } from "./nv.js";
 import { onnxScheme } from "./onnx.js";
 import { q2_k } from "./q2_k.js";
@@ -137,9 +138,10 @@ export const PRESETS: readonly Preset[] = [
   },
   {
     stack: "gguf",
-    source: "ggml, quantize_row_*_ref: the scheme by its plain name; golden bytes of q4_0, q4_1, q5_0, q5_1 and q8_0",
+    source:
+      "ggml, quantize_row_*_ref: the scheme by its plain name; golden bytes of q4_0, q4_1, q5_0, q5_1, q8_0 and mxfp4",
     verified: true,
-    own: [q8_0, q6_k, q5_k, q4_k, q3_k, q2_k, q5_1, q5_0, q4_1, q4_0, iq4_nl, iq4_xs, tq2_0, tq1_0],
+    own: [q8_0, q6_k, q5_k, q4_k, q3_k, q2_k, q5_1, q5_0, q4_1, q4_0, iq4_nl, iq4_xs, tq2_0, tq1_0, mxfp4],
   },
   {
     stack: "mse",
