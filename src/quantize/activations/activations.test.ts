@@ -95,6 +95,7 @@ test("LLM.int8 keeps channels that often hold outliers apart, exactly, and no mo
   assert.deepEqual([rare.apart, rare.notes?.outlierShare], [[], notes?.outlierShare]);
   const [own, none] = [errorOf(rare), errorOf(chosen("dynamic", "int8-row"))];
   assert.ok(own < none / 2, `${own} against ${none} where all numbers are rounded`);
+  assert.deepEqual(chosen("dynamic", "int8-row", { outliers: 2 }).input, rare.input, "the same without calibration");
   const table = activationMethods
     .get("llm-int8")
     .choose(
