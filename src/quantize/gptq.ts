@@ -62,7 +62,8 @@ export const gptq = method({
     const grid = searchedGrid({ ...job, values }, options);
     if (!statistics?.hessian) return { packed: packGrid(grid, nearestLevels(grid, values)) };
     const { levels, notes } = roundColumns(grid, values, statistics, options, job.products);
-    const moved = improve(grid, values, levels, statistics, { damping: notes.damping, sweeps: options.sweeps });
+    const settings = { damping: notes.damping, sweeps: options.sweeps };
+    const moved = improve(grid, values, levels, statistics, settings, job.products);
     return { packed: packGrid(grid, levels), notes: { ...notes, moved } };
   },
 });
