@@ -120,12 +120,33 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
       return input;
     },
     gram(x, tokens) {
-      const columns = transposed(x, x.length / tokens);
-      return products.multiply(columns, columns, tokens);
+      return gramOf(products, transposed(x, x.length / tokens), tokens);
     },
     products,
     dispose() {
       for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
     },
   };
+}
+
+/** Rows of A A^T that are computed together. */
+const GRAM_ROWS = 192;
+
+/** A A^T of a, [n, length]: the half on and below the diagonal is computed, block by block, and the rest is its mirror image. */
+function gramOf(products: Products, a: Float32Array, length: number): Float32Array {
+  const n = a.length / length;
+  const out = new Float32Array(n * n);
+  for (let start = 0; start < n; start += GRAM_ROWS) {
+    const end = Math.min(start + GRAM_ROWS, n);
+    const width = end - start;
+    const product = products.multiply(a.subarray(start * length), a.subarray(start * length, end * length), length);
+    for (let i = start; i < n; i++) {
+      for (let j = start; j < end; j++) {
+        const value = product[(i - start) * width + j - start];
+        out[i * n + j] = value;
+        out[j * n + i] = value;
+      }
+    }
+  }
+  return out;
 }
