@@ -129,6 +129,10 @@ from the role of a linear map to its steps. Other engines know nothing of it: a 
 planned, so GGUF may hold it; where weights have changed for a step (scales, columns apart), GGUF is refused and a folder
 takes it.
 
+A token's largest number sets the steps of all its others. Where few numbers are far beyond the rest, as in SmolLM2-135M,
+those cost more than all else: \`dynamic\` with \`outliers\` 4 leaves them as they are, without calibration and in any
+container; \`llm-int8\` also keeps weights of channels that often hold them in 16 bits.
+
 ${activationMethods.entries.map(section).join("\n\n")}
 
 ## Compensations
