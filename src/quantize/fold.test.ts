@@ -18,6 +18,8 @@ import {
 import { dequantize } from "../tensor/index.js";
 import { hadamardRotation, largestBlock, mapColumns, permutation, randomRotation, signsFor } from "./fold.js";
 import { foldedModel } from "./folded.js";
+import { produceTensor } from "./produce.js";
+import { planQuantization } from "./quantize.js";
 import { type RecipeStep, readRecipe } from "./recipe.js";
 
 const golden = new URL("../../../src/models/golden/", import.meta.url);
@@ -101,6 +103,27 @@ test("rotated inputs are named with their seed in the model's metadata, those of
   assert.deepEqual(linears["layers.0.key"], linears["layers.0.query"]);
   assert.deepEqual(Object.keys(linears["layers.0.key"].input?.[0] ?? {}), ["kind", "block", "seed", "stream"]);
   await checkpoint.close();
+});
+
+test("the report of a weight says how large the blocks are that it was rotated in, smaller than asked where rows want that", async () => {
+  const steps: readonly RecipeStep[] = [
+    { transform: "hadamard", tensors: "(query|key|value|down)$", options: { block: 36 } },
+    { quantize: "rtn", scheme: "int8-row" },
+  ];
+  const input = new URL("qwen2", golden).pathname;
+  const plan = await planQuantization({ input, output: "unwritten", recipe: { recipe: 1, steps } });
+  const blockOf = async (role: string) => {
+    const planned = plan.tensors.find(({ spec }) => spec?.role === `layers.0.${role}`);
+    assert.ok(planned);
+    const { report } = await produceTensor(plan, planned, undefined);
+    return [report.notes?.hadamardBlock, largestBlock(planned.shape[1], 36)];
+  };
+  const query = await blockOf("query");
+  assert.equal(query[0], query[1]);
+  assert.notEqual(query[0], 36);
+  assert.equal((await blockOf("down"))[0], (await blockOf("down"))[1]);
+  assert.equal((await blockOf("up"))[0], undefined);
+  await plan.checkpoint.close();
 });
 
 test("a fold of the whole model refuses a pattern that leaves weights out", async () => {

@@ -28,14 +28,20 @@ interface Model {
   readonly config: ModelConfig;
 }
 
-/** The model after the folds of a recipe, one after another. `container` names the output's tensors for patterns. */
+type Notes = ReadonlyMap<string, Readonly<Record<string, number>>>;
+
+/**
+ * The model after the folds of a recipe, one after another, and what they note of its weights. `container` names the
+ * output's tensors for patterns.
+ */
 export async function foldedModel(
   model: Model,
   folds: readonly ChosenFold[],
   seed: number,
   container: string,
-): Promise<Model> {
+): Promise<Model & { readonly notes: Notes }> {
   let now = model;
+  const notes = new Map<string, Readonly<Record<string, number>>>();
   for (const { transform, pattern, options } of folds) {
     const { checkpoint, architecture, config } = now;
     const specs = new Map(architecture.weights(config).map((spec) => [spec.role, spec]));
@@ -52,8 +58,9 @@ export async function foldedModel(
       options,
     );
     now = { architecture, ...foldedCheckpoint(now, specs, fold) };
+    for (const [role, noted] of fold.notes ?? []) notes.set(role, { ...notes.get(role), ...noted });
   }
-  return now;
+  return { ...now, notes };
 }
 
 async function readValues(checkpoint: Checkpoint, spec: WeightSpec): Promise<Float32Array> {

@@ -26,6 +26,7 @@ export const hadamard = fold({
   fold({ architecture, config, seed, takes, has, read }, { block: most }) {
     const changes = new Changes(read);
     const linears: Record<string, LinearRecord> = {};
+    const notes = new Map<string, { readonly hadamardBlock: number }>();
     const shapes = new Map(architecture.weights(config).map(({ role, shape }) => [role, shape]));
     const { attention } = architecture.parts.graph ?? {};
     for (let layer = 0; layer < config.layers; layer++) {
@@ -36,6 +37,7 @@ export const hadamard = fold({
         const columns = shapes.get(roles[0])?.[1] ?? 0;
         const folded = attention && group.roles.length === 1 && group.roles[0] === attention.output;
         const block = largestBlock(folded ? config.headSize : columns, most) ?? odd(roles[0], columns);
+        for (const role of roles) notes.set(role, { hadamardBlock: block });
         if (folded) {
           const [value, output] = [at(attention.value), at(attention.output)];
           const turn = hadamardRotation(block, signsFor(config.headSize, seed, value));
@@ -49,7 +51,7 @@ export const hadamard = fold({
         }
       }
     }
-    return { weights: changes.weights(), linears };
+    return { weights: changes.weights(), linears, notes };
   },
 });
 

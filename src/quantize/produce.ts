@@ -42,7 +42,9 @@ export async function produceTensor(
     return exact(scheme, order ? Float32Array.from(order, (row) => values[row]) : values, shape);
   }
   const { packed, report } = finished ?? (await fromOriginal());
-  return { packed: order ? gatherRows(packed, order) : packed, report };
+  const notes = { ...plan.notes.get(spec.role), ...report.notes };
+  const said = Object.keys(notes).length > 0 ? { ...report, notes } : report;
+  return { packed: order ? gatherRows(packed, order) : packed, report: said };
 
   async function fromOriginal(): Promise<Produced> {
     const original = await readWeight(checkpoint, spec!);

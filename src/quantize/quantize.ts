@@ -104,6 +104,8 @@ export interface QuantizePlan {
   readonly tensors: readonly PlannedTensor[];
   /** What linear maps of the model, after the recipe's folds, do besides multiplying. */
   readonly linears: LinearRecords;
+  /** What the folds noted of weights, by role. */
+  readonly notes: ReadonlyMap<string, Readonly<Record<string, number>>>;
 }
 
 /** The recipe that the short options mean. */
@@ -149,7 +151,7 @@ export async function planQuantization(options: QuantizeOptions): Promise<Quanti
     const original = await modelOf(input);
     const recipe = withinContext(asked, original.config);
     const folded = await foldedModel(original, recipe.folds, recipe.seed, container.name);
-    const { checkpoint, architecture, config } = folded;
+    const { checkpoint, architecture, config, notes } = folded;
     const stored = readLinears(checkpoint.metadata, checkpoint.path);
     refuseSteps(container.name, stored, recipe, options.output);
     const tensors = planTensors({ checkpoint, architecture, config, container, recipe });
@@ -166,6 +168,7 @@ export async function planQuantization(options: QuantizeOptions): Promise<Quanti
       importance,
       tensors,
       linears: stored,
+      notes,
     };
     return calibrated ? plan : { ...plan, linears: roundedInputs(plan) };
   } catch (error) {

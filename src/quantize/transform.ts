@@ -84,6 +84,8 @@ export interface ModelFold {
   readonly linears?: LinearRecords;
   /** Weights that change, by role, made when they are asked for. */
   readonly weights: ReadonlyMap<string, () => Promise<Float32Array>>;
+  /** What the report says of a weight, by role: blocks smaller than those asked for, say. */
+  readonly notes?: ReadonlyMap<string, Readonly<Record<string, number>>>;
 }
 
 /** A change of basis of the whole model that needs no data. */
