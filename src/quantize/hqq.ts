@@ -122,15 +122,16 @@ class GroupPass {
 
   /**
    * With thresholding: e' = e max(0, 1 - |e|^(p-2) / beta). Half of the tests that e' could branch on go wrong, so there
-   * are none.
+   * are none: max(0, a) is (a + |a|) / 2. Nothing is called where levels are even, so that tables stay in registers.
    */
   run(x: Float32Array, s: number, m: number, beta: number): void {
     const { levels, power } = this;
     const { values, step } = levels;
-    const first = values[0];
+    const { lines, float, bits, norm } = power;
     const top = values.length - 1;
     const inverse = 1 / s;
     const perStep = step > 0 ? 1 / step : 0;
+    const shift = values[0];
     const perBeta = 1 / beta;
     let cost = 0;
     let rest = 0;
@@ -138,12 +139,17 @@ class GroupPass {
     let square = 0;
     for (let i = 0; i < x.length; i++) {
       const u = (x[i] - m) * inverse;
-      const place = Math.max(0, Math.min(top, (u - first) * perStep + 0.5)) | 0;
-      const v = values[step === 0 ? nearestLevel(levels, u) : place];
+      const place = (u - shift) * perStep + 0.5;
+      const level = step === 0 ? nearestLevel(levels, u) : place < 0 ? 0 : place >= top ? top : place | 0;
+      const v = values[level];
       const e = u - v;
-      const raised = power.of(Math.abs(e));
+      const size = Math.abs(e);
+      float[0] = size;
+      const line = (bits[0] >> 15) - FIRST_LINE;
+      const raised = line < 0 ? 0 : line < OCTAVES * 256 ? lines[2 * line] + lines[2 * line + 1] * size : size ** norm;
       cost += raised;
-      const kept = e * Math.max(0, 1 - (raised * perBeta) / (e * e + Number.MIN_VALUE));
+      const left = 1 - (raised * perBeta) / (e * e + Number.MIN_VALUE);
+      const kept = e * (0.5 * (left + Math.abs(left)));
       rest += (e - kept) * s;
       cross += (x[i] - kept * s) * v;
       square += v * v;
@@ -157,11 +163,15 @@ class GroupPass {
 
   costOf(x: Float32Array, s: number, m: number): number {
     const { levels, power } = this;
+    const { values, step } = levels;
+    const top = values.length - 1;
     const inverse = 1 / s;
     let cost = 0;
     for (let i = 0; i < x.length; i++) {
       const u = (x[i] - m) * inverse;
-      cost += power.of(Math.abs(u - levels.values[nearestLevel(levels, u)]));
+      const place = (u - values[0]) / step + 0.5;
+      const level = step === 0 ? nearestLevel(levels, u) : place < 0 ? 0 : place >= top ? top : place | 0;
+      cost += power.of(Math.abs(u - values[level]));
     }
     return cost * Math.abs(s) ** power.norm;
   }
@@ -174,9 +184,9 @@ class GroupPass {
 class PowerTable {
   readonly norm: number;
   /** Value at 0 and slope of each line. */
-  private readonly lines = new Float64Array(2 * OCTAVES * 256);
-  private readonly float = new Float32Array(1);
-  private readonly bits = new Int32Array(this.float.buffer);
+  readonly lines = new Float64Array(2 * OCTAVES * 256);
+  readonly float = new Float32Array(1);
+  readonly bits = new Int32Array(this.float.buffer);
 
   constructor(norm: number) {
     this.norm = norm;
@@ -190,7 +200,7 @@ class PowerTable {
 
   of(x: number): number {
     this.float[0] = x;
-    const place = (this.bits[0] >> 15) - ((LOWEST + 127) << 8);
+    const place = (this.bits[0] >> 15) - FIRST_LINE;
     if (place < 0) return 0;
     return place < OCTAVES * 256 ? this.lines[2 * place] + this.lines[2 * place + 1] * x : x ** this.norm;
   }
@@ -198,3 +208,5 @@ class PowerTable {
 
 const LOWEST = -24;
 const OCTAVES = 32;
+/** The exponent and the first eight bits of the fraction of the smallest x. */
+const FIRST_LINE = (LOWEST + 127) << 8;
