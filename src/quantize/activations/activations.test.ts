@@ -84,6 +84,24 @@ test("static ranges: scales for each channel err less than one, least squares no
   assert.ok(onSeen({ per: "channel" }) < onSeen({ per: "tensor" }));
 });
 
+test("a static range of the maximum holds all tokens, also those that are not in the sample", () => {
+  const [tokens, columns] = [4000, 4];
+  const x = Float32Array.from({ length: tokens * columns }, (_, i) => randomUniform(5, 0, i) - 0.5);
+  const sum = new StatisticsSum(columns);
+  sum.add(x, tokens);
+  const kept = sum.result().sample as Float32Array;
+  const missed = x.findIndex((_, i) => i % columns === 0 && !kept.includes(x[i]));
+  x[missed] = 100;
+  const again = new StatisticsSum(columns);
+  again.add(x, tokens);
+  for (const per of ["tensor", "channel"]) {
+    const options = readOptions(activationMethods.get("static").options, { range: "max", per }, "static") as never;
+    const job = { scheme: scheme("int8-row"), columns, statistics: again.result() };
+    const [step] = activationMethods.get("static").choose(job, options).input;
+    assert.equal((step.scales as number[])[0], Math.fround(100 / 127), per);
+  }
+});
+
 test("LLM.int8 keeps channels that often hold outliers apart, exactly, and no more than allowed; a token's own outliers stay", () => {
   const { apart, notes } = chosen("llm-int8", "int8-row", { threshold: 2, often: 0.3 });
   assert.deepEqual([apart, notes?.outlierChannels], [[7, 30], 2]);

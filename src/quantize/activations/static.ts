@@ -33,9 +33,14 @@ export const staticRange = activation({
   choose({ scheme, columns, statistics }, options) {
     if (!statistics?.sample) throw new Error("static ranges need a sample of the input");
     const { element } = scheme;
-    const { sample } = statistics;
+    const { sample, maxAbsolute } = statistics;
     const channels = options.per === "channel" ? columnsOf(sample, columns) : [sample];
-    const scales = channels.map((values) => Math.fround(rangeOf(element, values, options) / scaleTarget(element)));
+    const scales = channels.map((values, channel) => {
+      // Of all tokens: the few that stand out most need not be in the sample.
+      const largest =
+        options.per === "channel" ? maxAbsolute[channel] : maxAbsolute.reduce((a, b) => Math.max(a, b), 0);
+      return Math.fround(rangeOf(element, values, largest, options) / scaleTarget(element));
+    });
     return { input: [{ kind: "static", format: element.name, scales: scales.map((s) => (s > 0 ? s : 1)) }] };
   },
 });
@@ -53,8 +58,12 @@ function columnsOf(sample: Float32Array, columns: number): Float32Array[] {
   );
 }
 
-function rangeOf(element: NumberFormat, values: Float32Array, options: ValuesOf<typeof OPTIONS>): number {
-  const largest = values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+function rangeOf(
+  element: NumberFormat,
+  values: Float32Array,
+  largest: number,
+  options: ValuesOf<typeof OPTIONS>,
+): number {
   if (options.range === "max" || largest === 0) return largest;
   if (options.range === "percentile") {
     const magnitudes = values.map(Math.abs).sort();
