@@ -3,10 +3,11 @@
  * seen are compared with the original's.
  *
  *     node dist/bench/encoder-quality.js MODEL [--schemes q4_0,int3-g64] [--methods rtn,gptq] [--texts N]
- *         [--text FILE] [--calibrate FILE] [--windows N] [--name NAME] [--out FILE]
+ *         [--recipe FILE]... [--text FILE] [--calibrate FILE] [--windows N] [--name NAME] [--out FILE]
  *
  * The rows that are kept are those of all-MiniLM-L6-v2 (npm run fetch:minilm) with --windows 8. Texts are the sentences of FILE
- * with 40 to 160 characters, each once. With --out the results are kept in a JSON file, from which docs/methods.md is made; rows
+ * with 40 to 160 characters, each once. A recipe is one row, named after its file, with the windows that it says itself, and
+ * with recipes methods and schemes are measured only where they are named: those kept are bench/recipes/. With --out the results are kept in a JSON file, from which docs/methods.md is made; rows
  * of other models, schemes and methods that stand there already stay.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -19,14 +20,21 @@ import { compareEmbeddings } from "../src/evaluate/index.js";
 import { schemes } from "../src/formats/index.js";
 import { createBackend } from "../src/kernels/index.js";
 import { openEncoder } from "../src/models/index.js";
-import { type EncoderQualityRow, methods, quantizeModel } from "../src/quantize/index.js";
+import {
+  type EncoderQualityRow,
+  methods,
+  type QuantizeOptions,
+  quantizeModel,
+  type Recipe,
+} from "../src/quantize/index.js";
 
 const demo = fileURLToPath(new URL("../../demo", import.meta.url));
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     schemes: { type: "string", default: "q4_0,q4_1,int4-g32,int3-g64" },
-    methods: { type: "string", default: "rtn,mse,hqq,imatrix,gptq" },
+    methods: { type: "string" },
+    recipe: { type: "string", multiple: true, default: [] },
     texts: { type: "string", default: "240" },
     text: { type: "string", default: join(demo, "held-out.txt") },
     calibrate: { type: "string", default: join(demo, "calibration.txt") },
@@ -60,12 +68,28 @@ async function vectorsOf(path: string): Promise<Float32Array[]> {
   }
 }
 
-async function measure(base: readonly Float32Array[], scheme: string, method: string): Promise<EncoderQualityRow> {
-  const fitsGguf = containers.get("gguf").canHold(schemes.get(scheme), [256, 256]) === true;
+interface Case {
+  readonly scheme: string;
+  readonly method: string;
+  readonly how: Pick<QuantizeOptions, "recipe" | "scheme" | "method" | "calibration">;
+}
+
+function methodCase(scheme: string, method: string): Case {
+  const calibration = { windows: Number(options.windows) };
+  return { scheme, method, how: { scheme, method: methods.get(method).name, calibration } };
+}
+
+function recipeCase(file: string): Case {
+  const recipe = JSON.parse(readFileSync(file, "utf8")) as Recipe;
+  const scheme = recipe.steps.find((step) => "quantize" in step)?.scheme ?? "";
+  return { scheme, method: basename(file, ".json"), how: { recipe } };
+}
+
+async function measure(base: readonly Float32Array[], { scheme, method, how }: Case): Promise<EncoderQualityRow> {
+  const fitsGguf = !how.recipe && containers.get("gguf").canHold(schemes.get(scheme), [256, 256]) === true;
   const output = join(folder, fitsGguf ? "model.gguf" : "model");
   const { bytes, bitsPerWeight, seconds } = await quantizeModel({
-    ...{ input, output, scheme, method: methods.get(method).name, threads: Number(options.threads) },
-    calibration: { windows: Number(options.windows) },
+    ...{ ...how, input, output, threads: Number(options.threads) },
     calibrationText: async () => readFileSync(options.calibrate, "utf8"),
   });
   const comparison = compareEmbeddings(base, await vectorsOf(output));
@@ -81,13 +105,15 @@ function keep(file: string, row: EncoderQualityRow): void {
 
 try {
   const base = await vectorsOf(input);
-  for (const method of options.methods.split(",")) {
-    for (const scheme of options.schemes.split(",")) {
-      const row = await measure(base, scheme, method);
-      if (options.out) keep(options.out, row);
-      const quality = `cosine error ${row.cosineError.toFixed(5)}  same nearest ${row.top1Agreement.toFixed(3)}`;
-      process.stdout.write(`${scheme.padEnd(10)} ${method.padEnd(10)} ${quality}  ${row.seconds.toFixed(1)} s\n`);
-    }
+  const named = options.methods ?? (options.recipe.length > 0 ? undefined : "rtn,mse,hqq,imatrix,gptq");
+  const cases = (named?.split(",") ?? []).flatMap((method) =>
+    options.schemes.split(",").map((scheme) => methodCase(scheme, method)),
+  );
+  for (const one of [...cases, ...options.recipe.map(recipeCase)]) {
+    const row = await measure(base, one);
+    if (options.out) keep(options.out, row);
+    const quality = `cosine error ${row.cosineError.toFixed(5)}  same nearest ${row.top1Agreement.toFixed(3)}`;
+    process.stdout.write(`${row.scheme.padEnd(10)} ${row.method.padEnd(10)} ${quality}  ${row.seconds.toFixed(1)} s\n`);
   }
 } finally {
   await backend.dispose();
