@@ -5,10 +5,11 @@
  *     node dist/bench/encoder-quality.js MODEL [--schemes q4_0,int3-g64] [--methods rtn,gptq] [--texts N]
  *         [--recipe FILE]... [--text FILE] [--calibrate FILE] [--windows N] [--name NAME] [--out FILE]
  *
- * The rows that are kept are those of all-MiniLM-L6-v2 (npm run fetch:minilm) with --windows 8. Texts are the sentences of FILE
- * with 40 to 160 characters, each once. A recipe is one row, named after its file, with the windows that it says itself, and
- * with recipes methods and schemes are measured only where they are named: those kept are bench/recipes/. With --out the results are kept in a JSON file, from which docs/methods.md is made; rows
- * of other models, schemes and methods that stand there already stay.
+ * The rows that are kept are those of all-MiniLM-L6-v2 (npm run fetch:minilm) with --windows 8, and those of the recipes in
+ * bench/recipes/. Texts are the sentences of FILE with 40 to 160 characters, each once. A recipe is one row, named after its
+ * file, with the windows that it says itself; beside recipes, methods are measured only where they are named. With --out the
+ * results are kept in a JSON file, from which docs/methods.md is made; rows of other models, schemes and methods that stand
+ * there already stay.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
