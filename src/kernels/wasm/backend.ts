@@ -11,6 +11,7 @@ import { check } from "../shapes.js";
 import { weightRows } from "../weight-rows.js";
 import { attention, defineAttention } from "./attention.js";
 import { WasmBuffer } from "./buffer.js";
+import { byLookup } from "./byte-dot.js";
 import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine, Place } from "./engine.js";
 import { detectFeatures } from "./features.js";
@@ -18,6 +19,7 @@ import { fillLayout } from "./fill.js";
 import { hadamard, hadamardModule } from "./hadamard.js";
 import { floatBits } from "./kernel.js";
 import { describe, type Layout, planLayout, roundUp } from "./layout.js";
+import { lookupTables, tableBytes } from "./lookup-sums.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import { Rounder } from "./round.js";
@@ -222,8 +224,10 @@ export class WasmBackend implements Backend {
   #matmulInt8(out: number, x: number, matrix: WasmMatrix, layout: int8.Int8Layout, batch: number): void {
     const { module, address: weights } = matrix;
     const { columns, blocks, quadBytes, quads, paddedColumns, dot } = layout;
-    const qBytes = paddedColumns * int8.activationBytes(dot);
-    const { q, scales, sums } = this.#rounded(x, matrix, layout, batch);
+    const { q: rounded, scales, sums } = this.#rounded(x, matrix, layout, batch);
+    const tables = batch < gemmFrom && byLookup(dot);
+    const q = tables ? this.#tables(rounded, matrix, batch * paddedColumns) : rounded;
+    const qBytes = paddedColumns * (tables ? tableBytes : int8.activationBytes(dot));
     const common = { weights, quadBytes, blocks };
     const rowAt = (m: number) => ({ q: q + m * qBytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks });
     this.#intoRows(out, layout, batch, (target, outBytes) => {
@@ -245,6 +249,13 @@ export class WasmBackend implements Backend {
         this.engine.run(module, int8.gemmInt8, args, items, count * 4 * quads * columns);
       }
     });
+  }
+
+  /** What sums of four rounded activations each can be, for weights of one bit. */
+  #tables(q: number, { module }: WasmMatrix, count: number): number {
+    const tables = this.engine.scratch("lookup tables", count * tableBytes);
+    this.engine.run(module, lookupTables, { q, tables }, count / 4, 8 * count);
+    return tables;
   }
 
   /** Activations rounded to int8, or what the last product has left of the same: projections share their input. */

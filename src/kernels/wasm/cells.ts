@@ -4,6 +4,9 @@
  * k = 4 p .. 4 p + 3. Widths that do not divide a byte are split into planes that do (6 = 4 + 2, 5 = 4 + 1, 3 = 2 + 1),
  * each in vectors of its own. A cell is the shortest run of k that fills whole vectors of every plane; its planes follow
  * each other, low bits first.
+ *
+ * Codes of one bit may instead lie by eights, to be looked up four k at a time (lookup-sums.ts): byte c of word w then has
+ * the eight k from 8 w on of column c.
  */
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i8x16, i16x8, v128 } from "./instructions.js";
@@ -37,7 +40,12 @@ export type CodeReader = (address: Local<"i32">, offset: number, part: number) =
  * A reader of codes of at most 8 bits, right-aligned in their bytes or left-aligned. Masks stay in registers: engines do
  * not move constants out of loops.
  */
-export function codeReader(f: FunctionBuilder, bits: StoredBits, align: "right" | "left" = "right"): CodeReader {
+export function codeReader(
+  f: FunctionBuilder,
+  bits: StoredBits,
+  { align = "right", byEight = false }: { readonly align?: "right" | "left"; readonly byEight?: boolean } = {},
+): CodeReader {
+  if (byEight) return bitReader(f);
   let bit = align === "left" ? 8 - bits : 0;
   let start = 0;
   const pieces = planesOf(bits).map((width) => {
@@ -60,23 +68,35 @@ export function codeReader(f: FunctionBuilder, bits: StoredBits, align: "right" 
   };
 }
 
+/** Bits that stand in bytes of eight k: four of each column spread to bytes, and each but its own bit masked away. */
+function bitReader(f: FunctionBuilder): CodeReader {
+  const masks = [0, 4].map((low) => f.let(v128.const(Array.from({ length: 16 }, (_, i) => 1 << (low + (i & 3))))));
+  const columns = f.let(v128.const(Array.from({ length: 16 }, (_, i) => i >> 2)));
+  const one = f.let(i8x16.splat(1));
+  return (address, offset, part) => {
+    const spread = i8x16.swizzle(v128.load32_zero(address, offset + 4 * (part >> 1)), columns);
+    return i8x16.min_u(v128.and(spread, masks[part & 1]), one);
+  };
+}
+
 /**
- * Packs codes, an array for each of four columns read from `from` on, into cells from word `at` on. `byColumn`: byte j of a vector is column
- * j / 4 and k = j mod 4; otherwise k = j / 4 and column j mod 4.
+ * Packs codes, an array for each of four columns read from `from` on, into cells from word `at` on. "column major": byte j of a
+ * vector is column j / 4 and k = j mod 4; "k major": k = j / 4 and column j mod 4; "eights": bits as `codeReader` reads them `byEight`.
  */
 export function packCells(
   lanes: readonly ArrayLike<number>[],
   from: number,
   bits: StoredBits,
   cells: number,
-  byColumn: boolean,
+  order: "k major" | "column major" | "eights",
   words: Uint32Array,
   at: number,
 ): void {
   if (bits === 32) packWords(lanes, from, cells, words, at);
   else if (bits === 16) packHalves(lanes, from, cells, words, at);
+  else if (order === "eights") packEights(lanes, from, cells, words, at);
   else {
-    const pack = byColumn ? packByColumn : packByK;
+    const pack = order === "column major" ? packByColumn : packByK;
     let low = 0;
     let to = at;
     for (const width of planesOf(bits)) {
@@ -111,6 +131,16 @@ function packHalves([a, b, c, d]: Lanes, from: number, cells: number, words: Uin
   for (let i = 0, k = from; i < 4 * cells; i += 2, k++) {
     words[at + i] = a[k] | (b[k] << 16);
     words[at + i + 1] = c[k] | (d[k] << 16);
+  }
+}
+
+function packEights(lanes: Lanes, from: number, cells: number, words: Uint32Array, at: number): void {
+  for (let word = 0; word < 4 * cells; word++) {
+    let packed = 0;
+    for (let lane = 0; lane < 4; lane++) {
+      for (let bit = 0; bit < 8; bit++) packed |= lanes[lane][from + 8 * word + bit] << (8 * lane + bit);
+    }
+    words[at + word] = packed;
   }
 }
 

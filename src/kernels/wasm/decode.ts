@@ -10,9 +10,11 @@
  * - `table`: any code of at most 8 bits by a load from a table of f32, slow and general;
  * - `binary32`: f32 itself.
  */
+import { byLookup } from "./byte-dot.js";
 import { cellColumns, codeReader } from "./cells.js";
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { f32x4, i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
+import type { Layout } from "./layout.js";
 
 export type Decode =
   | { readonly kind: "lookup"; readonly bits: 1 | 2 | 3 | 4; readonly values: readonly number[] }
@@ -61,7 +63,7 @@ type EachVector = (k: number, value: Expression<"v128">) => void;
 /** A decoder for use inside the function `f`; constants that stay in registers are set here. */
 export function decoder(
   f: FunctionBuilder,
-  { decode, order, relaxed }: { readonly decode: Decode; readonly order: Order; readonly relaxed: boolean },
+  { decode, order, relaxed, dot }: Pick<Layout, "decode" | "order" | "relaxed" | "dot">,
   table: Local<"i32">,
 ): Decoder {
   if (decode.kind === "table") return tableDecoder(f, order, table);
@@ -77,7 +79,10 @@ export function decoder(
     };
     return { width: 2, parts: 1, decode: (address, offset, _, each) => read(address, offset, each) };
   }
-  const read = codeReader(f, decode.bits, decode.kind === "minifloat" ? "left" : "right");
+  const read = codeReader(f, decode.bits, {
+    align: decode.kind === "minifloat" ? "left" : "right",
+    byEight: dot !== undefined && byLookup(dot),
+  });
   const bias = decode.kind === "integer" && decode.bias !== 0 ? f.let(i8x16.splat(decode.bias)) : undefined;
   const widen = byteWidener(f, decode, relaxed);
   return {

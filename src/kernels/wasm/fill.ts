@@ -2,6 +2,7 @@
 import { decodeTableF32 } from "../../formats/table.js";
 import { demandIntegerZeroPoints } from "../int8.js";
 import { codeValue, type WeightRows } from "../weight-rows.js";
+import { byLookup } from "./byte-dot.js";
 import { packCells } from "./cells.js";
 import type { Layout } from "./layout.js";
 import { type SharedForm, sharedCode } from "./shared.js";
@@ -15,7 +16,7 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
     4 * paddedColumns,
   );
   const lanes = [0, 1, 2, 3].map((lane) => unpacked.subarray(lane * paddedColumns, (lane + 1) * paddedColumns));
-  const byColumn = layout.order === "column major";
+  const order = dot && byLookup(dot) ? "eights" : layout.order;
   const zero = layout.decode.kind === "binary32" ? 0 : zeroCode(weight);
   const pad = layout.recode ? layout.recode[zero] : zero;
   const writeHeaders = headerWriter(layout, weight, memory, address);
@@ -30,7 +31,7 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
     }
     for (let block = 0; block < blocks; block++) {
       const at = base + block * layout.blockBytes + headerBytes;
-      packCells(lanes, block * paddedBlock, layout.decode.bits, layout.blockCells, byColumn, words, at / 4);
+      packCells(lanes, block * paddedBlock, layout.decode.bits, layout.blockCells, order, words, at / 4);
     }
   }
 }

@@ -251,6 +251,8 @@ export const f32 = {
 
 export const f64 = {
   const: (value: number) => constant("f64", value),
+  lt: binary("f64", "f64", "i32", [0x63]),
+  abs: unary("f64", "f64", [0x99]),
   sqrt: unary("f64", "f64", [0x9f]),
   add: binary("f64", "f64", "f64", [0xa0]),
   sub: binary("f64", "f64", "f64", [0xa1]),
@@ -308,6 +310,7 @@ export const i8x16 = {
   ),
   /** a[b[i]], 0 where b[i] > 15. */
   swizzle: vectorBinary(14),
+  min_u: vectorBinary(119),
   splat: unary("i32", "v128", simd(15)),
   extract_lane_s: extractLane("i32", 21),
   extract_lane_u: extractLane("i32", 22),

@@ -8,7 +8,7 @@
  * (k1, k3), and `i32x4.dot_i16x8_s` leaves one sum for each column in its lane.
  */
 import { smallestAmax } from "../int8.js";
-import type { ByteDot } from "./byte-dot.js";
+import { type ByteDot, byLookup } from "./byte-dot.js";
 import { type CodeReader, cellBytes, cellColumns, codeReader, planesOf } from "./cells.js";
 import { pickBytes } from "./decode.js";
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitter.js";
@@ -16,6 +16,7 @@ import { f32, f32x4, i8x16, i16x8, i32, i32x4, select, v128 } from "./instructio
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { overLanes, zeroVector } from "./lanes.js";
 import type { Layout } from "./layout.js";
+import { emitLookups, emitTables, lookupTables } from "./lookup-sums.js";
 import { type SharedForm, sharedReader } from "./shared.js";
 import { overQuads, streamsOf } from "./streams.js";
 import { overTiles, type Tiling, tilePlace } from "./tile.js";
@@ -81,6 +82,9 @@ export function panelBytes(layout: Int8Layout): number {
 
 export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
   defineKernel(m, roundRows, (f, args, range) => emitRoundRows(f, layout, args, range));
+  if (byLookup(layout.dot)) {
+    defineKernel(m, lookupTables, (f, args, range) => emitTables(f, args, range));
+  }
   defineKernel(m, gemvInt8, (f, args, range) => {
     overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
   });
@@ -194,16 +198,17 @@ function blockArithmetic(f: FunctionBuilder, { offset, offsets, scale: scaleForm
 type Vector = Expression<"v128">;
 
 /** Weights out of cells, four k at a time: as bytes, or as i16 split into even and odd bytes. */
-function weightReader(f: FunctionBuilder, { bits, lookup, arithmetic }: ByteDot) {
+function weightReader(f: FunctionBuilder, dot: ByteDot) {
+  const { bits, lookup, arithmetic } = dot;
   const parts = cellColumns(bits) / 4;
-  const read = codeReader(f, bits);
+  const read = codeReader(f, bits, { byEight: byLookup(dot) });
   const table = lookup && f.let(v128.const(Uint8Array.from({ length: 16 }, (_, i) => lookup[i] ?? 0)));
   const bytes: CodeReader = (address, offset, part) => {
     const codes = read(address, offset, part);
     return table ? pickBytes(arithmetic === "relaxed")(table, codes) : codes;
   };
   const split = f.local("v128");
-  const simple = !table && planesOf(bits).length === 1;
+  const simple = !table && planesOf(bits).length === 1 && !byLookup(dot);
   const mask = arithmetic === "relaxed" ? undefined : f.let(i16x8.splat(simple ? 2 ** bits - 1 : 0xff));
   const halves = (address: Local<"i32">, offset: number, part: number) => {
     if (!mask) return [];
@@ -249,7 +254,7 @@ function divisor(count: number, limit: number): number {
   return best;
 }
 
-/** Some quads at once with one row of activations. */
+/** Some quads at once with one row of activations, or with tables of their sums (`lookupTables`) as `q`. */
 function emitQuads(
   f: FunctionBuilder,
   layout: Int8Layout,
@@ -258,7 +263,8 @@ function emitQuads(
 ): void {
   const { dot, headerBytes, blockCells } = layout;
   const relaxed = dot.arithmetic === "relaxed";
-  const step = inPlace(dot) ? (dot.step ?? 1) : 1;
+  const lookup = byLookup(dot);
+  const step = inPlace(dot) || lookup ? (dot.step ?? 1) : 1;
   const block = blockArithmetic(f, layout);
   const [sum, d, Xd] = f.locals("v128", 3);
   const at = f.let(q);
@@ -272,7 +278,8 @@ function emitQuads(
   const size = cellBytes(dot.bits);
   const columns = cellColumns(dot.bits);
   const group = divisor(blockCells, 4);
-  const cell = emitCell(f, dot, at, streams);
+  const cell = lookup ? undefined : emitCell(f, dot, at, streams);
+  const lookUp = lookup ? emitLookups(f, at, streams, { headerBytes, cells: blockCells }) : undefined;
   f.repeat(f.local("i32"), blocks, () => {
     f.set(sum, block.prepare(i32.add(sums, index)));
     const headers = streams.map(({ address }) => f.let(address));
@@ -283,11 +290,12 @@ function emitQuads(
     }
     const rounds = blockCells / group;
     const round = () => {
-      for (let g = 0; g < group; g++) cell(headerBytes + size * g, g * columns);
+      for (let g = 0; g < group; g++) cell?.(headerBytes + size * g, g * columns);
       for (const { address } of streams) f.advance(address, size * group);
       f.advance(at, group * columns * (relaxed ? 1 : 2));
     };
-    if (rounds === 1) round();
+    if (lookUp) lookUp();
+    else if (rounds === 1) round();
     else f.repeat(f.local("i32"), rounds, round);
     f.set(d, v128.load32_splat(i32.add(scales, index)));
     if (layout.offset === "min") f.set(Xd, block.scaledSum(i32.add(sums, index), 0, d));

@@ -3,6 +3,7 @@
  * that memory is read in several places: one place alone leaves it idle from page to page, and many leave each with too
  * little for the hardware to read ahead. Three or four are best on the machines measured.
  */
+import { byLookup } from "./byte-dot.js";
 import type { FunctionBuilder, Local } from "./emitter.js";
 import { i32 } from "./instructions.js";
 import type { Range } from "./kernel.js";
@@ -10,6 +11,7 @@ import type { Layout } from "./layout.js";
 
 /** Quads computed at once: more hide latencies, fewer leave registers for decoding. */
 export function streamsOf({ decode, dot, offset, fused }: Layout): number {
+  if (dot && byLookup(dot)) return 8;
   if (dot) return dot.arithmetic === "relaxed" ? 4 : 2;
   if (fused) return 6;
   if (decode.kind === "binary32") return 4;
