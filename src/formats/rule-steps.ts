@@ -1,7 +1,7 @@
 /**
  * What a scheme's rule does, as data: enough for a kernel to compute the same bytes on its own. The amax of a group is that of
  * its whole tile where rows share scales. A rule without steps (a
- * search, say) is only known as a function. Where a step is a function of one number, kernels tabulate it, so that no
+ * search of many numbers, say) is only known as a function. Where a step is a function of one number, kernels tabulate it, so that no
  * formula is written twice.
  */
 import type { EncodeOptions } from "./codec.js";
@@ -20,9 +20,12 @@ export type RuleSteps =
       inverse(scaleCode: number): number;
       readonly element: EncodeOptions;
       readonly positiveZero: boolean;
+      /** Instead of scaleCode(amax): the candidate of least error. */
+      readonly search?: ScaleSearch;
+      readonly candidates?: ScaleCandidates;
     }
   /** The same under a number for the whole tensor. Elements saturate; zeros, also negative ones, encode as +0. */
-  | { readonly kind: "two-level"; numbers(tensorAmax: number): TwoLevelNumbers }
+  | { readonly kind: "two-level"; readonly search?: ScaleSearch; numbers(tensorAmax: number): TwoLevelNumbers }
   /** d = extreme / -half, code = min(2 half - 1, trunc(x / d + half + 1/2)): gguf.ts. */
   | { readonly kind: "extreme"; readonly half: number }
   /** d = (max - min) / steps, code = min(steps, trunc((x - min) / d + 1/2)): gguf.ts. */
@@ -32,7 +35,30 @@ export type RuleSteps =
   /** Scale = amax / max, rounded to its format; elements saturate x / scale. */
   | { readonly kind: "scaled"; readonly max: number }
   /** Scale = (high - low) / steps of the range with 0, zero point round(-low / scale): families.ts. */
-  | { readonly kind: "affine"; readonly steps: number };
+  | { readonly kind: "affine"; readonly steps: number }
+  /**
+   * Scale = (high - low) / top of the range with 0, zero point round(-low / scale); or with a fixed zero point `middle`
+   * scale = extreme / -middle. code = round(x * (1 / scale) + zero point), halves away from zero: onnx.ts.
+   */
+  | { readonly kind: "reciprocal"; readonly top: number; readonly middle?: number };
+
+/**
+ * Of several scale codes the first whose elements have the least sum of errors: |x - v * step| or its square in binary64,
+ * added up in the order of the elements.
+ */
+export interface ScaleSearch {
+  readonly measure: "absolute" | "square";
+  /** All codes from the lowest candidate to the highest, or these two. */
+  readonly all: boolean;
+}
+
+export interface ScaleCandidates {
+  /** Scale codes by amax; neither decreases. */
+  lowest(amax: number): number;
+  highest(amax: number): number;
+  /** What values of elements are multiplied by under a scale code. */
+  step(scaleCode: number): number;
+}
 
 export interface TwoLevelNumbers {
   /** What the super plane holds. */
@@ -44,6 +70,7 @@ export interface TwoLevelNumbers {
   /** What elements are multiplied by, or divided by (`divides`). */
   factor(scaleCode: number): number;
   readonly divides: boolean;
+  readonly candidates?: ScaleCandidates;
 }
 
 /** A rule that also says its steps. */

@@ -336,6 +336,9 @@ test("every path is said as data, and the common formats and schemes have kernel
   for (const name of [...tiled, ...tabled.filter((name) => !name.includes("mx")), "mxfp8-2d", "nvfp4-2d"]) {
     assert.notEqual(caster.plan(scheme(name)).encode.path, "reference", name);
   }
+  for (const name of ["mxfp4@mse", "mxfp8@mae", "nvfp4-mse", "nvfp4-4over6", "int4-g32@onnx", "int8-g64-asym@onnx"]) {
+    assert.equal(caster.plan(scheme(name)).encode.path, "generated", name);
+  }
   const searched = caster.plan(scheme("q4_k"));
   assert.deepEqual([searched.encode.path, searched.decode.path], ["reference", "generated"]);
   assert.ok(searched.encode.path === "reference" && searched.encode.why.length > 0);

@@ -42,7 +42,10 @@ const leastErrorRule = (variants: readonly CodebookFormat[]): SchemeRule =>
       for (let tag = 0; tag < variants.length; tag++) {
         const s = fill(tag);
         let error = 0;
-        for (let i = 0; i < count; i++) error += (values[start + i] - s * variants[tag].values[codes[at + i]]) ** 2;
+        for (let i = 0; i < count; i++) {
+          const difference = values[start + i] - s * variants[tag].values[codes[at + i]];
+          error += difference * difference;
+        }
         if (error < least) [best, least] = [tag, error];
       }
       fill(best);

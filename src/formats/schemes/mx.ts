@@ -8,7 +8,7 @@ import { type EncodeOptions, encode } from "../codec.js";
 import { e8m0 } from "../e8m0.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
-import { withOptions, withSteps } from "../rule-steps.js";
+import { type ScaleCandidates, withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, type Group, tileAmax } from "./groups.js";
@@ -74,10 +74,16 @@ export interface MxRule {
 export const mxRule = (rule: MxRule = {}): SchemeRule =>
   withSteps(withOptions(powerBlocks(rule)), ({ element: format }) => {
     const { search, element = {}, positiveZero = false } = rule;
-    if (search) return undefined;
     const scaleCode = scaleCoder(format, rule);
     const inverse = (code: number) => inverseOf(code, rule);
-    return { kind: "power", scaleCode, inverse, element: { overflow: "saturate", ...element }, positiveZero };
+    const steps = {
+      kind: "power",
+      scaleCode,
+      inverse,
+      element: { overflow: "saturate", ...element },
+      positiveZero,
+    } as const;
+    return search ? { ...steps, search: { measure: search, all: true }, candidates: candidatesOf(format) } : steps;
   });
 
 /** From a block's amax to the code of its scale. */
@@ -128,6 +134,19 @@ function inverseOf(biased: number, { normalDivisor, unitAtLeast }: MxRule): numb
   return scaleByPower(1, 127 - (normalDivisor ? Math.max(1, biased) : biased));
 }
 
+/** The scale codes that a search tries: from one below floor's to two above. */
+const candidateRange = (floor: number) => [Math.max(0, floor - 1), Math.min(254, floor + 2)] as const;
+
+function candidatesOf(format: NumberFormat): ScaleCandidates {
+  const range = elementRange(format);
+  const around = (amax: number) => candidateRange(scaleCodeOf(POWER_RULES.floor(amax, range)));
+  return {
+    lowest: (amax) => (amax === 0 ? 0 : around(amax)[0]),
+    highest: (amax) => (amax === 0 ? 0 : around(amax)[1]),
+    step: (code) => scaleByPower(1, code - 127),
+  };
+}
+
 function searched(
   group: Group,
   first: number,
@@ -137,7 +156,8 @@ function searched(
 ): number {
   let best = first;
   let least = Infinity;
-  for (let biased = Math.max(0, first - 1); biased <= Math.min(254, first + 2); biased++) {
+  const [lowest, highest] = candidateRange(first);
+  for (let biased = lowest; biased <= highest; biased++) {
     fill(group, biased);
     const step = scaleByPower(1, biased - 127);
     let error = 0;

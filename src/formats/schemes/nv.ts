@@ -8,7 +8,7 @@ import { e4m3fn } from "../e4m3fn.js";
 import { f32 } from "../f32.js";
 import type { NumberFormat } from "../format.js";
 import { maxFinite } from "../limits.js";
-import { type RuleSteps, type TwoLevelNumbers, withOptions, withSteps } from "../rule-steps.js";
+import { type RuleSteps, type ScaleCandidates, type TwoLevelNumbers, withOptions, withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, type Group, tileAmax } from "./groups.js";
@@ -146,15 +146,16 @@ function nvRule({ order = "transformer-engine", search = "amax" }: NvRule = {}):
     new DataView(buffer, byteOffset).setFloat32(0, numbersOf(scheme, values).tensorScale, true);
     blocks(scheme, values, rows, columns, planes, wanted);
   });
-  if (search !== "amax") return rule;
   const steps = ({ element }: Scheme): RuleSteps => ({
     kind: "two-level",
-    numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax)),
+    ...(search !== "amax" && { search: { measure: "square", all: search === "all" } }),
+    numbers: (amax) => twoLevelNumbers(NV_ORDERS[order](amax, maxFinite(element), scaleMax), search),
   });
   return withSteps(rule, steps);
 }
 
-function twoLevelNumbers({ tensorScale, blockScale, factor, divides, zeroScale }: TensorNumbers): TwoLevelNumbers {
+function twoLevelNumbers(numbers: TensorNumbers, search: NonNullable<NvRule["search"]>): TwoLevelNumbers {
+  const { tensorScale, blockScale, factor, divides, zeroScale } = numbers;
   const scaleValues = decodeTable(e4m3fn);
   return {
     tensorScale,
@@ -162,6 +163,22 @@ function twoLevelNumbers({ tensorScale, blockScale, factor, divides, zeroScale }
     zeroScale: zeroScale ?? 0,
     factor: (code) => factor(scaleValues[code]),
     divides: divides === true,
+    ...(search !== "amax" && { candidates: candidatesOf(numbers, search) }),
+  };
+}
+
+/** All positive e4m3 codes, or those of amax's own scale and of 3/2 of it. A block scale of 0 has code 0. */
+function candidatesOf({ tensorScale, blockScale }: TensorNumbers, search: "four-over-six" | "all"): ScaleCandidates {
+  const scaleCode = f32Encoder(e4m3fn, { overflow: "saturate" });
+  const scaleValues = decodeTable(e4m3fn);
+  const end = (all: number, times: number) => (amax: number) => {
+    const scale = blockScale(amax);
+    return scale === 0 ? 0 : search === "all" ? all : scaleCode(scale * times);
+  };
+  return {
+    lowest: end(1, 1),
+    highest: end(126, 1.5),
+    step: (code) => fround(tensorScale * scaleValues[code]),
   };
 }
 
@@ -209,7 +226,8 @@ function chooser(
     const step = fround(tensorScale * scaleValues[code]);
     let error = 0;
     for (let i = group.start; i < group.end; i++) {
-      error += (group.values[i] - step * elementValues[group.codes[group.at + i - group.start]]) ** 2;
+      const difference = group.values[i] - step * elementValues[group.codes[group.at + i - group.start]];
+      error += difference * difference;
     }
     return error;
   };

@@ -5,6 +5,7 @@
  */
 import { f32 } from "../f32.js";
 import { uint } from "../integers.js";
+import { withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { byGroup, finiteEncoder } from "./groups.js";
 import { offsetInt } from "./super-blocks.js";
@@ -30,6 +31,13 @@ function rangeOf(values: Float32Array, start: number, end: number): [low: number
  * away from zero. A block of zeros has scale 0; where 1 / scale overflows f32, zeros stay on the zero point.
  */
 const onnxRule = (bits: number, asymmetric: boolean): SchemeRule =>
+  withSteps(onnxGroups(bits, asymmetric), () => ({
+    kind: "reciprocal",
+    top: 2 ** bits - 1,
+    ...(!asymmetric && { middle: 2 ** (bits - 1) }),
+  }));
+
+const onnxGroups = (bits: number, asymmetric: boolean): SchemeRule =>
   byGroup((scheme) => {
     const [top, middle] = [2 ** bits - 1, 2 ** (bits - 1)];
     const scaleCode = finiteEncoder(scheme.scale!.format, "block scale");

@@ -3,9 +3,9 @@
  * operations of the rule in the rule's order. First all groups of a tile get their scales, then all are encoded: the long
  * chain from an amax to a factor then overlaps with those of the next groups. The tile comes from a near cache again.
  */
-import type { RuleSteps } from "../../formats/rule-steps.js";
+import type { RuleSteps, ScaleSearch } from "../../formats/rule-steps.js";
 import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "../wasm/emitter.js";
-import { f32, f32x4, i32, i32x4, select, v128 } from "../wasm/instructions.js";
+import { f32, f32x4, f64, i32, i32x4, select, v128 } from "../wasm/instructions.js";
 import { encodeRun, run } from "./array-kernels.js";
 import { codeBytes, wideMinifloat } from "./decode-lanes.js";
 import type { DecodePlan } from "./decode-plan.js";
@@ -41,6 +41,9 @@ const parameters = {
   factors: "i32",
   states: "i32",
   elements: "i32",
+  highest: "i32",
+  multipliers: "i32",
+  values: "i32",
 } as const;
 
 /** Bytes that a kernel keeps for each group between its two passes. */
@@ -55,8 +58,8 @@ interface Frame {
 }
 
 /**
- * encodeBlocks(from, codes, scales, offsets, groups, size, steps, factors, states, elements): 0, or 1 where the reference must decide.
- * `size` is a positive multiple of `run`.
+ * encodeBlocks(from, codes, scales, offsets, groups, size, steps, factors, states, elements, highest, multipliers, values): 0, or 1
+ * where the reference must decide. `size` is a positive multiple of `run`. Searches write codes of their candidates to `codes`.
  */
 export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode) {
   return m.func("encodeBlocks", parameters, "i32", (f, args) => {
@@ -98,11 +101,8 @@ interface GroupKernel {
   readonly state: readonly VectorLocal[];
   encode(from: Local<"i32">, to: Local<"i32">): void;
 }
-type Emitter<S> = (
-  frame: Frame,
-  block: BlockEncode & { readonly steps: S },
-  args: { readonly [K in keyof typeof parameters]: Local<"i32"> },
-) => GroupKernel;
+type Arguments = { readonly [K in keyof typeof parameters]: Local<"i32"> };
+type Emitter<S> = (frame: Frame, block: BlockEncode & { readonly steps: S }, args: Arguments) => GroupKernel;
 type StepsOf<K> = Extract<RuleSteps, { kind: K }>;
 
 function storeCode(f: FunctionBuilder, at: Local<"i32">, code: Expression<"i32">, bits: number): void {
@@ -146,7 +146,11 @@ function amaxReader(frame: Frame): () => Local<"i32"> {
 }
 
 /** Least and greatest of the group, as f32 locals. Records values that are not finite. */
-function rangeReader(frame: Frame, start: (first: Vector) => Vector): () => { low: Local<"f32">; high: Local<"f32"> } {
+function rangeReader(
+  frame: Frame,
+  start: (first: Vector) => Vector,
+  [least, greatest] = [f32x4.pmin, f32x4.pmax] as readonly ((a: Vector, b: Vector) => Vector)[],
+): () => { low: Local<"f32">; high: Local<"f32"> } {
   const { f, from, failed } = frame;
   const [low4, high4, difference] = f.locals("v128", 3);
   const [low, high] = f.locals("f32", 2);
@@ -159,14 +163,14 @@ function rangeReader(frame: Frame, start: (first: Vector) => Vector): () => { lo
     f.set(high4, low4);
     f.set(difference, zero);
     overVectors(frame, (x) => {
-      f.set(low4, f32x4.pmin(low4, x));
-      f.set(high4, f32x4.pmax(high4, x));
+      f.set(low4, least(low4, x));
+      f.set(high4, greatest(high4, x));
       f.set(difference, v128.or(difference, f32x4.sub(x, x)));
     });
     // x - x is 0 where x is finite, else NaN.
     f.set(failed, i32.or(failed, v128.any_true(difference)));
-    fold(f32x4.pmin, low4);
-    fold(f32x4.pmax, high4);
+    fold(least, low4);
+    fold(greatest, high4);
     f.set(low, f32x4.extract_lane(low4, 0));
     f.set(high, f32x4.extract_lane(high4, 0));
     return { low, high };
@@ -220,40 +224,116 @@ function inverseOf(f: FunctionBuilder, d: Local<"f32">): Expression<"f32"> {
   return select<"f32">(inverse, f32.const(0), finite);
 }
 
+type EncodeRun = GroupKernel["encode"];
+
+/** Rules that look scales up by amax, or search from what they look up. */
+function byTable(
+  frame: Frame,
+  block: BlockEncode & { readonly steps: StepsOf<"power" | "two-level"> },
+  args: Arguments,
+  factor: VectorLocal,
+  encode: EncodeRun,
+): GroupKernel {
+  const { f } = frame;
+  const amax = amaxReader(frame);
+  const lowest = stepReader(f, args.steps, block.shift);
+  const setFactor = (code: Local<"i32">) => f.set(factor, v128.load32_splat(i32.add(args.factors, i32.shl(code, 2))));
+  const { search } = block.steps;
+  const found = search && searcher(frame, search, block.shift, args, { lowest, setFactor, encode });
+  const choose = () => {
+    const scale = found ? found(amax()) : lowest(amax());
+    setFactor(scale);
+    return { scale };
+  };
+  return { choose, state: [factor], encode };
+}
+
+/** The first scale code of least error, from `lowest` to the highest one. */
+function searcher(
+  frame: Frame,
+  { measure, all }: ScaleSearch,
+  shift: number,
+  { codes, highest, multipliers, values }: Arguments,
+  group: {
+    readonly lowest: (amax: Local<"i32">) => Local<"i32">;
+    readonly setFactor: (code: Local<"i32">) => void;
+    readonly encode: EncodeRun;
+  },
+) {
+  const { f, from } = frame;
+  const highestOf = stepReader(f, highest, shift);
+  const errorOf = errorReader(frame, measure, values);
+  const [code, last, stride, best, at, to] = f.locals("i32", 6);
+  const [error, least] = f.locals("f64", 2);
+  return (amax: Local<"i32">): Local<"i32"> => {
+    f.set(code, group.lowest(amax));
+    f.set(last, highestOf(amax));
+    f.set(best, code);
+    f.set(least, f64.const(Infinity));
+    const apart = i32.sub(last, code);
+    f.set(stride, all ? i32.const(1) : select(apart, i32.const(1), i32.gt_s(apart, 1)));
+    f.loop((next) => {
+      group.setFactor(code);
+      f.set(at, from);
+      f.set(to, codes);
+      overRuns(frame, () => {
+        group.encode(at, to);
+        f.advance(at, 4 * run);
+        f.advance(to, run);
+      });
+      f.set(error, errorOf(codes, f64.load(i32.add(multipliers, i32.shl(code, 3)))));
+      f.if(f64.lt(error, least), () => {
+        f.set(least, error);
+        f.set(best, code);
+      });
+      f.set(code, i32.add(code, stride));
+      f.branchIf(next, i32.le_s(code, last));
+    });
+    return best;
+  };
+}
+
+/** The sum of errors of the group at `from` if its codes were those at `codes`, times `step`: in the order of the elements. */
+function errorReader({ f, from, size }: Frame, measure: ScaleSearch["measure"], values: Local<"i32">) {
+  const [at, to] = f.locals("i32", 2);
+  const [total, difference, factor] = f.locals("f64", 3);
+  return (codes: Local<"i32">, step: Expression<"f64">): Local<"f64"> => {
+    f.set(factor, step);
+    f.set(total, f64.const(0));
+    f.set(at, from);
+    f.set(to, codes);
+    f.repeat(f.local("i32"), size, () => {
+      const value = f64.load(i32.add(values, i32.shl(i32.load8_u(to), 3)));
+      f.set(difference, f64.sub(f64.promote_f32(f32.load(at)), f64.mul(value, factor)));
+      const square = f64.mul(difference, difference);
+      f.set(total, f64.add(total, measure === "square" ? square : f64.abs(difference)));
+      f.advance(at, 4);
+      f.advance(to, 1);
+    });
+    return total;
+  };
+}
+
 const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<K>> } = {
-  power(frame, block, { steps, factors, elements }) {
+  power(frame, block, args) {
     const { f } = frame;
-    const amax = amaxReader(frame);
-    const scaleOf = stepReader(f, steps, block.shift);
     const factor = f.local("v128");
     const { positiveZero } = block.steps;
-    const lanes = laneEncoder(f, block.element, { noNaN: true, positiveZero, table: elements });
+    const lanes = laneEncoder(f, block.element, { noNaN: true, positiveZero, table: args.elements });
     const encode = encodeRun(f, block.elementBits, lanes, (x) => f.set(x, f32x4.mul(x, factor)));
-    const choose = () => {
-      const scale = scaleOf(amax());
-      f.set(factor, v128.load32_splat(i32.add(factors, i32.shl(scale, 2))));
-      return { scale };
-    };
-    return { choose, state: [factor], encode };
+    return byTable(frame, block, args, factor, encode);
   },
 
-  "two-level"(frame, block, { steps, factors, elements }) {
+  "two-level"(frame, block, args) {
     const { f } = frame;
-    const amax = amaxReader(frame);
-    const scaleOf = stepReader(f, steps, block.shift);
     const [factor, isZero] = f.locals("v128", 2);
     const apply = block.divides ? f32x4.div : f32x4.mul;
-    const lanes = laneEncoder(f, block.element, { noNaN: true, table: elements });
+    const lanes = laneEncoder(f, block.element, { noNaN: true, table: args.elements });
     const encode = encodeRun(f, block.elementBits, lanes, (x) => {
       f.set(isZero, f32x4.eq(x, zero));
       f.set(x, v128.andnot(apply(x, factor), isZero));
     });
-    const choose = () => {
-      const scale = scaleOf(amax());
-      f.set(factor, v128.load32_splat(i32.add(factors, i32.shl(scale, 2))));
-      return { scale };
-    };
-    return { choose, state: [factor], encode };
+    return byTable(frame, block, args, factor, encode);
   },
 
   scaled(frame, block, { elements }) {
@@ -399,5 +479,45 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       return { scale: coder(d).code };
     };
     return { choose, state: [inverse], encode };
+  },
+
+  reciprocal(frame, block) {
+    const { f } = frame;
+    const { top, middle } = block.steps;
+    // A zero's sign decides that of the scale of a block of zeros.
+    const range = rangeReader(frame, () => zero, [f32x4.min, f32x4.max]);
+    const coder = finiteCoder(frame, block.scale, block.scaleDecode, false);
+    const [inverse, zeroPoint, whole, clamped] = f.locals("v128", 4);
+    const [d, rounded] = f.locals("f32", 2);
+    const [none, most, half] = [zero, f.let(f32x4.splat(top)), f.let(f32x4.splat(0.5))];
+    // Within 0 .. top halves away from zero go up, and what is left after cutting is exact.
+    const roundUp = (x: Vector): Vector => {
+      f.set(clamped, f32x4.pmin(f32x4.pmax(none, x), most));
+      f.set(whole, i32x4.trunc_sat_f32x4_s(clamped));
+      return i32x4.sub(whole, f32x4.ge(f32x4.sub(clamped, f32x4.convert_i32x4_s(whole)), half));
+    };
+    const lanes = (x: VectorLocal): Vector => {
+      f.set(x, v128.andnot(f32x4.mul(x, inverse), f32x4.eq(x, none)));
+      return roundUp(f32x4.add(x, zeroPoint));
+    };
+    const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
+    const choose = () => {
+      const { low, high } = range();
+      const extreme = select<"f32">(high, low, f32.gt(high, f32.neg(low)));
+      f.set(
+        d,
+        middle === undefined ? f32.div(f32.sub(high, low), f32.const(top)) : f32.div(extreme, f32.const(-middle)),
+      );
+      const isZero = f32.eq(d, f32.const(0));
+      f.set(inverse, f32x4.splat(select<"f32">(f32.const(0), f32.div(f32.const(1), d), isZero)));
+      if (middle === undefined) {
+        f.set(zeroPoint, roundUp(f32x4.splat(f32.div(f32.neg(low), d))));
+        f.set(rounded, f32.convert_i32_s(i32x4.extract_lane(zeroPoint, 0)));
+        f.set(rounded, select<"f32">(f32.const(0), rounded, isZero));
+      } else f.set(rounded, f32.const(middle));
+      f.set(zeroPoint, f32x4.splat(rounded));
+      return { scale: coder(d).code, ...(middle === undefined && { offset: i32.trunc_sat_f32_s(rounded) }) };
+    };
+    return { choose, state: [inverse, zeroPoint], encode };
   },
 };

@@ -9,7 +9,7 @@ import { f32OfBits } from "../../formats/binary64.js";
 import type { EncodeOptions } from "../../formats/codec.js";
 import type { NumberFormat } from "../../formats/format.js";
 import type { Scheme } from "../../formats/scheme.js";
-import { decodeTableF32 } from "../../formats/table.js";
+import { decodeTable, decodeTableF32 } from "../../formats/table.js";
 import { instantiate } from "../wasm/code.js";
 import { createModule, type Func, type MemoryLimits, type ModuleBuilder, type Parameters } from "../wasm/emitter.js";
 import type { CompiledModule, Engine } from "../wasm/engine.js";
@@ -40,6 +40,7 @@ const shareElements = 16384;
 const pieceOfOne = 32768;
 const pieceOfThread = 131072;
 
+type Table = Float32Array | Float64Array | Int32Array;
 type BlockPlan = Extract<QuantizePlan, { kind: "blocks" }>;
 
 /** What the blocks of one tensor are encoded by. */
@@ -48,6 +49,8 @@ export interface PreparedBlocks {
   readonly tables: ScaleTables;
   /** The address of the table that elements are encoded by, where they are. */
   readonly elements: number;
+  /** The address of the values of elements in binary64, for searches. */
+  readonly values: number;
   /** For the super plane. */
   readonly tensorScale?: number;
 }
@@ -57,6 +60,8 @@ interface ScaleTables {
   readonly steps: number;
   readonly factors: number;
   readonly divides: boolean;
+  readonly highest?: number;
+  readonly multipliers?: number;
 }
 
 export class CastKernels {
@@ -74,6 +79,7 @@ export class CastKernels {
   /** Views of the memory in which arrays were given out: growing shared memory makes a new one, and old ones stay good. */
   readonly #buffers = new WeakSet<ArrayBufferLike>();
   readonly #decodeTable = cache<NumberFormat, number>((format) => this.#store(decodeTableF32(format), "decode table"));
+  readonly #valueTable = cache<NumberFormat, number>((format) => this.#store(decodeTable(format), "values"));
   readonly #encodeTable = cache<NumberFormat, number | undefined>((format, options) => {
     const table = encodeTableWords(format, options);
     return table && this.#store(table, "encode table");
@@ -81,9 +87,7 @@ export class CastKernels {
   readonly #powerTables = cache<Scheme, ScaleTables | undefined>((scheme) => {
     const rule = powerRule(scheme);
     if (rule === null) return { shift: 23, steps: 0, factors: 0, divides: false };
-    return (
-      rule && { ...rule, steps: this.#store(rule.steps, "scale rule"), factors: this.#store(rule.factors, "factors") }
-    );
+    return rule && this.#place(rule, (data, purpose) => this.#store(data, purpose));
   });
 
   /**
@@ -173,26 +177,28 @@ export class CastKernels {
     const byTable = plan.block.element.kind === "table";
     const elements = byTable ? this.#encodeTable(scheme.element, elementOptions(plan.steps)) : 0;
     if (elements === undefined) return undefined;
+    const searches = "search" in plan.steps && plan.steps.search !== undefined;
+    const values = searches ? this.#valueTable(scheme.element) : 0;
     if (plan.steps.kind !== "two-level") {
       const tables = this.#powerTables(scheme);
-      return tables && { plan, tables, elements };
+      return tables && { plan, tables, elements, values };
     }
     const most = amax();
     if (!Number.isFinite(most)) return undefined;
     const numbers = plan.steps.numbers(most);
     const rule = twoLevelRule(scheme.scale!.format, numbers, most);
-    return rule && { plan, tables: this.#tensorTables(rule), elements, tensorScale: numbers.tensorScale };
+    return rule && { plan, tables: this.#tensorTables(rule), elements, values, tensorScale: numbers.tensorScale };
   }
 
   /** Groups of f32, a positive multiple of `run` elements each, to unpacked codes, scales and offsets. */
   encodeGroups(
-    { plan, tables, elements }: PreparedBlocks,
+    { plan, tables, elements, values }: PreparedBlocks,
     from: number,
     at: { readonly codes: number; readonly scales: number; readonly offsets: number },
     groups: number,
     size: number,
   ): boolean {
-    const { shift, divides, steps, factors } = tables;
+    const { shift, divides, steps, factors, highest = 0, multipliers = 0 } = tables;
     const { block } = plan;
     const module = this.#of(block, `encodeBlocks ${shift} ${divides}`, (m) => ({
       encodeBlocks: defineBlockEncode(m, { ...block, shift, divides }),
@@ -209,6 +215,9 @@ export class CastKernels {
       factors,
       states: { at: states, step: stateBytes },
       elements,
+      highest,
+      multipliers,
+      values,
     };
     return this.#run(module, "encodeBlocks", args, groups, size) === 0;
   }
@@ -332,22 +341,38 @@ export class CastKernels {
     return this.#module(`packing ${bits}`, (m) => definePacking(m, bits));
   }
 
-  #store(data: Float32Array | Int32Array, purpose: string): number {
+  #store(data: Table, purpose: string): number {
     const address = this.heap.allocate(data.byteLength, purpose);
     this.#tables.push(address);
-    new Uint8Array(this.memory.buffer).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
+    this.#write(data, address);
     return address;
   }
 
+  #write({ buffer, byteOffset, byteLength }: Table, address: number): void {
+    new Uint8Array(this.memory.buffer).set(new Uint8Array(buffer, byteOffset, byteLength), address);
+  }
+
   /** The tables of one tensor, in room that the next tensor uses again. */
-  #tensorTables({ shift, steps, factors, divides }: ScaleRule): ScaleTables {
-    const [stepsAt, factorsAt] = [
-      this.scratch("scale rule of a tensor", steps.byteLength),
-      this.scratch("scale factors of a tensor", factors.byteLength),
-    ];
-    new Int32Array(this.memory.buffer).set(steps, stepsAt / 4);
-    new Float32Array(this.memory.buffer).set(factors, factorsAt / 4);
-    return { shift, steps: stepsAt, factors: factorsAt, divides };
+  #tensorTables(rule: ScaleRule): ScaleTables {
+    return this.#place(rule, (data, purpose) => {
+      const address = this.scratch(`${purpose} of a tensor`, data.byteLength);
+      this.#write(data, address);
+      return address;
+    });
+  }
+
+  #place(
+    { shift, steps, factors, divides, highest, multipliers }: ScaleRule,
+    store: (data: Table, purpose: string) => number,
+  ): ScaleTables {
+    return {
+      shift,
+      divides,
+      steps: store(steps, "scale rule"),
+      factors: store(factors, "scale factors"),
+      ...(highest && { highest: store(highest, "highest candidates") }),
+      ...(multipliers && { multipliers: store(multipliers, "multipliers of candidates") }),
+    };
   }
 
   #copy(from: number, to: number, bytes: number): true {

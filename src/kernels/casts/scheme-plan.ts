@@ -34,7 +34,7 @@ export function planQuantize(scheme: Scheme): QuantizePlan {
   }
   if (!scale || element.bits > 8) return reference("no scale, or more than 8 bits");
   if (offset && (offset.per !== scale.per || offset.super)) return reference("groups of scale and offset differ");
-  if (scale.rows !== undefined && !goesByAmax(steps))
+  if (scale.rows !== undefined && (!goesByAmax(steps) || ("search" in steps && steps.search)))
     return reference("tiles under a rule that asks for more than amax");
   const elementPlan = planEncode(element, elementOptions(steps));
   if (!forElements(elementPlan)) return reference(`elements of ${element.name}`);

@@ -3,7 +3,7 @@ import { bitsOfF32, f32OfBits } from "../../formats/binary64.js";
 import { encodeTable } from "../../formats/casts.js";
 import { type EncodeOptions, encode } from "../../formats/codec.js";
 import type { NumberFormat } from "../../formats/format.js";
-import type { TwoLevelNumbers } from "../../formats/rule-steps.js";
+import type { ScaleCandidates, TwoLevelNumbers } from "../../formats/rule-steps.js";
 import type { Scheme } from "../../formats/scheme.js";
 import { refused } from "./array-kernels.js";
 import { infinityBits } from "./lanes.js";
@@ -14,7 +14,11 @@ export interface ScaleRule {
   /** Of the step table. */
   readonly shift: number;
   readonly steps: Int32Array;
+  /** Under a search its highest candidates; `steps` are the lowest. */
+  readonly highest?: Int32Array;
   readonly factors: Float32Array;
+  /** Under a search, by code: what values of elements are multiplied by. */
+  readonly multipliers?: Float64Array;
   readonly divides: boolean;
 }
 
@@ -22,19 +26,33 @@ export interface ScaleRule {
 export function powerRule(scheme: Scheme): ScaleRule | undefined | null {
   const steps = scheme.quantize.steps?.(scheme);
   if (steps?.kind !== "power") return null;
-  const table = stepTable(steps.scaleCode, 23, infinityBits - 1);
   const factors = Float32Array.from({ length: 256 }, (_, code) => steps.inverse(code));
+  if (steps.candidates) return searchRule(steps.candidates, 23, infinityBits - 1, { factors, divides: false });
+  const table = stepTable(steps.scaleCode, 23, infinityBits - 1);
   return table && { shift: table.shift, steps: table.words, factors, divides: false };
+}
+
+function searchRule(
+  { lowest, highest, step }: ScaleCandidates,
+  shift: number,
+  most: number,
+  rest: Pick<ScaleRule, "factors" | "divides">,
+): ScaleRule | undefined {
+  const [low, high] = [stepTable(lowest, shift, most), stepTable(highest, shift, most)];
+  const multipliers = Float64Array.from({ length: 256 }, (_, code) => step(code));
+  return low && high && { shift, steps: low.words, highest: high.words, multipliers, ...rest };
 }
 
 /** Of one tensor under a two-level rule. */
 export function twoLevelRule(format: NumberFormat, numbers: TwoLevelNumbers, amax: number): ScaleRule | undefined {
   // e4m3 scales: a cell of 4 trailing bits is narrower than their steps.
+  const factors = Float32Array.from({ length: 256 }, (_, code) => numbers.factor(code));
+  if (factors.subarray(0, 127).some(Number.isNaN)) return undefined;
+  const { candidates, divides } = numbers;
+  if (candidates) return searchRule(candidates, 19, bitsOfF32(amax), { factors, divides });
   const scaleCode = blockScaleCoder(format, numbers);
   const table = scaleCode && stepTable(scaleCode, 19, bitsOfF32(amax));
-  const factors = Float32Array.from({ length: 256 }, (_, code) => numbers.factor(code));
-  if (!table || factors.subarray(0, 127).some(Number.isNaN)) return undefined;
-  return { shift: table.shift, steps: table.words, factors, divides: numbers.divides };
+  return table && { shift: table.shift, steps: table.words, factors, divides };
 }
 
 /** The table kernel's words for every upper half of an f32; undefined where a cell would need two changes. */

@@ -129,6 +129,7 @@ function quantizeRows(
 ): boolean {
   const { rows, columns, groups, stride, step } = geometry;
   const height = scheme.scale?.rows ?? 1;
+  const searches = "search" in prepared.plan.steps && prepared.plan.steps.search !== undefined;
   const layouts = planeLayouts(scheme, rows, columns);
   const piece = pieceOf(kernels, geometry);
   for (let first = 0; first < rows; first += step) {
@@ -138,7 +139,7 @@ function quantizeRows(
     if (own === undefined) {
       const room = new Float32Array(kernels.memory.buffer, piece.values, count * groups * stride);
       if (geometry.aligned) room.set(part);
-      else padGroups(part, room, count, geometry, (at) => peakOf?.(first * columns + at) ?? part[at]);
+      else padGroups(part, room, count, geometry, (at) => peakOf?.(first * columns + at) ?? (searches ? 0 : part[at]));
     }
     if (!kernels.encodeGroups(prepared, own ?? piece.values, piece, count * groups, stride)) return false;
     const target = (plane: "codes" | "scales" | "offsets", height = 1) => {
@@ -155,7 +156,7 @@ function quantizeRows(
 
 /**
  * Groups in whole runs; the room left holds what `rest` says for the group that begins at an index: its first element, which
- * changes no extreme and no rule, or its tile's amax.
+ * changes no extreme and no rule; zeros, which add nothing to a sum of errors; or its tile's amax.
  */
 function padGroups(
   values: Float32Array,
