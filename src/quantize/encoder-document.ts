@@ -38,7 +38,8 @@ export function encodersSection(rows: readonly EncoderQualityRow[]): string {
 
 Sentences that calibration has not seen, each as a vector of the original and of the quantized model. The error is the mean of
 1 - cosine; nearest means nearest of the other sentences, by cosine. 95 % intervals over sentences. The table of words is quantized
-too, those of positions and token types are not.
+too, those of positions and token types are not. Rows named w8a8 and w6a6 are the recipes in bench/recipes/: static ranges of
+the maximum for activations, 2,048 tokens of calibration, weights of the layers rounded to nearest, the table of words left as it is.
 
 ${models.map((model) => section(rows.filter((row) => row.model === model))).join("\n\n")}
 `;
