@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { scheme } from "../../formats/index.js";
+import { quantize } from "../../tensor/quantize.js";
+import { weightRows } from "../weight-rows.js";
+import { byLookup } from "./byte-dot.js";
+import { describe, planLayout } from "./layout.js";
+
+const planned = (name: string, relaxedDot: "none" | "unsigned") =>
+  planLayout(weightRows(quantize(new Float32Array(512).fill(0.5), [4, 128], scheme(name))), "int8", {
+    relaxedDot,
+    fused: false,
+  });
+
+test("one row times weights of one bit looks sums up only where there is no relaxed dot, and the plan says so", () => {
+  const [without, beside] = [planned("binary-g128", "none"), planned("binary-g128", "unsigned")];
+  assert.match(describe(without), /^one row by lookup of sums of four activations; more: 1-bit codes/);
+  assert.match(describe(without), /reads 8 streams/);
+  assert.deepEqual([without.dot && byLookup(without.dot), beside.dot && byLookup(beside.dot)], [true, false]);
+  assert.doesNotMatch(describe(beside), /lookup/);
+});
+
+test("two bits, and bits whose bytes are 0 and no power of two, are not looked up", () => {
+  const { dot } = planned("int2-g128", "none");
+  assert.equal(dot && byLookup(dot), false);
+  assert.equal(byLookup({ bits: 1, step: undefined, arithmetic: "plain" }), false);
+});
