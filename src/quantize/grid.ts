@@ -159,7 +159,8 @@ function sharedValues(plane: Plane, factors?: Float32Array): SharedValues {
   const toCode = factors
     ? (value: number, group: number) => encoded(factors[group] === 0 ? 0 : Math.fround(value / factors[group]))
     : (value: number) => encoded(Math.fround(value));
-  const values = Float32Array.from(codes, (code, group) => toValue(code, group));
+  const values = new Float32Array(codes.length);
+  for (let group = 0; group < codes.length; group++) values[group] = toValue(codes[group], group);
   return { values, codes, toCode, toValue };
 }
 
@@ -189,13 +190,22 @@ export function valueIn(grid: Grid, group: number, level: number): number {
 
 /** The nearest level of every element. */
 export function nearestLevels(grid: Grid, values: Float32Array): Uint16Array {
-  const { rows, columns, size, groups } = grid;
+  const { rows, columns, size, groups, scales, offsets, offsetKind } = grid;
   const levels = new Uint16Array(values.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const i = row * columns + column;
-      levels[i] = levelIn(grid, row * groups + Math.floor(column / size), values[i]);
-    }
+  const zero = nearestLevel(grid.levels, 0);
+  for (let group = 0; group < rows * groups; group++) {
+    const first = Math.floor(group / groups) * columns;
+    const start = first + (group % groups) * size;
+    const end = Math.min(start + size, first + columns);
+    const s = scales.values[group];
+    // As levelIn has it: (x - M) / S or x / S + Z.
+    const [min, shift] = !offsets
+      ? [0, 0]
+      : offsetKind === "min"
+        ? [offsets.values[group], 0]
+        : [0, offsets.values[group]];
+    if (s === 0) levels.fill(zero, start, end);
+    else for (let i = start; i < end; i++) levels[i] = nearestLevel(grid.levels, (values[i] - min) / s + shift);
   }
   return levels;
 }

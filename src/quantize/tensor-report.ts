@@ -56,7 +56,8 @@ export function errorSums(job: QuantizationJob, packed: PackedTensor): ErrorSums
   const result = dequantize(packed);
   let [error, power] = [0, 0];
   for (let i = 0; i < values.length; i++) {
-    const [x, e] = [values[i], values[i] - result[i]];
+    const x = values[i];
+    const e = x - result[i];
     error += e * e;
     power += x * x;
   }
