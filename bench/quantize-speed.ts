@@ -1,14 +1,14 @@
 /**
  * What quantizing takes: seconds and the most memory of `bitloom quantize`, each run a process of its own.
  *
- *     node dist/bench/quantize-speed.js MODEL "--to int3-g64 --method hqq"... [--threads 2] [--write]
+ *     node dist/bench/quantize-speed.js MODEL SCHEME:METHOD... [--threads 2] [--write]
  *
  * --write adds the runs to bench/results/quantize-speed.json; rows of the same model, settings, threads, Node and machine are
- * replaced. Only figures of a quiet machine belong there.
+ * replaced. `load` is the machine's load of the minute before: above 1 something else was running, and seconds are too many.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -17,7 +17,11 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { threads: { type: "string", default: "2" }, write: { type: "boolean", default: false } },
 });
-const [model, ...settings] = positionals;
+const [model, ...wanted] = positionals;
+const settings = wanted.map((one) => {
+  const [scheme, method = "rtn"] = one.split(":");
+  return `--to ${scheme} --method ${method}`;
+});
 const cli = fileURLToPath(new URL("../src/cli/main.js", import.meta.url));
 const results = fileURLToPath(new URL("../../bench/results/quantize-speed.json", import.meta.url));
 
@@ -27,6 +31,7 @@ interface Row {
   readonly threads: number;
   readonly node: string;
   readonly cpu: string;
+  readonly load: number;
   readonly seconds: number;
   readonly peakRssBytes: number;
 }
@@ -34,6 +39,7 @@ interface Row {
 /** One run in a folder that is removed. A file takes the report: a pipe would need somebody to read it. */
 function measure(setting: string): Row {
   const folder = mkdtempSync(join(tmpdir(), "bitloom-speed-"));
+  const load = Math.round(10 * loadavg()[0]) / 10;
   try {
     const output = join(folder, setting.includes("-g") ? "out" : "out.gguf");
     const report = join(folder, "report.json");
@@ -47,6 +53,7 @@ function measure(setting: string): Row {
       threads: Number(values.threads),
       node: process.version,
       cpu: `${cpus()[0].model}, ${cpus().length} cores`,
+      load,
       seconds: Math.round(100 * seconds) / 100,
       peakRssBytes,
     };

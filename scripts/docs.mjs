@@ -14,10 +14,11 @@ const [{ commands }, { EXIT_CODES }, { parserFor }, { documentSchema, errorSchem
     ["index.js", "exit-codes.js", "program.js", "schema.js", "explanations/index.js", "numbers.js"].map(load),
   );
 const { formatsPage } = await load("../formats/document.js");
-const { encodersSection, methodsPage, recipeSchema } = await load("../quantize/index.js");
+const { encodersSection, methodsPage, quantizeSpeedSection, recipeSchema } = await load("../quantize/index.js");
 const { comparisonPage } = await load("../../bench/llama-cpp/document.js");
 const comparison = JSON.parse(readFileSync(join(root, "bench", "results", "llama-cpp.json"), "utf8"));
 const quality = JSON.parse(readFileSync(join(root, "bench", "quality.json"), "utf8"));
+const speeds = JSON.parse(readFileSync(join(root, "bench", "results", "quantize-speed.json"), "utf8"));
 const encoders = JSON.parse(readFileSync(join(root, "bench", "encoder-quality.json"), "utf8"));
 
 function helpOf(name) {
@@ -202,7 +203,7 @@ const files = new Map([
   ["docs/cli.md", cliPage()],
   ["docs/errors.md", errorsPage()],
   ["docs/formats.md", formatsPage()],
-  ["docs/methods.md", methodsPage(quality.rows) + encodersSection(encoders.rows)],
+  ["docs/methods.md", methodsPage(quality.rows) + encodersSection(encoders.rows) + quantizeSpeedSection(speeds.rows)],
   ["docs/comparison.md", comparisonPage(comparison)],
   ["docs/schemas/recipe.json", `${JSON.stringify(recipeSchema(), null, 2)}\n`],
   ...schemaFiles().map(([name, schema]) => [`docs/schemas/${name}.json`, `${JSON.stringify(schema, null, 2)}\n`]),

@@ -29,6 +29,7 @@ export {
   recipeSchema,
 } from "./recipe.js";
 export type { Rehearsal } from "./rehearsal.js";
+export { type QuantizeSpeedRow, quantizeSpeedSection } from "./speed-document.js";
 export { type InputStatistics, type Needs, needsAtLeast } from "./statistics.js";
 export { transforms } from "./transforms.js";
 export { type TriedPlan, tryQuantization } from "./trial.js";
