@@ -5,6 +5,7 @@
  * formula is written twice.
  */
 import type { EncodeOptions } from "./codec.js";
+import type { NumberFormat } from "./format.js";
 import type { Scheme, SchemeRule } from "./scheme.js";
 
 export type RuleSteps =
@@ -40,7 +41,22 @@ export type RuleSteps =
    * Scale = (high - low) / top of the range with 0, zero point round(-low / scale); or with a fixed zero point `middle`
    * scale = extreme / -middle. code = round(x * (1 / scale) + zero point), halves away from zero: onnx.ts.
    */
-  | { readonly kind: "reciprocal"; readonly top: number; readonly middle?: number };
+  | { readonly kind: "reciprocal"; readonly top: number; readonly middle?: number }
+  /**
+   * As power, but the first element of largest magnitude, 2^emax (1 + m / 2^(bits - 1)) after scaling, has its sign and m as code
+   * and its place as tag; a group below 2^(emax - 127) has none, tag 255: mx-plus.ts.
+   */
+  | {
+      readonly kind: "marked";
+      scaleCode(amax: number): number;
+      inverse(scaleCode: number): number;
+      readonly emax: number;
+    }
+  /**
+   * The variant, and its number as tag, of least sum of squared errors, the first of equals: each as scaled by its largest magnitude.
+   * Errors are added up in binary64 in the order of the elements: mixtures.ts.
+   */
+  | { readonly kind: "mixture"; readonly variants: readonly NumberFormat[]; readonly largest: readonly number[] };
 
 /**
  * Of several scale codes the first whose elements have the least sum of errors: |x - v * step| or its square in binary64,

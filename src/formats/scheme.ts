@@ -40,6 +40,11 @@ export interface TagCodec {
   /** What codes are once widened. */
   readonly element: NumberFormat;
   widen(code: number, tag: number, place: number): number;
+  /**
+   * `widen` as data, for kernels: the tag chooses a list of 2^bits values for the whole group (tag << bits | code), or it is the
+   * place of the one element that has the second list (code + 2^bits).
+   */
+  readonly kind?: "list" | "place";
 }
 
 export interface Scheme extends Named {

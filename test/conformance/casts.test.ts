@@ -178,7 +178,17 @@ const more = [
   "nf4-g64",
   "bfp5-g16",
 ];
-const odd = ["int4-g24", "e2m3-mx20", "posit8-g32", "nf4-mx32", "bitmod3-g32", "mxfp4+", "int4-4x32"];
+const odd = [
+  "int4-g24",
+  "e2m3-mx20",
+  "posit8-g32",
+  "nf4-mx32",
+  "bitmod3-g32",
+  "mxfp4+",
+  "mxfp8+",
+  "bitmod4-er-g24",
+  "int4-4x32",
+];
 const tabled = ["posit6-mx16", "lns8.3-g32", "dynamic8-g64", "power6-2-row"];
 const tiled = ["int4-4x24", "posit8-3x16", "e2m1-8x1", "int8-4x32-bf16"];
 const tenths = codebook({
@@ -308,7 +318,8 @@ test("dequantized values of every scheme equal those of the reference, bit for b
 test("what quantizing refuses, the kernels refuse with the same words", () => {
   const huge = Float32Array.from({ length: 64 }, (_, i) => i * 1e37);
   const bad = Float32Array.from({ length: 64 }, (_, i) => (i === 41 ? Number.NaN : i));
-  for (const name of ["q4_0", "q4_1", "q8_0", "int4-g32", "int4-g32-asym", "f16", "mxfp4", "nvfp4"]) {
+  const searching = ["mxfp4@mse", "nvfp4-4over6", "bitmod3-g32", "mxfp4+", "int4-g32@onnx", "int4-g32-asym@onnx"];
+  for (const name of ["q4_0", "q4_1", "q8_0", "int4-g32", "int4-g32-asym", "f16", "mxfp4", "nvfp4", ...searching]) {
     const s = scheme(name);
     assert.throws(() => caster.quantize(bad, [1, 64], s), /index 41/);
     const outcome = (run: () => PackedTensor) => {
@@ -338,6 +349,10 @@ test("every path is said as data, and the common formats and schemes have kernel
   }
   for (const name of ["mxfp4@mse", "mxfp8@mae", "nvfp4-mse", "nvfp4-4over6", "int4-g32@onnx", "int8-g64-asym@onnx"]) {
     assert.equal(caster.plan(scheme(name)).encode.path, "generated", name);
+  }
+  for (const name of ["mxfp4+", "mxfp8+", "bitmod3-g32", "bitmod4-er-g24"]) {
+    const { encode: there, decode: back } = caster.plan(scheme(name));
+    assert.deepEqual([there.path, back.path], ["generated", "generated"], name);
   }
   const searched = caster.plan(scheme("q4_k"));
   assert.deepEqual([searched.encode.path, searched.decode.path], ["reference", "generated"]);

@@ -8,6 +8,7 @@ import { bitmod3, bitmod4 } from "../codebooks.js";
 import { f16 } from "../f16.js";
 import { type CodebookFormat, codebook } from "../format.js";
 import { uint } from "../integers.js";
+import { withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { amaxOf, byGroup, finiteEncoder } from "./groups.js";
@@ -19,11 +20,16 @@ const { abs, ceil, fround, log2, max } = Math;
  * squared errors.
  */
 const leastErrorRule = (variants: readonly CodebookFormat[]): SchemeRule =>
+  withSteps(leastErrorGroups(variants), () => ({ kind: "mixture", variants, largest: variants.map(largestOf) }));
+
+const largestOf = ({ values }: CodebookFormat) => values.reduce((m, v) => max(m, abs(v)), 0);
+
+const leastErrorGroups = (variants: readonly CodebookFormat[]): SchemeRule =>
   byGroup(() => {
     const scaleCode = finiteEncoder(f16, "group scale");
     const scaleValues = decodeTable(f16);
     const encoders = variants.map((format) => arrayEncoder(format, { overflow: "saturate" }));
-    const largest = variants.map(({ values }) => values.reduce((m, v) => max(m, abs(v)), 0));
+    const largest = variants.map(largestOf);
     let scaled = new Float32Array(128);
     return (group) => {
       const { values, codes, start, end, at } = group;
@@ -73,7 +79,13 @@ export function mixtureScheme(parts: {
     summary,
     source,
     element: variants[0],
-    tags: { format: uint(ceil(log2(variants.length))), per, element: all, widen: (code, tag) => (tag << bits) | code },
+    tags: {
+      format: uint(ceil(log2(variants.length))),
+      per,
+      element: all,
+      widen: (code, tag) => (tag << bits) | code,
+      kind: "list",
+    },
     scale: { format: f16, per },
     quantize: leastErrorRule(variants),
   };

@@ -13,12 +13,13 @@ import { e8m0 } from "../e8m0.js";
 import { type CodebookFormat, codebook, type MinifloatFormat } from "../format.js";
 import { uint } from "../integers.js";
 import { maxFinite } from "../limits.js";
+import { withSteps } from "../rule-steps.js";
 import type { Scheme, SchemeRule } from "../scheme.js";
 import { decodeTable } from "../table.js";
 import { byGroup } from "./groups.js";
 import { MX_ELEMENTS } from "./presets.js";
 
-const { abs, min } = Math;
+const { abs, max, min } = Math;
 const NONE = 255;
 /** Nearest integer, ties to even, for 0 <= x < 2^51. */
 const nearest = (x: number) => x + 6755399441055744 - 6755399441055744;
@@ -39,6 +40,17 @@ function withLargest(format: MinifloatFormat, source: string): CodebookFormat {
 
 /** Scale by OCP's rule (floor); elements and the largest element's significand are rounded to nearest even and saturate. */
 const plusRule = (format: MinifloatFormat): SchemeRule =>
+  withSteps(plusGroups(format), () => ({
+    kind: "marked",
+    scaleCode: (amax) => max(0, biasedScale(amax, emaxOf(format))),
+    inverse: (code) => scaleByPower(1, 127 - code),
+    emax: emaxOf(format),
+  }));
+
+/** The scale's code before it is limited; negative where there is none. */
+const biasedScale = (amax: number, emax: number) => (amax === 0 ? -1 : exponentOf(amax) - emax + 127);
+
+const plusGroups = (format: MinifloatFormat): SchemeRule =>
   byGroup(() => {
     const encodeAll = arrayEncoder(format, { overflow: "saturate" });
     const [emax, steps] = [emaxOf(format), 2 ** (format.bits - 1)];
@@ -50,7 +62,7 @@ const plusRule = (format: MinifloatFormat): SchemeRule =>
       let largest = 0;
       for (let i = 1; i < count; i++) if (abs(values[start + i]) > abs(values[start + largest])) largest = i;
       const x = values[start + largest];
-      const biased = x === 0 ? -1 : exponentOf(abs(x)) - emax + 127;
+      const biased = biasedScale(abs(x), emax);
       group.scale = biased < 0 ? 0 : biased;
       group.tag = biased < 0 ? NONE : largest;
       const inverse = scaleByPower(1, 127 - group.scale);
@@ -78,6 +90,7 @@ export function deriveMxPlus(name: string): Scheme | undefined {
       per: 32,
       element: withLargest(element, source),
       widen: (code, tag, place) => (tag === place ? code + 2 ** element.bits : code),
+      kind: "place",
     },
     scale: { format: e8m0, per: 32 },
     quantize: plusRule(element),

@@ -11,7 +11,7 @@ import { codeBytes, wideMinifloat } from "./decode-lanes.js";
 import type { DecodePlan } from "./decode-plan.js";
 import { type LaneEncoder, laneEncoder } from "./encode-lanes.js";
 import type { ElementEncode, EncodePlan, LaneEncode } from "./encode-plan.js";
-import { absMask, infinityBits, largestLane, type Vector, type VectorLocal, word, zero } from "./lanes.js";
+import { absMask, infinityBits, largestLane, powerBits, type Vector, type VectorLocal, word, zero } from "./lanes.js";
 
 /** What a block kernel is generated from. */
 export interface BlockEncode {
@@ -23,7 +23,10 @@ export interface BlockEncode {
   readonly scaleDecode: DecodePlan;
   readonly scaleBits: number;
   readonly offset?: EncodePlan;
+  /** Also of a tag, which stands in the place of an offset. */
   readonly offsetBits: number;
+  /** How the codebooks of a mixture are encoded. */
+  readonly variants: readonly LaneEncode[];
   /** Elements are divided by the factor of their scale (two-level rules). */
   readonly divides: boolean;
   /** Of the step table. */
@@ -65,7 +68,7 @@ export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode) {
   return m.func("encodeBlocks", parameters, "i32", (f, args) => {
     const { from, codes, scales, offsets, groups, size, states } = args;
     const frame: Frame = { f, from, size, failed: f.local("i32") };
-    const { choose, state, encode } = emitters[block.steps.kind](frame, block as never, args);
+    const { choose, state, encode, finish } = emitters[block.steps.kind](frame, block as never, args);
     const [start, firstState] = [f.let(from), f.let(states)];
     f.repeat(f.local("i32"), groups, () => {
       const { scale, offset } = choose();
@@ -89,6 +92,7 @@ export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode) {
         f.advance(from, 4 * run);
         f.advance(codes, run * codeBytes(block.elementBits));
       });
+      finish?.(codes);
     });
     return frame.failed;
   });
@@ -100,6 +104,8 @@ interface GroupKernel {
   /** What encoding needs of the choice: at most three vectors. */
   readonly state: readonly VectorLocal[];
   encode(from: Local<"i32">, to: Local<"i32">): void;
+  /** What is left to do when the group's codes end at `end`. */
+  finish?(end: Local<"i32">): void;
 }
 type Arguments = { readonly [K in keyof typeof parameters]: Local<"i32"> };
 type Emitter<S> = (frame: Frame, block: BlockEncode & { readonly steps: S }, args: Arguments) => GroupKernel;
@@ -142,6 +148,31 @@ function amaxReader(frame: Frame): () => Local<"i32"> {
     f.set(amax, largestLane(f, a));
     f.set(failed, i32.or(failed, i32.ge_s(amax, infinityBits)));
     return amax;
+  };
+}
+
+/** The group's amax and where its first element of that magnitude lies. */
+function largestReader(frame: Frame): () => { amax: Local<"i32">; at: Local<"i32"> } {
+  const { f, from, size } = frame;
+  const read = amaxReader(frame);
+  const [peak, found] = f.locals("v128", 2);
+  const at = f.local("i32");
+  const magnitude = word(f, absMask);
+  return () => {
+    const amax = read();
+    f.set(peak, i32x4.splat(amax));
+    f.set(at, from);
+    // There is one, unless the group is not finite.
+    f.block((end) => {
+      f.loop((next) => {
+        f.set(found, i32x4.eq(v128.and(v128.load(at), magnitude), peak));
+        f.branchIf(end, v128.any_true(found));
+        f.advance(at, 16);
+        f.branchIf(next, i32.lt_u(at, i32.add(from, i32.shl(size, 2))));
+      });
+    });
+    f.set(at, i32.add(at, i32.shl(i32.and(i32.ctz(i32x4.bitmask(found)), 3), 2)));
+    return { amax, at };
   };
 }
 
@@ -380,34 +411,18 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
   },
 
   extreme(frame, block) {
-    const { f, from, size } = frame;
+    const { f } = frame;
     const { half } = block.steps;
-    const amax = amaxReader(frame);
+    const largest = largestReader(frame);
     const coder = finiteCoder(frame, block.scale, block.scaleDecode, false);
-    const [inverse, found] = f.locals("v128", 2);
+    const inverse = f.local("v128");
     const [middle, most] = [f.let(f32x4.splat(half + 0.5)), word(f, 2 * half - 1)];
     const d = f.local("f32");
-    const [bits, at] = f.locals("i32", 2);
     const lanes = (x: VectorLocal): Vector =>
       i32x4.min_s(i32x4.trunc_sat_f32x4_s(f32x4.add(f32x4.mul(x, inverse), middle)), most);
     const encode = encodeRun(f, block.elementBits, { lanes, finish: (bytes) => bytes });
-    const magnitude = word(f, absMask);
     const choose = () => {
-      const peak = amax();
-      f.set(inverse, i32x4.splat(peak));
-      f.set(at, from);
-      // The first element of that magnitude; there is one, unless the group is not finite.
-      f.block((end) => {
-        f.loop((next) => {
-          f.set(found, i32x4.eq(v128.and(v128.load(at), magnitude), inverse));
-          f.branchIf(end, v128.any_true(found));
-          f.advance(at, 16);
-          f.branchIf(next, i32.lt_u(at, i32.add(from, i32.shl(size, 2))));
-        });
-      });
-      f.set(bits, i32.ctz(i32x4.bitmask(found)));
-      f.set(bits, i32.load(i32.add(at, i32.shl(i32.and(bits, 3), 2))));
-      f.set(d, f32.div(f32.reinterpret_i32(bits), f32.const(-half)));
+      f.set(d, f32.div(f32.load(largest().at), f32.const(-half)));
       f.set(inverse, f32x4.splat(inverseOf(f, d)));
       return { scale: coder(d).code };
     };
@@ -519,5 +534,91 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
       return { scale: coder(d).code, ...(middle === undefined && { offset: i32.trunc_sat_f32_s(rounded) }) };
     };
     return { choose, state: [inverse, zeroPoint], encode };
+  },
+
+  marked(frame, block, { steps, factors, elements }) {
+    const { f, from, size } = frame;
+    const { emax } = block.steps;
+    const largest = largestReader(frame);
+    const scaleOf = stepReader(f, steps, block.shift);
+    const [factor, mark] = f.locals("v128", 2);
+    const [bits, code, place] = f.locals("i32", 3);
+    const lanes = laneEncoder(f, block.element, { noNaN: true, table: elements });
+    const encode = encodeRun(f, block.elementBits, lanes, (x) => f.set(x, f32x4.mul(x, factor)));
+    const [cut, top] = [24 - block.elementBits, 2 ** (block.elementBits - 1)];
+    const choose = () => {
+      const { amax, at } = largest();
+      const scale = scaleOf(amax);
+      f.set(factor, v128.load32_splat(i32.add(factors, i32.shl(scale, 2))));
+      const isMarked = i32.ge_s(amax, powerBits(emax - 127));
+      f.set(place, select(i32.shr_u(i32.sub(at, from), 2), i32.const(255), isMarked));
+      // The trailing significand, rounded to nearest even as prefixes are.
+      f.set(bits, i32.and(amax, 0x7fffff));
+      const odd = i32.and(i32.shr_u(bits, cut), 1);
+      f.set(code, i32.shr_u(i32.add(i32.add(bits, 2 ** (cut - 1) - 1), odd), cut));
+      f.set(code, select(code, i32.const(top - 1), i32.lt_u(code, top)));
+      f.set(code, i32.add(code, i32.mul(i32.shr_u(i32.load(at), 31), top)));
+      f.set(mark, i32x4.replace_lane(i32x4.splat(code), 0, place));
+      return { scale, offset: place };
+    };
+    const finish = (end: Local<"i32">) => {
+      f.set(place, i32x4.extract_lane(mark, 0));
+      f.if(i32.lt_u(place, size), () =>
+        f.emit(i32.store8(i32.add(i32.sub(end, size), place), i32x4.extract_lane(mark, 1))),
+      );
+    };
+    return { choose, state: [factor, mark], encode, finish };
+  },
+
+  mixture(frame, block, { codes, values }) {
+    const { f, from } = frame;
+    const amax = amaxReader(frame);
+    const coder = finiteCoder(frame, block.scale, block.scaleDecode, true);
+    const [divisor, live, chosen] = f.locals("v128", 3);
+    const [tag, scale, at, to, list] = f.locals("i32", 5);
+    const [error, least] = f.locals("f64", 2);
+    const errorOf = errorReader(frame, "square", list);
+    const encoders = block.variants.map((variant) =>
+      encodeRun(f, block.elementBits, laneEncoder(f, variant, { noNaN: true }), (x) =>
+        f.set(x, v128.and(f32x4.div(x, divisor), live)),
+      ),
+    );
+    const choose = () => {
+      const peak = amax();
+      f.set(least, f64.const(Infinity));
+      f.set(tag, 0);
+      encoders.forEach((encode, i) => {
+        const { code, value } = coder(f32.div(f32.reinterpret_i32(peak), f32.const(block.steps.largest[i])));
+        f.set(divisor, f32x4.splat(value));
+        f.set(live, f32x4.gt(divisor, zero));
+        f.set(at, from);
+        f.set(to, codes);
+        overRuns(frame, () => {
+          encode(at, to);
+          f.advance(at, 4 * run);
+          f.advance(to, run);
+        });
+        f.set(list, i32.add(values, i * 8 * 2 ** block.elementBits));
+        f.set(error, errorOf(codes, f64.promote_f32(value)));
+        const better = f64.lt(error, least);
+        f.if(i === 0 ? i32.const(1) : better, () => {
+          f.set(least, error);
+          f.set(scale, code);
+          f.set(tag, i);
+          f.set(chosen, divisor);
+        });
+      });
+      f.set(divisor, chosen);
+      f.set(live, f32x4.gt(divisor, zero));
+      f.set(chosen, i32x4.splat(tag));
+      return { scale, offset: tag };
+    };
+    const encode = (source: Local<"i32">, target: Local<"i32">) => {
+      f.set(tag, i32x4.extract_lane(chosen, 0));
+      encoders.forEach((one, i) => {
+        f.if(i32.eq(tag, i), () => one(source, target));
+      });
+    };
+    return { choose, state: [divisor, live, chosen], encode };
   },
 };

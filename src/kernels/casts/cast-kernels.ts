@@ -15,12 +15,12 @@ import { createModule, type Func, type MemoryLimits, type ModuleBuilder, type Pa
 import type { CompiledModule, Engine } from "../wasm/engine.js";
 import { Heap } from "../wasm/heap.js";
 import { defineAmax, defineDecode, defineEncode, definePacking, run } from "./array-kernels.js";
-import { defineBlockDecode } from "./block-decode.js";
+import { defineBlockDecode, defineTaggedDecode } from "./block-decode.js";
 import { defineBlockEncode, stateBytes } from "./block-encode.js";
 import { codeBytes, needsTable } from "./decode-lanes.js";
 import type { LaneDecode } from "./decode-plan.js";
 import { cache, decodePlan, dequantizePlan, encodePlan, quantizePlan } from "./plans.js";
-import { type DequantizePlan, elementOptions, type QuantizePlan } from "./scheme-plan.js";
+import { type DequantizePlan, elementOptions, type QuantizePlan, sumsErrors } from "./scheme-plan.js";
 import { type Argument, defineShares, sharesRecord, sharesSignature } from "./shares.js";
 import { encodeTableWords, powerRule, type ScaleRule, twoLevelRule } from "./tables.js";
 
@@ -177,8 +177,7 @@ export class CastKernels {
     const byTable = plan.block.element.kind === "table";
     const elements = byTable ? this.#encodeTable(scheme.element, elementOptions(plan.steps)) : 0;
     if (elements === undefined) return undefined;
-    const searches = "search" in plan.steps && plan.steps.search !== undefined;
-    const values = searches ? this.#valueTable(scheme.element) : 0;
+    const values = sumsErrors(plan.steps) ? this.#valueTable(scheme.tags?.element ?? scheme.element) : 0;
     if (plan.steps.kind !== "two-level") {
       const tables = this.#powerTables(scheme);
       return tables && { plan, tables, elements, values };
@@ -234,8 +233,10 @@ export class CastKernels {
   ): void {
     const plan = dequantizePlan(scheme) as Extract<DequantizePlan, { kind: "blocks" }>;
     const kind = scheme.offset?.kind;
-    const module = this.#of(plan, `decodeBlocks ${kind}`, (m) => ({
-      decodeBlocks: defineBlockDecode(m, plan.element, kind),
+    const module = this.#of(plan, `decodeBlocks ${kind} ${scheme.element.bits}`, (m) => ({
+      decodeBlocks: plan.tags
+        ? defineTaggedDecode(m, scheme.element.bits, plan.tags)
+        : defineBlockDecode(m, plan.element, kind),
     }));
     const args: Record<string, Argument> = {
       codes: { at: codes, step: size },
@@ -244,7 +245,7 @@ export class CastKernels {
       to: { at: to, step: 4 * size },
       groups: "count",
       size,
-      table: this.#tableFor(scheme.element, plan.element),
+      table: scheme.tags ? this.#decodeTable(scheme.tags.element) : this.#tableFor(scheme.element, plan.element),
     };
     this.#run(module, "decodeBlocks", args, groups, size);
   }

@@ -2,12 +2,12 @@
 import { decode, encode } from "../../formats/codec.js";
 import type { NumberFormat } from "../../formats/format.js";
 import { codeArray, packCodes, unpackCodes } from "../../formats/packing.js";
-import { groupsPerRow, planeLayouts } from "../../formats/planes.js";
+import { groupsPerRow, type PlaneLayout, planeLayouts } from "../../formats/planes.js";
 import type { PlaneName, Scheme } from "../../formats/scheme.js";
 import type { CastKernels } from "./cast-kernels.js";
 import { codeBytes } from "./decode-lanes.js";
 import { decodePlan, dequantizePlan, quantizePlan } from "./plans.js";
-import { sharedValues, superPlane } from "./shared-values.js";
+import { sharedValues, superPlane, tagsOf } from "./shared-values.js";
 
 export type PlaneAddresses = { readonly [P in PlaneName]?: number };
 
@@ -40,7 +40,9 @@ export function quantizeInMemory(
   const scaleSize = codeBytes(plan.block.scaleBits);
   const offsetSize = codeBytes(plan.block.offsetBits);
   const wholeOffsets = plan.block.offsetBits % 8 === 0;
-  const offsets = !scheme.offset || wholeOffsets ? (planes.offsets ?? 0) : kernels.scratch("offsets", rows * groups);
+  const second = scheme.tags ? "tags" : "offsets";
+  const hasSecond = (scheme.offset ?? scheme.tags) !== undefined;
+  const offsets = !hasSecond || wholeOffsets ? (planes[second] ?? 0) : kernels.scratch("offsets", rows * groups);
   const step = Math.max(1, Math.floor(tileElements / size));
   const { elementBits } = plan.block;
   const unpacked = kernels.scratch("unpacked codes", step * size);
@@ -52,7 +54,9 @@ export function quantizeInMemory(
     if (!kernels.encodeGroups(prepared, from + 4 * g * size, at, count, size)) return false;
     if (elementBits < 8) kernels.pack(elementBits, unpacked, to, count * size);
   }
-  if (scheme.offset && !wholeOffsets) packOffsets(kernels, scheme, rows, columns, offsets, planes.offsets!);
+  if (hasSecond && !wholeOffsets) {
+    packOffsets(kernels, planeLayouts(scheme, rows, columns)[second]!, rows, offsets, planes[second]!);
+  }
   return true;
 }
 
@@ -74,7 +78,9 @@ export function dequantizeInMemory(
   const step = Math.max(1, Math.floor(tileElements / size));
   const reader = (which: "scale" | "offset") => sharedReader(kernels, scheme, which, planes, rows, columns, step);
   const scales = reader("scale");
-  const offsets = scheme.offset && reader("offset");
+  const offsets = scheme.tags
+    ? tagReader(kernels, scheme, planes.tags!, rows, columns, step)
+    : scheme.offset && reader("offset");
   const unpacked = kernels.scratch("unpacked codes", step * size);
   for (let g = 0; g < rows * groups; g += step) {
     const count = Math.min(step, rows * groups - g);
@@ -102,13 +108,11 @@ function quantizeCast(
 
 function packOffsets(
   kernels: CastKernels,
-  scheme: Scheme,
+  { codesPerRow, bytesPerRow, format }: PlaneLayout,
   rows: number,
-  columns: number,
   from: number,
   to: number,
 ): void {
-  const { codesPerRow, bytesPerRow, format } = planeLayouts(scheme, rows, columns).offsets!;
   const bytes = new Uint8Array(kernels.memory.buffer);
   for (let row = 0; row < rows; row++) {
     const codes = bytes.subarray(from + row * codesPerRow, from + (row + 1) * codesPerRow);
@@ -147,6 +151,15 @@ function sharedReader(
   return (group, count) => {
     new Float32Array(kernels.memory.buffer).set(all.subarray(group, group + count), values / 4);
     return values;
+  };
+}
+
+function tagReader(kernels: CastKernels, scheme: Scheme, at: number, rows: number, columns: number, step: number) {
+  const words = kernels.scratch("tags of a tile", 4 * step);
+  const all = tagsOf(scheme, new Uint8Array(kernels.memory.buffer).subarray(at), rows, columns);
+  return (group: number, count: number) => {
+    new Int32Array(kernels.memory.buffer).set(all.subarray(group, group + count), words / 4);
+    return words;
   };
 }
 

@@ -29,6 +29,18 @@ export function sharedValues(
   return codec.rows === undefined ? values : forEachRow(values, layout, codec.rows, rows);
 }
 
+/** The tags of a tensor, one a group, row after row. */
+export function tagsOf(scheme: Scheme, bytes: Uint8Array, rows: number, columns: number): Int32Array {
+  const { format, codesPerRow, bytesPerRow } = planeLayouts(scheme, rows, columns).tags!;
+  const tags = new Int32Array(rows * codesPerRow);
+  const row = codeArray(format.bits, codesPerRow);
+  for (let r = 0; r < rows; r++) {
+    unpackCodes(bytes, r * bytesPerRow, format.bits, row, codesPerRow);
+    tags.set(row, r * codesPerRow);
+  }
+  return tags;
+}
+
 function multiplyBySupers(
   values: Float32Array,
   { rows, codesPerRow }: PlaneLayout,

@@ -25,9 +25,10 @@ export interface ScaleRule {
 /** Of a scheme whose rule is one function of amax; undefined where no table can say it, null where none is needed. */
 export function powerRule(scheme: Scheme): ScaleRule | undefined | null {
   const steps = scheme.quantize.steps?.(scheme);
-  if (steps?.kind !== "power") return null;
+  if (steps?.kind !== "power" && steps?.kind !== "marked") return null;
   const factors = Float32Array.from({ length: 256 }, (_, code) => steps.inverse(code));
-  if (steps.candidates) return searchRule(steps.candidates, 23, infinityBits - 1, { factors, divides: false });
+  if (steps.kind === "power" && steps.candidates)
+    return searchRule(steps.candidates, 23, infinityBits - 1, { factors, divides: false });
   const table = stepTable(steps.scaleCode, 23, infinityBits - 1);
   return table && { shift: table.shift, steps: table.words, factors, divides: false };
 }

@@ -17,7 +17,8 @@ import { amaxOf, bytesOf, checkRoom, codesIn, decodePieces, encodePieces } from 
 import type { CastKernels, PreparedBlocks } from "./cast-kernels.js";
 import { codeBytes } from "./decode-lanes.js";
 import { dequantizePlan, quantizePlan } from "./plans.js";
-import { sharedValues } from "./shared-values.js";
+import { sumsErrors } from "./scheme-plan.js";
+import { sharedValues, tagsOf } from "./shared-values.js";
 
 /** A tensor as rows of groups. */
 interface Geometry {
@@ -56,7 +57,7 @@ function cutRows(kernels: CastKernels, scheme: Scheme, geometry: Geometry): Geom
   const { pieceElements } = kernels;
   const { rows, columns, groups, size, aligned } = geometry;
   if (!aligned || columns <= pieceElements) return geometry;
-  const wholeBytes = (count: number) => (count * (scheme.offset?.format.bits ?? 8)) % 8 === 0;
+  const wholeBytes = (count: number) => (count * ((scheme.offset ?? scheme.tags)?.format.bits ?? 8)) % 8 === 0;
   for (let count = Math.floor(pieceElements / size); count > 0; count--) {
     if (groups % count !== 0 || !wholeBytes(count)) continue;
     return geometryOf(kernels, scheme, (rows * groups) / count, count * size);
@@ -129,7 +130,7 @@ function quantizeRows(
 ): boolean {
   const { rows, columns, groups, stride, step } = geometry;
   const height = scheme.scale?.rows ?? 1;
-  const searches = "search" in prepared.plan.steps && prepared.plan.steps.search !== undefined;
+  const searches = sumsErrors(prepared.plan.steps);
   const layouts = planeLayouts(scheme, rows, columns);
   const piece = pieceOf(kernels, geometry);
   for (let first = 0; first < rows; first += step) {
@@ -142,7 +143,7 @@ function quantizeRows(
       else padGroups(part, room, count, geometry, (at) => peakOf?.(first * columns + at) ?? (searches ? 0 : part[at]));
     }
     if (!kernels.encodeGroups(prepared, own ?? piece.values, piece, count * groups, stride)) return false;
-    const target = (plane: "codes" | "scales" | "offsets", height = 1) => {
+    const target = (plane: "codes" | "scales" | "offsets" | "tags", height = 1) => {
       const { bytesPerRow } = layouts[plane]!;
       const [from, to] = [first / height, Math.ceil((first + count) / height)];
       return planes[plane]!.subarray(from * bytesPerRow, to * bytesPerRow);
@@ -150,6 +151,7 @@ function quantizeRows(
     storeCodes(kernels, target("codes"), layouts.codes!, piece, geometry);
     storeShared(kernels, target("scales", height), layouts.scales!, piece.scales, height);
     if (layouts.offsets) storeShared(kernels, target("offsets"), layouts.offsets, piece.offsets);
+    if (layouts.tags) storeShared(kernels, target("tags"), layouts.tags, piece.offsets);
   }
   return true;
 }
@@ -241,6 +243,7 @@ export function dequantizePieces(
   const plane = (name: PlaneName) => planes[name]!;
   const scales = sharedValues(scheme, "scale", plane, rows, columns);
   const offsets = scheme.offset && sharedValues(scheme, "offset", plane, rows, columns);
+  const tags = scheme.tags && tagsOf(scheme, plane("tags"), rows, columns);
   const geometry = cutRows(kernels, scheme, geometryOf(kernels, scheme, rows, columns));
   const { groups, stride, step } = geometry;
   const { bytesPerRow } = planeLayouts(scheme, geometry.rows, geometry.columns).codes!;
@@ -252,6 +255,7 @@ export function dequantizePieces(
     const memory = new Float32Array(kernels.memory.buffer);
     memory.set(scales.subarray(from, to), piece.scales / 4);
     if (offsets) memory.set(offsets.subarray(from, to), piece.offsets / 4);
+    if (tags) new Int32Array(kernels.memory.buffer).set(tags.subarray(from, to), piece.offsets / 4);
     const target = out.subarray(first * geometry.columns);
     const place = (geometry.aligned ? kernels.addressOf(target) : undefined) ?? piece.values;
     kernels.decodeGroups(scheme, piece.codes, piece.scales, piece.offsets, place, count * groups, stride);
