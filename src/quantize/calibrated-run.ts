@@ -17,7 +17,7 @@ import { settledPlan } from "./settled.js";
 const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
 
 /** Changes whenever finished parts of older versions must not be taken up again. */
-const FORM = 1;
+const FORM = 2;
 
 /** Runs the calibrated pipeline, or what an earlier run has left of it; after the first layer it tries the rest of the way. */
 export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions): Promise<Parts> {
