@@ -145,7 +145,7 @@ ${compensations.entries.map(section).join("\n\n")}
 ## Measured
 
 A method is written \`transform+method+compensation/activations\`. Against the original model on text that neither training nor calibration saw, paired token by token, with 95 % intervals
-(batch means). All matrices are quantized, embedding and head included. Calibration: at most ${windows} windows of
+(batch means). All matrices are quantized, embedding and head included (but in the rows w4a8, where both stay as in the file). Calibration: at most ${windows} windows of
 ${window} tokens, ${sequential}.
 
 ${rows.length > 0 ? measured(rows.filter(({ method }) => method !== CACHE_METHOD)) : "Nothing has been measured yet."}
