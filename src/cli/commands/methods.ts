@@ -50,7 +50,7 @@ function text({ name, kind, needs, summary, options }: Row, style: Style): strin
 
 export const methods = command({
   name: "methods",
-  summary: "list what --method, --transform, --activations and --compensate take, with options",
+  summary: "list methods, transforms and the like, with options",
   description: "Options of a method are given with --set; those of the others in a recipe.",
   arguments: [],
   options: {},
