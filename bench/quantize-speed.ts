@@ -12,6 +12,7 @@ import { cpus, loadavg, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { QuantizeSpeedRow } from "../src/quantize/index.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,19 +26,8 @@ const settings = wanted.map((one) => {
 const cli = fileURLToPath(new URL("../src/cli/main.js", import.meta.url));
 const results = fileURLToPath(new URL("../../bench/results/quantize-speed.json", import.meta.url));
 
-interface Row {
-  readonly model: string;
-  readonly settings: string;
-  readonly threads: number;
-  readonly node: string;
-  readonly cpu: string;
-  readonly load: number;
-  readonly seconds: number;
-  readonly peakRssBytes: number;
-}
-
 /** One run in a folder that is removed. A file takes the report: a pipe would need somebody to read it. */
-function measure(setting: string): Row {
+function measure(setting: string): QuantizeSpeedRow {
   const folder = mkdtempSync(join(tmpdir(), "bitloom-speed-"));
   const load = Math.round(10 * loadavg()[0]) / 10;
   try {
@@ -46,7 +36,7 @@ function measure(setting: string): Row {
     const args = [cli, "quantize", model, ...setting.split(" "), "--threads", values.threads, "-o", output, "--json"];
     const { status } = spawnSync(process.execPath, args, { stdio: ["ignore", openSync(report, "w"), "inherit"] });
     if (status !== 0) throw new Error(`${setting}: exit code ${status}`);
-    const { seconds, peakRssBytes } = JSON.parse(readFileSync(report, "utf8")) as Row;
+    const { seconds, peakRssBytes } = JSON.parse(readFileSync(report, "utf8")) as QuantizeSpeedRow;
     return {
       model: basename(model),
       settings: setting,
@@ -62,7 +52,7 @@ function measure(setting: string): Row {
   }
 }
 
-const keyOf = ({ model, settings, threads, node, cpu }: Row) =>
+const keyOf = ({ model, settings, threads, node, cpu }: QuantizeSpeedRow) =>
   JSON.stringify([model, settings, threads, node.split(".")[0], cpu]);
 
 const rows = settings.map((setting) => {
@@ -71,7 +61,9 @@ const rows = settings.map((setting) => {
   return row;
 });
 if (values.write) {
-  const before = existsSync(results) ? (JSON.parse(readFileSync(results, "utf8")) as { rows: Row[] }).rows : [];
+  const before = existsSync(results)
+    ? (JSON.parse(readFileSync(results, "utf8")) as { rows: QuantizeSpeedRow[] }).rows
+    : [];
   const made = new Set(rows.map(keyOf));
   const all = [...before.filter((row) => !made.has(keyOf(row))), ...rows];
   writeFileSync(results, `${JSON.stringify({ rows: all }, null, 1)}\n`);
