@@ -10,7 +10,8 @@ import { outputFiles } from "./output.js";
 import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import type { PlannedTensor } from "./plan.js";
 import { type Parts, produceTensor } from "./produce.js";
-import type { QuantizeOptions, QuantizePlan } from "./quantize.js";
+import type { QuantizeOptions } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
 import { settledPlan } from "./settled.js";
 

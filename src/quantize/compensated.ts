@@ -3,7 +3,7 @@ import type { Products } from "../kernels/products.js";
 import { dequantize } from "../tensor/index.js";
 import type { FinishedTensor } from "./artifacts.js";
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 import type { InputStatistics } from "./statistics.js";
 
 /** A pair that stands beside a weight. */

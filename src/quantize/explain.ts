@@ -1,6 +1,6 @@
 /** A recipe in words: what every step does to which tensors, and why those. */
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 import type { RecipeStep } from "./recipe.js";
 import type { Needs } from "./statistics.js";
 

@@ -19,8 +19,9 @@ import { dequantize } from "../tensor/index.js";
 import { hadamardRotation, largestBlock, mapColumns, permutation, randomRotation, signsFor } from "./fold.js";
 import { foldedModel } from "./folded.js";
 import { produceTensor } from "./produce.js";
-import { planQuantization } from "./quantize.js";
-import { type RecipeStep, readRecipe } from "./recipe.js";
+import { planQuantization } from "./quantize-plan.js";
+import { readRecipe } from "./read-recipe.js";
+import type { RecipeStep } from "./recipe.js";
 
 const golden = new URL("../../../src/models/golden/", import.meta.url);
 const { cases } = JSON.parse(readFileSync(new URL("golden.json", golden), "utf8")) as {

@@ -19,7 +19,7 @@ import {
   type WeightSpec,
 } from "../models/index.js";
 import { dequantize, gatherRows, quantize } from "../tensor/index.js";
-import type { ChosenFold } from "./recipe.js";
+import type { ChosenFold } from "./read-recipe.js";
 import type { ModelFold } from "./transform.js";
 
 interface Model {

@@ -11,24 +11,18 @@ export { methods } from "./methods.js";
 export { RECIPE_KEY } from "./output.js";
 export { type Override, type PlannedTensor, parseOverride } from "./plan.js";
 export {
-  planQuantization,
   type QuantizedTensor,
   type QuantizeOptions,
-  type QuantizePlan,
   type QuantizeProgress,
   type QuantizeResult,
   quantizeModel,
-  recipeOf,
 } from "./quantize.js";
-export {
-  type CalibrationSettings,
-  DEFAULT_CALIBRATION,
-  type Recipe,
-  type RecipeStep,
-  readRecipe,
-  recipeSchema,
-} from "./recipe.js";
+export { planQuantization, type QuantizePlan } from "./quantize-plan.js";
+export { readRecipe } from "./read-recipe.js";
+export { type CalibrationSettings, DEFAULT_CALIBRATION, type Recipe, type RecipeStep } from "./recipe.js";
+export { recipeSchema } from "./recipe-form.js";
 export type { Rehearsal } from "./rehearsal.js";
+export { recipeOf } from "./short-form.js";
 export { type QuantizeSpeedRow, quantizeSpeedSection } from "./speed-document.js";
 export { type InputStatistics, type Needs, needsAtLeast } from "./statistics.js";
 export { transforms } from "./transforms.js";

@@ -8,8 +8,8 @@ import { quantize } from "../tensor/index.js";
 import type { FinishedTensor } from "./artifacts.js";
 import { scaleColumns } from "./fold.js";
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
-import type { ChosenActivation } from "./recipe.js";
+import type { QuantizePlan } from "./quantize-plan.js";
+import type { ChosenActivation } from "./read-recipe.js";
 import { type InputStatistics, scaledStatistics } from "./statistics.js";
 
 /** What one input's maps do from now on. */

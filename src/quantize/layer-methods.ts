@@ -3,8 +3,8 @@ import { UnsupportedError } from "../errors.js";
 import type { Architecture, LayerNumbers, LayerRunner } from "../models/index.js";
 import type { LayerJob, QuantizationJob, QuantizationOutcome } from "./method.js";
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
-import type { Quantizer, ReadRecipe } from "./recipe.js";
+import type { QuantizePlan } from "./quantize-plan.js";
+import type { Quantizer, ReadRecipe } from "./read-recipe.js";
 import type { InputStatistics } from "./statistics.js";
 
 /** An UnsupportedError if a method would differentiate layers of an architecture that cannot. */

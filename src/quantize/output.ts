@@ -4,7 +4,7 @@ import { definitionFiles, gguf, ggufTokenizerMetadata, openDefinition } from "..
 import { UnsupportedError } from "../errors.js";
 import { CACHE_KEY, cacheText, LINEARS_KEY, linearsMetadata } from "../models/index.js";
 import { toolVersion } from "./artifacts.js";
-import type { QuantizePlan } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 
 /** How the output was made: Bitloom's version, the recipe with all defaults written out, and the hash of the calibration text's ids. */
 export const RECIPE_KEY = "bitloom.recipe";

@@ -24,7 +24,7 @@ import { relativeSquaredError } from "./errors.js";
 import { roundInput } from "./input-rounding.js";
 import { quantizeTogether, type TogetherOutcome } from "./layer-methods.js";
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 import { rescaleLayer } from "./rescale.js";
 import { type InputStatistics, needsAtLeast } from "./statistics.js";
 import { reportOf } from "./tensor-report.js";

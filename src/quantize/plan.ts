@@ -5,7 +5,7 @@ import { schemes } from "../formats/index.js";
 import type { Scheme } from "../formats/scheme.js";
 import { type Architecture, findWeight, type ModelConfig, nameIn, type WeightSpec } from "../models/index.js";
 import { checkLayerMethods } from "./layer-methods.js";
-import type { Quantizer, ReadRecipe } from "./recipe.js";
+import type { Quantizer, ReadRecipe } from "./read-recipe.js";
 
 /** Tensors whose name (in the output or by role) matches `pattern` get `scheme`; the first override that fits wins. */
 export interface Override {

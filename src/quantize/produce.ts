@@ -6,7 +6,7 @@ import { dequantize, gatherRows, type PackedTensor, quantize } from "../tensor/i
 import type { ArtifactStore, FinishedTensor, TensorReport } from "./artifacts.js";
 import { relativeSquaredError } from "./errors.js";
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 import { inPlace, quantizeWeight } from "./row-blocks.js";
 import type { RowsRunner } from "./row-threads.js";
 import type { InputStatistics } from "./statistics.js";

@@ -14,7 +14,7 @@ import type { PackedTensor } from "../tensor/index.js";
 import { relativeSquaredError } from "./errors.js";
 import type { OutputFiles } from "./output.js";
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 
 export interface Rehearsal {
   /** The part that was tried: "layers.0". */

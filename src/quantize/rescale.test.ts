@@ -7,7 +7,7 @@ import { createLayerRunner, readWeights } from "../models/index.js";
 import { randomUniform } from "../random.js";
 import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
 import { observeLayer } from "./calibration.js";
-import { planQuantization } from "./quantize.js";
+import { planQuantization } from "./quantize-plan.js";
 import type { RecipeStep } from "./recipe.js";
 import { rescaleLayer } from "./rescale.js";
 import type { InputStatistics } from "./statistics.js";

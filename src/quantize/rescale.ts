@@ -16,8 +16,8 @@ import { dequantize, quantize } from "../tensor/index.js";
 import { divideRows, scaleColumns } from "./fold.js";
 import { roundingOf } from "./input-rounding.js";
 import type { PlannedTensor } from "./plan.js";
-import type { QuantizePlan } from "./quantize.js";
-import type { ChosenActivation, ChosenTransform } from "./recipe.js";
+import type { QuantizePlan } from "./quantize-plan.js";
+import type { ChosenActivation, ChosenTransform } from "./read-recipe.js";
 import { type InputStatistics, scaledStatistics, shiftedStatistics } from "./statistics.js";
 import type { Consumer, TransformJob, TransformOutcome } from "./transform.js";
 

@@ -6,7 +6,7 @@ import type { Scheme } from "../formats/scheme.js";
 import { columnsOf, type PackedTensor, PLANE_NAMES, rowsOf, sliceRows } from "../tensor/index.js";
 import type { TensorReport } from "./artifacts.js";
 import type { QuantizationMethod } from "./method.js";
-import type { Quantizer } from "./recipe.js";
+import type { Quantizer } from "./read-recipe.js";
 import type { RowsRunner } from "./row-threads.js";
 import { quantizeRows, type RowsResult, type RowsTask, received, sent } from "./rows-task.js";
 import type { InputStatistics } from "./statistics.js";

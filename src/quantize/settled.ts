@@ -5,7 +5,7 @@
 import { besideSpecs, type LinearRecord, nameIn } from "../models/index.js";
 import type { PlannedTensor } from "./plan.js";
 import type { Parts } from "./produce.js";
-import type { QuantizePlan } from "./quantize.js";
+import type { QuantizePlan } from "./quantize-plan.js";
 
 /** The plan as the finished parts have it; parts that are not there yet stay as planned. */
 export async function settledPlan(plan: QuantizePlan, { store, keys }: Parts): Promise<QuantizePlan> {

@@ -6,7 +6,8 @@ import { type Backend, backends, createBackend } from "../kernels/index.js";
 import { openArtifacts } from "./artifacts.js";
 import { calibrationOf, keysOf, rehearseUnit } from "./calibrated-run.js";
 import { makeUnits, type Unit } from "./pipeline.js";
-import { planQuantization, type QuantizeOptions, type QuantizePlan } from "./quantize.js";
+import type { QuantizeOptions } from "./quantize.js";
+import { planQuantization, type QuantizePlan } from "./quantize-plan.js";
 import type { Rehearsal } from "./rehearsal.js";
 
 /** A plan whose first layer has been through everything that awaits the others. */

@@ -8,7 +8,7 @@ import { stepKinds } from "../../models/index.js";
 import { readOptions } from "../../options.js";
 import { randomUniform } from "../../random.js";
 import { dequantize, quantize } from "../../tensor/index.js";
-import { readRecipe } from "../recipe.js";
+import { readRecipe } from "../read-recipe.js";
 import { StatisticsSum } from "../statistics.js";
 import type { ActivationMethod, ActivationOutcome } from "./activation.js";
 import { activationMethods } from "./index.js";

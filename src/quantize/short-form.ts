@@ -1,0 +1,55 @@
+/** The short form of a recipe: one method and one scheme for all matrices, and exceptions, as command line flags say it. */
+import { InputError } from "../errors.js";
+import type { Override } from "./plan.js";
+import { type ReadRecipe, readRecipe } from "./read-recipe.js";
+import type { ActivationStep, CalibrationSettings, Recipe } from "./recipe.js";
+
+export interface ShortForm {
+  /** Scheme of all matrices that no override names; this and the six that follow are the short form of a recipe. */
+  readonly scheme?: string;
+  readonly method?: string;
+  readonly methodOptions?: Readonly<Record<string, unknown>>;
+  readonly transforms?: readonly string[];
+  readonly overrides?: readonly Override[];
+  /** How inputs of linear maps are rounded: SCHEME for every token by itself, or METHOD:SCHEME. */
+  readonly activations?: string;
+  /** A compensation of all matrices, with its defaults. */
+  readonly compensation?: string;
+  /** In place of scheme, method and overrides. */
+  readonly recipe?: Recipe;
+  readonly calibration?: Partial<CalibrationSettings>;
+}
+
+/** The recipe that the short options mean. */
+export function recipeOf(options: ShortForm): ReadRecipe {
+  const { scheme, method = "rtn", methodOptions, transforms = [], overrides = [], calibration } = options;
+  if (options.recipe) {
+    const merged = { ...options.recipe, calibration: { ...options.recipe.calibration, ...calibration } };
+    return readRecipe(merged);
+  }
+  if (scheme === undefined) {
+    throw new InputError("neither a scheme nor a recipe is given", { kind: "missing-argument", try: "--to q4_0" });
+  }
+  const { activations, compensation } = options;
+  const quantizeStep = { quantize: method, options: methodOptions };
+  return readRecipe({
+    recipe: 1,
+    calibration,
+    steps: [
+      ...transforms.map((transform) => ({ transform })),
+      ...overrides.map(({ pattern, scheme: other }) => ({
+        ...quantizeStep,
+        scheme: other.name,
+        tensors: pattern.source,
+      })),
+      { ...quantizeStep, scheme },
+      ...(activations === undefined ? [] : [activationStep(activations)]),
+      ...(compensation === undefined ? [] : [{ compensate: compensation }]),
+    ],
+  });
+}
+
+function activationStep(text: string): ActivationStep {
+  const cut = text.indexOf(":");
+  return { activations: cut < 0 ? "dynamic" : text.slice(0, cut), scheme: text.slice(cut + 1) };
+}
