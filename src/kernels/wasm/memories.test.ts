@@ -5,8 +5,9 @@ import { scheme } from "../../formats/index.js";
 import { quantize } from "../../tensor/quantize.js";
 import type { Activations, Backend } from "../backend.js";
 import { createBackend } from "../index.js";
-import type { WasmBackend, WasmMatrix } from "./backend.js";
+import type { WasmBackend } from "./backend.js";
 import { detectFeatures } from "./features.js";
+import type { WasmMatrix } from "./matrix.js";
 
 const { multiMemory } = detectFeatures();
 const skip = multiMemory ? false : "skipped, because this engine has no modules with several memories (Node 22 has)";

@@ -1,0 +1,212 @@
+/** Products with loaded matrices: activations rounded and padded as a layout wants them, and the kernels called in passes. */
+import { byLookup } from "./byte-dot.js";
+import type { CompiledModule, Engine } from "./engine.js";
+import { type Layout, roundUp } from "./layout.js";
+import { lookupTables, tableBytes } from "./lookup-sums.js";
+import * as f32 from "./matmul-f32.js";
+import * as int8 from "./matmul-int8.js";
+import type { WasmMatrix } from "./matrix.js";
+import * as rows from "./rows.js";
+import { gemmFrom, tilingOf } from "./tile.js";
+
+/** At most so many rows of activations share one decoding of the weights; times 256 columns of f32 they fit the L2 cache. */
+const rowsPerPass = 252;
+
+/** Runs of about equally many rows, at most rowsPerPass. */
+function passes(batch: number): { readonly m: number; readonly count: number }[] {
+  const rowsEach = Math.ceil(batch / Math.ceil(batch / rowsPerPass));
+  return Array.from({ length: Math.ceil(batch / rowsEach) }, (_, i) => {
+    return { m: i * rowsEach, count: Math.min(rowsEach, batch - i * rowsEach) };
+  });
+}
+
+/** Where rounded activations lie, what they were made of, and by which operation. */
+interface Rounding {
+  readonly x: number;
+  readonly batch: number;
+  readonly columns: number;
+  readonly blockColumns: number;
+  readonly paddedBlock: number;
+  readonly bytes: number;
+  readonly q: number;
+  readonly scales: number;
+  readonly sums: number;
+  readonly operation: number;
+}
+
+/** The products of one backend; projections of the same input share what it was rounded to. */
+export class Matmul {
+  readonly #engine: Engine;
+  /** The module of the kernels that work on rows of f32. */
+  readonly #core: CompiledModule;
+  #rounding: Rounding | undefined;
+
+  constructor(engine: Engine, core: CompiledModule) {
+    this.#engine = engine;
+    this.#core = core;
+  }
+
+  /** out[b, n] = sum_k x[b, k] weight[n, k], at addresses; nothing is empty. */
+  run(out: number, x: number, matrix: WasmMatrix, batch: number): void {
+    if (int8.isInt8(matrix.layout)) this.#int8(out, x, matrix, matrix.layout, batch);
+    else this.#f32(out, x, matrix, batch);
+  }
+
+  /** out[i] = row ids[i] of the matrix, `ids` the address of `count` numbers. */
+  embed(out: number, ids: number, { layout, module, address, table }: WasmMatrix, count: number): void {
+    const { columns, quadBytes, blocks, blockCells: cells, blockColumns } = layout;
+    const place = { weights: address, quadBytes, blocks, cells, blockColumns, table };
+    const args = { out, ids, columns, ...place, ...this.#panels(layout) };
+    this.#engine.run(module, f32.embed, args, count, 4 * count * columns);
+  }
+
+  #f32(out: number, x: number, matrix: WasmMatrix, batch: number): void {
+    const { paddedColumns } = matrix.layout;
+    const padded = this.#padded(x, matrix.layout, batch);
+    this.#intoRows(out, matrix.layout, batch, (target, outBytes) => {
+      if (batch < gemmFrom) {
+        for (let m = 0; m < batch; m++) this.#gemv(target + m * outBytes, padded + 4 * m * paddedColumns, matrix);
+        return;
+      }
+      for (const { m, count } of passes(batch)) {
+        this.#gemm(target + m * outBytes, outBytes, padded + 4 * m * paddedColumns, matrix, count);
+      }
+    });
+  }
+
+  /** Lets `compute` write rows of whole vectors, in place where the outputs fill them and through scratch otherwise. */
+  #intoRows(out: number, layout: Layout, batch: number, compute: (out: number, outBytes: number) => void): void {
+    const { rows: outputs } = layout;
+    const stride = 4 * layout.storedQuads;
+    if (outputs % (batch < gemmFrom ? 4 : 4 * layout.tile.quads) === 0) {
+      compute(out, 4 * outputs);
+      return;
+    }
+    const target = this.#engine.scratch("outputs", 4 * batch * stride);
+    compute(target, 4 * stride);
+    const args = { out, x: target, xBytes: 4 * outputs, outBytes: 4 * stride };
+    this.#engine.run(this.#core, rows.cutRows, args, batch, batch * outputs);
+  }
+
+  #gemv(out: number, x: number, { layout, module, address, table }: WasmMatrix): void {
+    const { quads, quadBytes, blocks, blockCells: cells, columns } = layout;
+    const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
+    const args = { out, x, weights: address, quadBytes, quads, quadsPerItem, blocks, cells, table };
+    this.#engine.run(module, f32.gemv, args, items, 4 * quads * columns);
+  }
+
+  #gemm(out: number, outBytes: number, x: number, matrix: WasmMatrix, batch: number): void {
+    const { layout, module, address, table } = matrix;
+    const { quads, quadBytes, blocks, blockCells: cells, paddedColumns, tile } = layout;
+    const panels = Math.ceil(quads / tile.quads);
+    const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
+    const args = {
+      ...{ out, outBytes, x, xBytes: 4 * paddedColumns, batch, weights: address, quadBytes, panels, panelsPerItem },
+      ...{ blocks, cells, table, ...this.#panels(layout), ...tilingOf(batch, tile) },
+    };
+    this.#engine.run(module, f32.gemm, args, items, batch * 4 * quads * paddedColumns);
+  }
+
+  #int8(out: number, x: number, matrix: WasmMatrix, layout: int8.Int8Layout, batch: number): void {
+    const { module, address: weights } = matrix;
+    const { columns, blocks, quadBytes, quads, paddedColumns, dot } = layout;
+    const { q: rounded, scales, sums } = this.#rounded(x, matrix, layout, batch);
+    const tables = batch < gemmFrom && byLookup(dot);
+    const q = tables ? this.#tables(rounded, matrix, batch * paddedColumns) : rounded;
+    const qBytes = paddedColumns * (tables ? tableBytes : int8.activationBytes(dot));
+    const common = { weights, quadBytes, blocks };
+    const rowAt = (m: number) => ({ q: q + m * qBytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks });
+    this.#intoRows(out, layout, batch, (target, outBytes) => {
+      if (batch < gemmFrom) {
+        const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
+        for (let m = 0; m < batch; m++) {
+          const args = { ...common, ...rowAt(m), out: target + m * outBytes, quads, quadsPerItem };
+          this.#engine.run(module, int8.gemvInt8, args, items, 4 * quads * columns);
+        }
+        return;
+      }
+      const panels = Math.ceil(quads / layout.tile.quads);
+      const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
+      const scratchBytes = roundUp(int8.panelBytes(layout), 64);
+      const scratch = this.#engine.scratch("panels", scratchBytes * this.#engine.threads);
+      for (const { m, count } of passes(batch)) {
+        const place = { out: target + m * outBytes, outBytes, qBytes, batch: count, scratch, scratchBytes };
+        const args = { ...common, ...rowAt(m), ...place, panels, panelsPerItem, ...tilingOf(count, layout.tile) };
+        this.#engine.run(module, int8.gemmInt8, args, items, count * 4 * quads * columns);
+      }
+    });
+  }
+
+  /** What sums of four rounded activations each can be, for weights of one bit. */
+  #tables(q: number, { module }: WasmMatrix, count: number): number {
+    const tables = this.#engine.scratch("lookup tables", count * tableBytes);
+    this.#engine.run(module, lookupTables, { q, tables }, count / 4, 8 * count);
+    return tables;
+  }
+
+  /** Activations rounded to int8, or what the last product has left of the same: projections share their input. */
+  #rounded(x: number, { module }: WasmMatrix, layout: int8.Int8Layout, batch: number): Rounding {
+    const { columns, blocks, blockColumns, paddedBlock, paddedColumns, dot } = layout;
+    const bytes = int8.activationBytes(dot);
+    const last = this.#rounding;
+    if (
+      last?.x === x &&
+      last.batch === batch &&
+      last.columns === columns &&
+      last.paddedBlock === paddedBlock &&
+      last.blockColumns === blockColumns &&
+      last.bytes === bytes &&
+      this.#engine.unchangedSince(x, last.operation)
+    ) {
+      return last;
+    }
+    const q = this.#engine.scratch("rounded activations", batch * paddedColumns * bytes);
+    const scales = this.#engine.scratch("activation scales", 4 * batch * blocks);
+    const sums = this.#engine.scratch("activation sums", 4 * batch * blocks);
+    for (const { m, count } of passes(batch)) {
+      const tiling = batch < gemmFrom ? { height: 1, tallRows: batch } : tilingOf(count, layout.tile);
+      const from = { x: x + 4 * m * columns, columns, blocks, blockColumns, paddedBlock };
+      const to = { q: q + m * paddedColumns * bytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks };
+      this.#engine.run(module, int8.roundRows, { ...from, ...to, ...tiling }, count * blocks, 4 * count * columns);
+    }
+    this.#rounding = {
+      x,
+      batch,
+      columns,
+      blockColumns,
+      paddedBlock,
+      bytes,
+      q,
+      scales,
+      sums,
+      operation: this.#engine.operations,
+    };
+    return this.#rounding;
+  }
+
+  /** Activations as the layout wants them: rows (or their blocks) padded with zeros to whole vectors. */
+  #padded(x: number, layout: Layout, batch: number): number {
+    const { columns, blocks, blockColumns, paddedBlock, paddedColumns } = layout;
+    if (paddedColumns === columns) return x;
+    const out = this.#engine.scratch("activations", 4 * batch * paddedColumns);
+    if (blockColumns === paddedBlock || blocks <= 1) {
+      const args = { out, x, xBytes: 4 * columns, outBytes: 4 * paddedColumns };
+      this.#engine.run(this.#core, rows.padRows, args, batch, batch * columns);
+    } else {
+      const args = { out, x, columns, blocks, blockColumns, paddedBlock };
+      this.#engine.run(this.#core, rows.padBlocks, args, batch * blocks, batch * columns);
+    }
+    return out;
+  }
+
+  #panels(layout: Layout): { scratch: number; scratchBytes: number } {
+    const scratchBytes = roundUp(f32.scratchBytes(layout), 64);
+    return { scratch: this.#engine.scratch("panels", scratchBytes * this.#engine.threads), scratchBytes };
+  }
+
+  /** Splits `count` things into an item for each thread, of whole multiples of `unit`. */
+  #deal(count: number, unit: number): { items: number; perItem: number } {
+    const perItem = roundUp(Math.ceil(count / this.#engine.threads), unit);
+    return { items: Math.ceil(count / perItem), perItem };
+  }
+}
