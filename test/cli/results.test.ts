@@ -101,11 +101,29 @@ test("bench quality measures methods and recipes on the same tokens and keeps ro
 });
 
 test("bench without a verb, or with one too many or unknown, says what it wanted", async () => {
-  for (const args of [[], ["speed"], ["decode"], ["plan", "--scheme", "q4_0", "demo"], ["kernels", "demo"]]) {
+  for (const args of [[], ["decode"], ["plan", "--scheme", "q4_0", "demo"], ["kernels", "demo"]]) {
     const { code, stderr } = await bitloom(["bench", ...args]);
     assert.equal(code, 2, args.join(" "));
     assert.match(stderr, /try: bitloom bench/);
   }
+  const { code, stderr } = await bitloom(["bench", "speed"]);
+  assert.equal(code, 2);
+  assert.match(stderr, /unknown measurement "speed"\n +try: one of: kernels, decode, plan, quality/);
+});
+
+test("bench refuses options of another verb, and help says which verb takes which", async () => {
+  for (const args of [
+    ["decode", "demo", "--only", "gemv"],
+    ["kernels", "--quick", "--method", "rtn"],
+    ["plan", "demo", "--tokens", "4"],
+    ["plan", "demo", "--shape", "4x4"],
+  ]) {
+    const { code, stderr } = await bitloom(["bench", ...args]);
+    assert.equal(code, 2, args.join(" "));
+    assert.match(stderr, new RegExp(`${args[2].startsWith("--") ? args[2] : args[1]}.*\\n +why: `));
+  }
+  const { stdout } = await bitloom(["bench", "--help"]);
+  assert.match(stdout, /--tokens <n>\s+decode: tokens to make \(default: 64\); quality: tokens/);
 });
 
 test("inspect, quantize, eval, run and tokenize print one document that their schema admits", {
