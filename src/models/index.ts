@@ -8,6 +8,7 @@ export {
   describeModel,
   encoderOf,
 } from "./architectures.js";
+export type { Batch, BatchOptions } from "./batch.js";
 export {
   CACHE_KEY,
   type CacheScheme,
@@ -17,7 +18,15 @@ export {
   parseCacheScheme,
 } from "./cache-scheme.js";
 export { type ChatOptions, encodeChat, type Message, renderChat } from "./chat.js";
-export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
+export {
+  type BatchGenerateOptions,
+  type BatchPiece,
+  type GeneratedToken,
+  type GenerateOptions,
+  generate,
+  generateBatch,
+  type Prompt,
+} from "./generate.js";
 export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
 export {
   applyLinear,

@@ -50,6 +50,47 @@ export function plainCache(size: PlainSize, layers = size.config.layers): KvCach
   };
 }
 
+/** The cache that a row of a step belongs to, and the position that the row stands at in it. */
+export interface RowCache {
+  readonly cache: KvCache;
+  readonly position: number;
+}
+
+/**
+ * Caches of several sequences as one, for a step with a row of each: new keys and values are gathered in `fresh`, and go to
+ * their own caches before each row attends to its own.
+ */
+export function gatheredCache(
+  { backend, config }: Pick<Size, "backend" | "config">,
+  rows: readonly RowCache[],
+  fresh: { readonly keys: Buffer; readonly values: Buffer },
+): KvCache {
+  const { heads, kvHeads, headSize } = config;
+  const width = kvHeads * headSize;
+  const row = (buffer: Buffer, index: number, length: number) => buffer.view(index * length, length);
+  const alone = () => {
+    throw new Error("sequences of a batch move on by themselves");
+  };
+  return {
+    bytes: 0,
+    fresh: () => fresh,
+    attend(out, q, layer) {
+      for (const [index, { cache, position }] of rows.entries()) {
+        const { keys, values } = cache.fresh(layer, position, 1);
+        backend.copy(keys, row(fresh.keys, index, width), width);
+        backend.copy(values, row(fresh.values, index, width), width);
+      }
+      for (const [index, { cache, position }] of rows.entries()) {
+        const part = (buffer: Buffer) => row(buffer, index, heads * headSize);
+        cache.attend(part(out), part(q), layer, position, 1);
+      }
+    },
+    advance: alone,
+    rewind: alone,
+    dispose: alone,
+  };
+}
+
 /** Keys and values packed in schemes. */
 export function packedCache(size: Size, scheme: CacheScheme): KvCache {
   const { backend, config, context, batch: mostRows } = size;

@@ -4,6 +4,7 @@ import { FileError } from "../errors.js";
 import type { Activations, Backend } from "../kernels/backend.js";
 import type { DecoderArchitecture, DecoderConfig, WeightSpec, Weights } from "./architecture.js";
 import { decoderOf, describeModel } from "./architectures.js";
+import { type Batch, type BatchOptions, createBatch } from "./batch.js";
 import { type CacheScheme, readCacheScheme } from "./cache-scheme.js";
 import { besideWeight, readLinears, withSteps } from "./linear.js";
 import { createSession, type Session, type SessionOptions } from "./session.js";
@@ -19,6 +20,8 @@ export interface Decoder {
   readonly weights: Weights;
   readonly size: ModelSize;
   session(options?: SessionOptions): Session;
+  /** Several sequences in work at once; to be disposed of like a session. */
+  batch(options?: BatchOptions): Batch;
   /** Gives the weights' memory back to the backend; sessions must be disposed before. */
   dispose(): void;
 }
@@ -77,6 +80,7 @@ export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions)
   const { config, specs } = await describeModel(checkpoint, architecture);
   const cache = options.cache ?? readCacheScheme(checkpoint.metadata, checkpoint.path);
   const weights = await loadModelWeights(checkpoint, specs, options);
+  const parts = { backend, architecture, config, weights };
   return {
     path: checkpoint.path,
     container: checkpoint.container,
@@ -84,7 +88,8 @@ export async function loadDecoder(checkpoint: Checkpoint, options: ModelOptions)
     config,
     weights,
     size: modelSize(checkpoint),
-    session: (session) => createSession({ backend, architecture, config, weights }, { cache, ...session }),
+    session: (session) => createSession(parts, { cache, ...session }),
+    batch: (batch) => createBatch(parts, { cache, ...batch }),
     dispose: () => weights.dispose(),
   };
 }

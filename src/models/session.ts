@@ -1,7 +1,7 @@
 /** One sequence in work: a KV cache, the activations of a step, and the position reached. */
 import { InputError } from "../errors.js";
 import type { Backend, Buffer } from "../kernels/backend.js";
-import type { DecoderArchitecture, DecoderConfig, Scratch, Weights } from "./architecture.js";
+import type { DecoderArchitecture, DecoderConfig, KvCache, Scratch, Weights } from "./architecture.js";
 import { type CacheScheme, isPlain } from "./cache-scheme.js";
 import { packedCache, plainCache } from "./kv-cache.js";
 import { ropeTables } from "./rope.js";
@@ -34,35 +34,80 @@ export interface SessionOptions {
   readonly cache?: CacheScheme;
 }
 
-interface Parts {
+/** A model's parts that a session runs on. */
+export interface SessionParts {
   readonly backend: Backend;
   readonly architecture: DecoderArchitecture;
   readonly config: DecoderConfig;
   readonly weights: Weights;
 }
 
-export function createSession(parts: Parts, options: SessionOptions = {}): Session {
-  const { backend, architecture, config, weights } = parts;
-  const context = options.context ?? Math.min(config.context, 4096);
-  if (!Number.isInteger(context) || context < 1 || context > config.context) {
-    const why = `got ${context}, wanted 1 to ${config.context}, the length the model was trained for`;
-    throw new InputError("the context length is wrong", { kind: "value-out-of-range", why });
-  }
-  const batch = Math.min(options.batch ?? 64, context);
+/** Activations of a step. Sessions that take turns may share them. */
+export interface SessionRoom {
+  readonly scratch: Scratch;
+  /** Positions that the rotary tables know of. */
+  readonly context: number;
+  dispose(): void;
+}
+
+/** A session that others may join into a step of several sequences (batch.ts). */
+export interface Sequence extends Session {
+  readonly cache: KvCache;
+  /** InputError where `ids` cannot be appended. */
+  demand(ids: ArrayLike<number>): void;
+  /** Positions up to `end` have been filled. */
+  advance(end: number): void;
+}
+
+/** Rows of a step where nobody says how many. */
+const DEFAULT_BATCH = 64;
+
+export function createSession(parts: SessionParts, options: SessionOptions = {}): Session {
+  const context = contextOf(parts.config, options.context);
+  const room = createRoom(parts, context, Math.min(options.batch ?? DEFAULT_BATCH, context));
+  return openSequence(parts, room, options, () => room.dispose());
+}
+
+/** The length asked for, or the model's own, at most 4096. InputError for one that the model was not trained for. */
+export function contextOf(config: DecoderConfig, wanted = Math.min(config.context, 4096)): number {
+  if (Number.isInteger(wanted) && wanted >= 1 && wanted <= config.context) return wanted;
+  const why = `got ${wanted}, wanted 1 to ${config.context}, the length the model was trained for`;
+  throw new InputError("the context length is wrong", { kind: "value-out-of-range", why });
+}
+
+export function createRoom({ backend, config }: SessionParts, context: number, batch: number): SessionRoom {
   const buffers: Buffer[] = [];
   const keep = (buffer: Buffer) => {
     buffers.push(buffer);
     return buffer;
   };
+  return {
+    scratch: makeScratch(backend, config, context, batch, keep),
+    context,
+    dispose() {
+      for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
+    },
+  };
+}
+
+/** A session with a cache of its own and the room's activations. `disposed` is called when its memory was given back. */
+export function openSequence(
+  { backend, architecture, config, weights }: SessionParts,
+  room: SessionRoom,
+  options: Omit<SessionOptions, "batch">,
+  disposed?: () => void,
+): Sequence {
+  const { scratch } = room;
+  const context = Math.min(contextOf(config, options.context), room.context);
+  const batch = Math.min(scratch.batch, context);
   const cache =
     options.cache && !isPlain(options.cache)
       ? packedCache({ backend, config, context, batch }, options.cache)
       : plainCache({ backend, config, context });
-  const scratch = makeScratch(backend, config, context, batch, keep);
   const state = { backend, config, weights, cache, scratch };
   let position = 0;
 
-  function forward(ids: ArrayLike<number>, rows: "all" | "last"): Float32Array {
+  function demand(ids: ArrayLike<number>): void {
     if (ids.length < 1 || ids.length > batch)
       throw new InputError(`a step takes 1 to ${batch} tokens, got ${ids.length}`);
     if (position + ids.length > context) {
@@ -80,19 +125,30 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
         });
       }
     }
+  }
+
+  function advance(end: number): void {
+    position = end;
+    cache.advance(end);
+  }
+
+  function forward(ids: ArrayLike<number>, rows: "all" | "last"): Float32Array {
+    demand(ids);
     const logits = backend.batch(() => architecture.forward(state, ids, position, rows));
-    position += ids.length;
-    cache.advance(position);
+    advance(position + ids.length);
     return logits.data();
   }
 
   return {
     context,
     batch,
+    cache,
     cacheBytes: cache.bytes,
     get position() {
       return position;
     },
+    demand,
+    advance,
     forward,
     prefill(ids, onProgress) {
       let logits = new Float32Array();
@@ -109,8 +165,8 @@ export function createSession(parts: Parts, options: SessionOptions = {}): Sessi
       position = to;
     },
     dispose() {
-      for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
       cache.dispose();
+      disposed?.();
     },
   };
 }
