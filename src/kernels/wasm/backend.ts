@@ -9,6 +9,7 @@ import { roundRows, roundRowsStatic } from "../round.js";
 import { rowPlanes } from "../row-store.js";
 import { check } from "../shapes.js";
 import { attention, defineAttention } from "./attention.js";
+import { attentionModule, attentionTiles, fitsTiles, tileQueriesOf, tileScratchBytes } from "./attention-tiles.js";
 import { WasmBuffer } from "./buffer.js";
 import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
@@ -140,14 +141,28 @@ export class WasmBackend implements Backend {
     check.attention(out, q, keys, values, shape);
     const { batch, position, heads, kvHeads, headSize, causal = true } = shape;
     if (batch * heads * headSize === 0) return;
-    const scratchBytes = roundUp(4 * (position + batch) + 16, 64);
-    const args = {
+    const { threads } = this.engine;
+    const end = position + batch;
+    const common = {
       ...this.#addresses({ out, q, keys, values }),
-      ...{ seen: position + (causal ? 1 : batch), seenStep: causal ? 1 : 0 },
-      ...{ heads, kvHeads, headSize, scale: floatBits(1 / Math.sqrt(headSize)), scratchBytes },
-      scratch: this.engine.scratch("scores", scratchBytes * this.engine.threads),
+      ...{ seen: position + (causal ? 1 : batch), seenStep: causal ? 1 : 0, heads, kvHeads },
     };
-    this.engine.run(this.#core, attention, args, batch * heads, 2 * batch * heads * headSize * (position + batch));
+    const work = 2 * batch * heads * headSize * end;
+    const queries = (batch * heads) / kvHeads;
+    if (queries === 1 || !fitsTiles(headSize)) {
+      const scratchBytes = roundUp(4 * end + 16, 64);
+      const scratch = this.engine.scratch("scores", scratchBytes * threads);
+      const args = { ...common, headSize, scale: floatBits(1 / Math.sqrt(headSize)), scratch, scratchBytes };
+      this.engine.run(this.#core, attention, args, batch * heads, work);
+      return;
+    }
+    const module = this.engine.module(`attention ${headSize}`, (limits) => attentionModule(headSize, limits));
+    const tileQueries = tileQueriesOf(queries, kvHeads, threads);
+    const tiles = Math.ceil(queries / tileQueries);
+    const scratchBytes = roundUp(tileScratchBytes(end), 64);
+    const scratch = this.engine.scratch("scores", scratchBytes * threads);
+    const args = { ...common, rows: batch, tileQueries, tiles, scratch, scratchBytes };
+    this.engine.run(module, attentionTiles, args, kvHeads * tiles, work);
   }
 
   siluMultiply(out: Buffer, gate: Buffer, up: Buffer, length: number): void {

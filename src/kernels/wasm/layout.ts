@@ -203,6 +203,13 @@ export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }
 
+/** The largest divisor of `count` that is at most `limit`. */
+export function divisor(count: number, limit: number): number {
+  let best = 1;
+  for (let d = 1; d <= limit; d++) if (count % d === 0) best = d;
+  return best;
+}
+
 /** A layout in one line, with its reason. */
 export function describe(layout: Layout): string {
   const { why, decode, bytes, rows, columns, fused } = layout;

@@ -15,7 +15,7 @@ import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "./emitte
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { overLanes, zeroVector } from "./lanes.js";
-import type { Layout } from "./layout.js";
+import { divisor, type Layout } from "./layout.js";
 import { emitLookups, emitTables, lookupTables } from "./lookup-sums.js";
 import { type SharedForm, sharedReader } from "./shared.js";
 import { overQuads, streamsOf } from "./streams.js";
@@ -245,13 +245,6 @@ function roundsOf(f: FunctionBuilder, { bits, sums }: ByteDot): readonly Round[]
     shift: round * sums * bits,
     codes: masks.map((mask, sum) => ({ part: round * sums + sum, sum, mask })),
   }));
-}
-
-/** The largest divisor of `count` that is at most `limit`. */
-function divisor(count: number, limit: number): number {
-  let best = 1;
-  for (let d = 1; d <= limit; d++) if (count % d === 0) best = d;
-  return best;
 }
 
 /** Some quads at once with one row of activations, or with tables of their sums (`lookupTables`) as `q`. */
