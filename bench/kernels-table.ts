@@ -39,7 +39,7 @@ const goals: readonly Goal[] = [
 
 function shareOf({ peaks }: File, result: KernelResult, limit: KernelResult["limit"]): number {
   if (result.limit === limit) return result.ratioToLimit;
-  if (limit === "read") return result.gbs / peaks.readBandwidthGBs;
+  if (limit === "read") return result.gbs / result.readGBs;
   const peak = limit === "dot" ? peaks.dotGmacs : peaks.maddGflops / 2;
   return result.gmacs / (peak * result.threads);
 }

@@ -4,11 +4,29 @@ import { createBackend } from "../kernels/index.js";
 import { benchKernels } from "./kernels.js";
 import { planScheme } from "./plan.js";
 import { twoPassSoftmax } from "./softmax-forms.js";
-import { summary } from "./timing.js";
+import { summary, timedInTurns } from "./timing.js";
 
 test("the summary of times has the median, the best and the distance of the quartiles over the median", () => {
   assert.deepEqual(summary([4, 1, 2, 3]), { medianMs: 3, bestMs: 1, spread: 2 / 3 });
   assert.deepEqual(summary([5]), { medianMs: 5, bestMs: 5, spread: 0 });
+});
+
+test("work and a probe take turns, and every call is compared with the probes before and after it", () => {
+  let now = 0;
+  const order: string[] = [];
+  const run = () => {
+    order.push("run");
+    now += 10;
+  };
+  const probe = () => {
+    order.push("probe");
+    return order.length % 4 === 0 ? 3 : 5;
+  };
+  const { times, probe: rate, share } = timedInTurns(run, 20, probe, () => now);
+  assert.deepEqual(order.slice(0, 6), ["run", "probe", "run", "probe", "run", "probe"]);
+  assert.deepEqual([times.bestMs, times.medianMs], [10, 10]);
+  assert.ok(rate === 3 || rate === 5);
+  assert.equal(share, 20 / 10 / 4);
 });
 
 test("a bench of kernels reports every matching case beside limits of the same process", async () => {

@@ -1,19 +1,20 @@
 /**
  * How fast kernels are, beside the limits of the machine measured in the same process: `limit` names what bounds a case
  * (multiply-adds, byte dot products or reading memory; arithmetic counts once for each thread), and `ratioToLimit` is
- * the best call's share of it; bandwidth is measured again beside every case that needs it. The naive row is a product
- * as anybody would write it in JavaScript, the prototypes (prototypes.ts) are the fastest known by hand.
+ * the best call's share of it. Bandwidth is read by turns with every call of a case that exceeds the caches, and
+ * `ratioToLimit` is then the median of the shares of single calls. The naive row is a product as anybody would write it
+ * in JavaScript, the prototypes (prototypes.ts) are the fastest known by hand.
  */
 import { scheme } from "../formats/index.js";
 import type { Backend } from "../kernels/backend.js";
 import { detectFeatures, type Features } from "../kernels/wasm/features.js";
-import { type Clock, measurePeaks, type Peaks, readProbe } from "../kernels/wasm/peaks.js";
+import { type Clock, measurePeaks, type Peaks, type ReadProbe, readProbe } from "../kernels/wasm/peaks.js";
 import { quantize } from "../tensor/quantize.js";
 import { type MatmulCase, matmulCases, quickMatmulCases } from "./matmul-cases.js";
 import { numbers } from "./numbers.js";
 import { opCases } from "./op-cases.js";
 import { oneBitCases, prototypeCases } from "./prototypes.js";
-import { type Times, timed } from "./timing.js";
+import { type Times, timed, timedInTurns } from "./timing.js";
 
 export interface KernelResult extends Times {
   readonly op: string;
@@ -25,6 +26,10 @@ export interface KernelResult extends Times {
   readonly gbs: number;
   readonly limit: "madd" | "dot" | "read";
   readonly ratioToLimit: number;
+  /** Distance of the quartiles of that ratio (of the times, where it is no median) as a share of its median. */
+  readonly ratioSpread: number;
+  /** GB/s that reading alone reached beside this case. */
+  readonly readGBs: number;
   readonly engine: string;
 }
 
@@ -62,7 +67,7 @@ export function benchKernels(options: KernelBenchOptions): KernelReport {
   const { backend, only, quick = false, clock = () => performance.now() } = options;
   const features = detectFeatures();
   const read = readProbe(clock);
-  const peaks = measurePeaks(features.relaxedDot, clock, read);
+  const peaks = measurePeaks(features.relaxedDot, clock, read.best);
   options.onPeaks?.(peaks);
   const products = (quick ? quickMatmulCases : matmulCases).map(matmulCase);
   const byHand = [...(features.relaxedSimd ? prototypeCases : []), ...oneBitCases(features.relaxedSimd)];
@@ -81,41 +86,58 @@ export function benchKernels(options: KernelBenchOptions): KernelReport {
 interface Limits {
   readonly peaks: Peaks;
   readonly clock: Clock;
-  readonly read: () => number;
+  readonly read: ReadProbe;
 }
 
-function measure(one: KernelCase, backend: Backend, { peaks, clock, read }: Limits): KernelResult {
+function measure(one: KernelCase, backend: Backend, limits: Limits): KernelResult {
   const { op, scheme, shape, macs, integers = false } = one;
   const { bytes, run, dispose } = one.start(backend);
-  const times = timed(run, { clock, most: 200 });
-  // Memory changes its speed more than arithmetic does, with what the neighbours on a shared machine do.
-  const readBandwidthGBs = bytes > beyondCaches ? read() : peaks.readBandwidthGBs;
-  dispose();
   const { threads } = backend.info;
-  const [gmacs, gbs] = [macs / times.bestMs / 1e6, bytes / times.bestMs / 1e6];
-  const bound = nearestLimit({ gmacs, gbs, bytes, integers, threads }, { ...peaks, readBandwidthGBs });
+  const work = { macs, bytes, integers, threads };
+  const measured = bytes > beyondCaches ? besideReading(run, work, limits) : alone(run, work, limits);
+  dispose();
+  const { bestMs } = measured;
   const engine = typeof process === "object" ? `node ${process.version}` : navigator.userAgent;
-  return { op, scheme, shape, threads, ...times, gmacs, gbs, ...bound, engine };
+  return { op, scheme, shape, threads, ...measured, gmacs: macs / bestMs / 1e6, gbs: bytes / bestMs / 1e6, engine };
 }
 
 /** Weights of fewer bytes may stay in the caches and are not bound by memory. */
 const beyondCaches = 64 * 2 ** 20;
 
-interface Rates {
-  readonly gmacs: number;
-  readonly gbs: number;
+interface Work {
+  readonly macs: number;
   readonly bytes: number;
   readonly integers: boolean;
   readonly threads: number;
 }
 
-/** The limit a case is nearest to: that is what binds it. */
-function nearestLimit({ gmacs, gbs, bytes, integers, threads }: Rates, peaks: Peaks) {
-  const arithmetic = integers
-    ? { limit: "dot" as const, ratioToLimit: gmacs / (peaks.dotGmacs * threads) }
-    : { limit: "madd" as const, ratioToLimit: (2 * gmacs) / (peaks.maddGflops * threads) };
-  const read = { limit: "read" as const, ratioToLimit: gbs / peaks.readBandwidthGBs };
-  return bytes > beyondCaches && read.ratioToLimit > arithmetic.ratioToLimit ? read : arithmetic;
+type Measured = Times & Pick<KernelResult, "limit" | "ratioToLimit" | "ratioSpread" | "readGBs">;
+
+/** A case whose bytes may stay in the caches, so that arithmetic binds it. */
+function alone(run: () => void, work: Work, { peaks, clock }: Limits): Measured {
+  const times = timed(run, { clock, most: 200 });
+  return {
+    ...times,
+    ...arithmeticLimit(work, times, peaks),
+    ratioSpread: times.spread,
+    readGBs: peaks.readBandwidthGBs,
+  };
+}
+
+/** A case that reads memory: the limit that it is nearer to binds it. */
+function besideReading(run: () => void, work: Work, { peaks, clock, read }: Limits): Measured {
+  const { times, probe, share, shareSpread } = timedInTurns(run, work.bytes / 1e6, read.once, clock);
+  const arithmetic = arithmeticLimit(work, times, peaks);
+  const measured = { ...times, readGBs: probe };
+  if (arithmetic.ratioToLimit > share) return { ...measured, ...arithmetic, ratioSpread: times.spread };
+  return { ...measured, limit: "read", ratioToLimit: share, ratioSpread: shareSpread };
+}
+
+function arithmeticLimit({ macs, integers, threads }: Work, { bestMs }: Times, peaks: Peaks) {
+  const gmacs = macs / bestMs / 1e6 / threads;
+  return integers
+    ? { limit: "dot" as const, ratioToLimit: gmacs / peaks.dotGmacs }
+    : { limit: "madd" as const, ratioToLimit: (2 * gmacs) / peaks.maddGflops };
 }
 
 function matmulCase({ scheme: name, rows, columns, batch, activations }: MatmulCase): KernelCase {

@@ -32,6 +32,38 @@ export function timed(run: () => void, { clock, most }: TimingOptions): Times {
   return summary(times);
 }
 
+/** What single measurements taken by turns with a probe of the same resource say. */
+export interface Turns {
+  readonly times: Times;
+  /** Median of the probe, and of the rate of `run` as a share of the probes before and after it, with its spread. */
+  readonly probe: number;
+  readonly share: number;
+  readonly shareSpread: number;
+}
+
+/**
+ * Times single calls of `run`, which handles `amount`, between calls of a probe: machines change their speed from second to
+ * second, and both then meet the same. `amount` per millisecond and what `probe` gives are of the same unit.
+ */
+export function timedInTurns(run: () => void, amount: number, probe: () => number, clock: Clock): Turns {
+  run();
+  const [times, rates, shares]: [number[], number[], number[]] = [[], [], []];
+  const begin = performance.now();
+  let before = probe();
+  while (times.length < 9 || (times.length < 25 && performance.now() - begin < 1200)) {
+    const start = clock();
+    run();
+    const ms = clock() - start;
+    const after = probe();
+    times.push(ms);
+    rates.push(after);
+    shares.push(amount / ms / ((before + after) / 2));
+    before = after;
+  }
+  const { medianMs: share, spread: shareSpread } = summary(shares);
+  return { times: summary(times), probe: summary(rates).medianMs, share, shareSpread };
+}
+
 export function summary(times: readonly number[]): Times {
   const sorted = [...times].sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];

@@ -29,7 +29,7 @@ export type Clock = () => number;
 export function measurePeaks(
   relaxedDot: RelaxedDot,
   clock: Clock = () => performance.now(),
-  read: () => number = readProbe(clock),
+  read: () => number = readProbe(clock).best,
 ): Peaks {
   const relaxed = relaxedDot !== "none";
   // Products take the sum as a factor: engines compute a product of two constants only once.
@@ -73,8 +73,16 @@ function registerLoop(
 
 const streamCounts = [1, 2, 3, 4, 6, 8, 12, 16];
 
-/** Holds `bytes` of memory and measures GB/s of the best number of runs read side by side, as often as it is called. */
-export function readProbe(clock: Clock = () => performance.now(), bytes = 2 ** 29): () => number {
+/** Reads of a region far beyond the caches, in GB/s. */
+export interface ReadProbe {
+  /** The best of several passes at every number of streams. */
+  best(): number;
+  /** A single pass at the number of streams that `best` found last: for turns with the work that is compared with it. */
+  once(): number;
+}
+
+/** Holds `bytes` of memory and reads them as runs side by side, as often as it is called. */
+export function readProbe(clock: Clock = () => performance.now(), bytes = 2 ** 29): ReadProbe {
   const memory = new WebAssembly.Memory({ initial: bytes / 65536 });
   // Pages that were never written may all be the same page of zeros.
   new Uint8Array(memory.buffer).fill(1);
@@ -83,9 +91,18 @@ export function readProbe(clock: Clock = () => performance.now(), bytes = 2 ** 2
     // Whole pages and 64 lines more: streams that stand a power of two apart would meet in the same few sets of a cache.
     const rounds = Math.floor(bytes / streams / 64 / 128) * 128 - 64;
     const run = () => (read as (rounds: number, stride: number) => number)(rounds, rounds * 64);
-    return { run, bytes: rounds * 64 * streams };
+    return (times: number) => (rounds * 64 * streams) / bestSeconds(clock, run, times) / 1e9;
   });
-  return () => Math.max(...readers.map(({ run, bytes: read }) => read / bestSeconds(clock, run, 4) / 1e9));
+  let chosen = readers[0];
+  return {
+    best() {
+      const rates = readers.map((read) => read(4));
+      const most = Math.max(...rates);
+      chosen = readers[rates.indexOf(most)];
+      return most;
+    },
+    once: () => chosen(1),
+  };
 }
 
 /** `rounds` lines of 64 bytes from each of `streams` places `stride` bytes apart. */
