@@ -294,6 +294,8 @@ test("every backend attends exactly as the reference does, grouped queries and o
     [0, 3, 2, 1, 4],
     [4, 3, 4, 1, 33],
     [40, 30, 9, 3, 64],
+    [1, 530, 6, 2, 8],
+    [5, 260, 2, 1, 20],
   ];
   for (const [batch, position, heads, kvHeads, headSize] of cases) {
     const q = numbers(batch * heads * headSize, 1).map((v) => v * 3);
