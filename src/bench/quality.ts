@@ -118,7 +118,7 @@ async function measure(
     const { bytes, bitsPerWeight, seconds } = written;
     const size = { model: name, method, scheme, bytes, bitsPerWeight };
     const quality = { tokens: found.tokens, perplexity: found.perplexity, deltaNll, ci95: deltaNllCi95, kl, klCi95 };
-    return { ...size, ...quality, top1Agreement, seconds };
+    return { ...size, ...quality, top1Agreement, seconds, ...(windows !== undefined && { windows }) };
   } finally {
     quantized.dispose();
   }

@@ -23,6 +23,8 @@ export interface QualityRow {
   readonly klCi95: readonly [number, number];
   readonly top1Agreement: number;
   readonly seconds: number;
+  /** Of calibration text, where fewer or more than the recipe's were asked for. */
+  readonly windows?: number;
 }
 
 interface Entry {
@@ -66,7 +68,7 @@ function measured(rows: readonly QualityRow[]): string {
         const rtn = members.find(({ method }) => method === "rtn");
         return members.map((row) => [
           scheme,
-          row.method,
+          row.windows === undefined ? row.method : `${row.method} (${row.windows})`,
           row.bitsPerWeight.toFixed(3),
           row.perplexity.toFixed(3),
           `${row.deltaNll.toFixed(4)} (${row.ci95.map((x) => x.toFixed(4)).join(" to ")})`,
@@ -76,9 +78,17 @@ function measured(rows: readonly QualityRow[]): string {
         ]);
       });
       const head = ["scheme", "method", "bits / weight", "perplexity", "nats / token", "KL", "KL to rtn", "top-1"];
-      return `### ${title}\n\n${markdown(head, cells)}`;
+      return [`### ${title}`, ...gridOf(own[0].model), markdown(head, cells)].join("\n\n");
     })
     .join("\n\n");
+}
+
+/** What must be known of a base file that is named after a scheme: its weights were rounded before. */
+function gridOf(model: string): readonly string[] {
+  const scheme = /\.(Q\d_\w+)\.gguf$/.exec(model)?.[1];
+  return scheme
+    ? [`The base file is ${scheme}: its weights lie on that grid already, so no row says what 16 bits would lose.`]
+    : [];
 }
 
 /** Rows of recipes that change nothing but how keys and values are held. */
@@ -146,7 +156,7 @@ ${compensations.entries.map(section).join("\n\n")}
 
 A method is written \`transform+method+compensation/activations\`. Against the original model on text that neither training nor calibration saw, paired token by token, with 95 % intervals
 (batch means). All matrices are quantized, embedding and head included (but in the rows w4a8, where both stay as in the file). Calibration: at most ${windows} windows of
-${window} tokens, ${sequential}.
+${window} tokens, or as many windows as stand behind a method's name, ${sequential}.
 
 ${rows.length > 0 ? measured(rows.filter(({ method }) => method !== CACHE_METHOD)) : "Nothing has been measured yet."}
 

@@ -42,15 +42,18 @@ export const quality = verb({
   threads: availableParallelism(),
   fields: {
     rows: list(
-      closed({
-        ...{ model: string(), method: string(), scheme: string(), bytes: count("of the files that hold tensors") },
-        ...{ bitsPerWeight: number(), tokens: count("predicted"), perplexity: number() },
-        deltaNll: number("nats per token more than the original, paired"),
-        ci95: interval("95 % interval of deltaNll"),
-        kl: number("divergence from the original, nats per token"),
-        klCi95: interval("95 % interval of kl"),
-        ...{ top1Agreement: number(), seconds: number("of quantizing") },
-      }),
+      closed(
+        {
+          ...{ model: string(), method: string(), scheme: string(), bytes: count("of the files that hold tensors") },
+          ...{ bitsPerWeight: number(), tokens: count("predicted"), perplexity: number() },
+          deltaNll: number("nats per token more than the original, paired"),
+          ci95: interval("95 % interval of deltaNll"),
+          kl: number("divergence from the original, nats per token"),
+          klCi95: interval("95 % interval of kl"),
+          ...{ top1Agreement: number(), seconds: number("of quantizing") },
+        },
+        { windows: count("of calibration text, where that was said") },
+      ),
     ),
     machine: machineSchema,
   },
