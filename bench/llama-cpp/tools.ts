@@ -29,8 +29,8 @@ export function llamaTools(folder: string, threads: number): LlamaTools {
   const run = (name: Name, args: readonly string[]): string => {
     const done = spawnSync(join(folder, name), args, { encoding: "utf8", maxBuffer: 2 ** 28 });
     if (done.status === 0) return done.stdout + done.stderr;
-    const tail = (done.stdout + done.stderr).split("\n").slice(-8).join("\n");
-    throw new Error(`${name} ${args.join(" ")} ended with ${done.status ?? done.error?.message}:\n${tail}`);
+    const ending = done.status ?? done.signal ?? done.error?.message;
+    throw new Error(`${name} ${args.join(" ")} ended with ${ending}:\n${tailOf(done.stdout + done.stderr)}`);
   };
   const perplexity = (args: readonly string[]) =>
     run("llama-perplexity", [...args, ...EXACT, "--threads", String(threads)]);
@@ -60,12 +60,16 @@ export function llamaTools(folder: string, threads: number): LlamaTools {
 /** Files of one type are named after it, but for K-quants, which come in mixtures; S is the one that --pure makes pure. */
 const fileType = (type: string): string => (/^q[2345]_k$/.test(type) ? `${type}_s` : type).toUpperCase();
 
+/** The number that follows the last `label`, which the tool may have left out or said "nan" for. */
 function numberAfter(text: string, label: string): number {
   const at = text.lastIndexOf(label);
-  const found = at < 0 ? undefined : /[-\d.]+/.exec(text.slice(at + label.length));
-  if (!found) throw new Error(`llama-perplexity did not say "${label}"`);
-  return Number(found[0]);
+  const word = at < 0 ? undefined : /^[\s:]*(\S+)/.exec(text.slice(at + label.length))?.[1];
+  const found = Number(word ?? Number.NaN);
+  if (Number.isFinite(found)) return found;
+  throw new Error(`llama-perplexity said ${word ?? "nothing"} for "${label.trim()}":\n${tailOf(text)}`);
 }
+
+const tailOf = (text: string): string => text.split("\n").slice(-8).join("\n");
 
 function versionOf(tool: string): string {
   const said = spawnSync(tool, ["--version"], { encoding: "utf8" });
