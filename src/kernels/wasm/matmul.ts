@@ -6,6 +6,7 @@ import { lookupTables, tableBytes } from "./lookup-sums.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
 import type { WasmMatrix } from "./matrix.js";
+import { activationBytes, roundRows } from "./round-activations.js";
 import * as rows from "./rows.js";
 import { gemmFrom, tilingOf } from "./tile.js";
 
@@ -113,7 +114,7 @@ export class Matmul {
     const { q: rounded, scales, sums } = this.#rounded(x, matrix, layout, batch);
     const tables = batch < gemmFrom && byLookup(dot);
     const q = tables ? this.#tables(rounded, matrix, batch * paddedColumns) : rounded;
-    const qBytes = paddedColumns * (tables ? tableBytes : int8.activationBytes(dot));
+    const qBytes = paddedColumns * (tables ? tableBytes : activationBytes(dot));
     const common = { weights, quadBytes, blocks };
     const rowAt = (m: number) => ({ q: q + m * qBytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks });
     this.#intoRows(out, layout, batch, (target, outBytes) => {
@@ -147,7 +148,7 @@ export class Matmul {
   /** Activations rounded to int8, or what the last product has left of the same: projections share their input. */
   #rounded(x: number, { module }: WasmMatrix, layout: int8.Int8Layout, batch: number): Rounding {
     const { columns, blocks, blockColumns, paddedBlock, paddedColumns, dot } = layout;
-    const bytes = int8.activationBytes(dot);
+    const bytes = activationBytes(dot);
     const last = this.#rounding;
     if (
       last?.x === x &&
@@ -167,7 +168,7 @@ export class Matmul {
       const tiling = batch < gemmFrom ? { height: 1, tallRows: batch } : tilingOf(count, layout.tile);
       const from = { x: x + 4 * m * columns, columns, blocks, blockColumns, paddedBlock };
       const to = { q: q + m * paddedColumns * bytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks };
-      this.#engine.run(module, int8.roundRows, { ...from, ...to, ...tiling }, count * blocks, 4 * count * columns);
+      this.#engine.run(module, roundRows, { ...from, ...to, ...tiling }, count * blocks, 4 * count * columns);
     }
     this.#rounding = {
       x,

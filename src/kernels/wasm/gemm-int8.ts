@@ -1,0 +1,179 @@
+/** The kernel for many rows of activations rounded to int8: panels of weights are unpacked once and multiplied in tiles. */
+import { cellBytes } from "./cells.js";
+import type { FunctionBuilder, Local } from "./emitter.js";
+import { i32, i32x4, v128 } from "./instructions.js";
+import { blockArithmetic, type Int8Layout } from "./int8-layout.js";
+import type { Fields, KernelSignature, Range } from "./kernel.js";
+import { zeroVector } from "./lanes.js";
+import { divisor } from "./layout.js";
+import { activationBytes } from "./round-activations.js";
+import { overTiles, type Tiling } from "./tile.js";
+import { weightReader } from "./weight-bytes.js";
+
+/** Items: runs of panels. Activations, scales and sums lie by tiles, as `roundRows` leaves them. */
+export const gemmInt8: KernelSignature<
+  | ("out" | "outBytes" | "q" | "qBytes" | "scales" | "sums" | "batch" | "weights" | "quadBytes" | "panels")
+  | ("panelsPerItem" | "blocks" | "scratch" | "scratchBytes" | keyof Tiling)
+> = {
+  name: "gemmInt8",
+  fields: [
+    ...(["out", "outBytes", "q", "qBytes", "scales", "sums", "batch", "weights", "quadBytes", "panels"] as const),
+    ...(["panelsPerItem", "blocks", "scratch", "scratchBytes", "height", "tallRows"] as const),
+  ],
+  writes: ["out", "scratch"],
+  reads: ["q", "scales", "sums"],
+};
+
+/** Blocks of a panel that are unpacked at a time: about 32 KiB, which stay in the L1 cache. */
+function chunkBlocks({ paddedBlock, dot, tile }: Int8Layout): number {
+  return Math.max(1, Math.floor(32768 / (paddedBlock * 4 * tile.quads * activationBytes(dot))));
+}
+
+/** Bytes of scratch memory that one thread needs: a chunk of a panel. */
+export function panelBytes(layout: Int8Layout): number {
+  return chunkBlocks(layout) * layout.paddedBlock * 4 * layout.tile.quads * activationBytes(layout.dot);
+}
+
+export function emitGemm(
+  f: FunctionBuilder,
+  layout: Int8Layout,
+  args: Fields<(typeof gemmInt8.fields)[number]>,
+  range: Range,
+) {
+  const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, blocks } = args;
+  const [panel, end, block, count, quad] = f.locals("i32", 5);
+  f.set(end, i32.mul(range.to, panelsPerItem));
+  f.if(i32.gt_u(end, panels), () => f.set(end, panels));
+  const mine = f.let(i32.add(scratch, i32.mul(range.thread, scratchBytes)));
+  const chunk = chunkBlocks(layout);
+  f.for(block, 0, blocks, chunk, () => {
+    f.set(count, i32.sub(blocks, block));
+    f.if(i32.gt_u(count, chunk), () => f.set(count, chunk));
+    f.for(panel, i32.mul(range.from, panelsPerItem), end, 1, () => {
+      const first = i32.mul(i32.mul(panel, layout.tile.quads), quadBytes);
+      f.set(quad, i32.add(i32.add(weights, first), i32.mul(block, layout.blockBytes)));
+      emitUnpack(f, layout, quadBytes, { quad, count, panel: mine });
+      const place = { panel, quad, block, count, mine };
+      overTiles(f, layout.tile, args, (row, height) => emitTile(f, layout, args, place, row, height));
+    });
+  });
+}
+
+/** Unpacks `count` blocks of a panel: for each four k the vectors of its quads (as i16: all even, then all odd bytes). */
+function emitUnpack(
+  f: FunctionBuilder,
+  layout: Int8Layout,
+  quadBytes: Local<"i32">,
+  { quad, count, panel }: { quad: Local<"i32">; count: Local<"i32">; panel: Local<"i32"> },
+): void {
+  const { dot, blockCells, headerBytes, tile } = layout;
+  const relaxed = dot.arithmetic === "relaxed";
+  const { parts, bytes, halves } = weightReader(f, dot);
+  const to = f.local("i32");
+  const source = f.local("i32");
+  const stride = tile.quads * 16 * activationBytes(dot);
+  for (let i = 0; i < tile.quads; i++) {
+    f.set(to, i32.add(panel, 16 * i));
+    f.set(source, i32.add(quad, i32.mul(quadBytes, i)));
+    f.repeat(f.local("i32"), count, () => {
+      f.advance(source, headerBytes);
+      f.repeat(f.local("i32"), blockCells, () => {
+        for (let part = 0; part < parts; part++) {
+          if (relaxed) f.emit(v128.store(to, bytes(source, 0, part), part * stride));
+          halves(source, 0, part).forEach((half, odd) => {
+            f.emit(v128.store(to, half, part * stride + 16 * tile.quads * odd));
+          });
+        }
+        f.advance(source, cellBytes(dot.bits));
+        f.advance(to, parts * stride);
+      });
+    });
+  }
+}
+
+interface TilePlace {
+  readonly panel: Local<"i32">;
+  /** The panel's first quad at the chunk's first block, that block, and the blocks of the chunk. */
+  readonly quad: Local<"i32">;
+  readonly block: Local<"i32">;
+  readonly count: Local<"i32">;
+  readonly mine: Local<"i32">;
+}
+
+/** `height` rows times a panel. Sums of finished blocks wait in `out`: registers are needed for integers. */
+function emitTile(
+  f: FunctionBuilder,
+  layout: Int8Layout,
+  { out, outBytes, q, qBytes, scales, sums, quadBytes, blocks }: Fields<(typeof gemmInt8.fields)[number]>,
+  { panel, quad, block, count, mine }: TilePlace,
+  row: Local<"i32">,
+  height: number,
+): void {
+  const { dot, blockBytes, paddedBlock, tile } = layout;
+  const relaxed = dot.arithmetic === "relaxed";
+  const width = activationBytes(dot);
+  const steps = (paddedBlock / 4) * width;
+  const group = divisor(steps, relaxed ? 4 : 1);
+  const arithmetic = blockArithmetic(f, layout);
+  const [zeros, S, M] = [0, 1, 2].map(() => f.locals("v128", tile.quads));
+  const weights = f.locals("v128", tile.quads);
+  const [x, sum] = f.locals("v128", 2);
+  const b = f.let(mine);
+  const headers = Array.from({ length: tile.quads }, (_, i) => f.let(i32.add(quad, i32.mul(quadBytes, i))));
+  const from = f.let(i32.add(i32.add(q, i32.mul(row, qBytes)), i32.mul(block, paddedBlock * width * height)));
+  const index = f.let(i32.shl(i32.add(i32.mul(row, blocks), i32.mul(block, height)), 2));
+  const [scaleAt, sumAt] = [f.let(i32.add(scales, index)), f.let(i32.add(sums, index))];
+  const rows = Array.from({ length: height }, (_, i) => ({
+    to: f.let(i32.add(i32.add(out, i32.mul(i32.add(row, i), outBytes)), i32.mul(panel, tile.quads * 16))),
+    integers: f.locals("v128", tile.quads),
+  }));
+  f.if(i32.eqz(block), () => {
+    for (const { to } of rows) {
+      for (let i = 0; i < tile.quads; i++) f.emit(v128.store(to, zeroVector, 16 * i));
+    }
+  });
+  // One 32-bit word of activations of each row: four bytes, or two i16.
+  const step = (g: number) => {
+    weights.forEach((weight, i) => {
+      f.set(weight, v128.load(b, 16 * (tile.quads * g + i)));
+    });
+    rows.forEach(({ integers }, r) => {
+      f.set(x, v128.load32_splat(from, 4 * (g * height + r)));
+      integers.forEach((integer, i) => {
+        if (relaxed) f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(x, weights[i], integer));
+        else f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(weights[i], x)));
+      });
+    });
+  };
+  f.repeat(f.local("i32"), count, () => {
+    headers.forEach((header, i) => {
+      if (layout.offset === "zeroPoint") f.set(zeros[i], arithmetic.zero(header));
+    });
+    rows.forEach(({ integers }, r) => {
+      f.set(sum, arithmetic.prepare(sumAt, 4 * r));
+      integers.forEach((integer, i) => {
+        f.set(integer, arithmetic.start(zeros[i], sum));
+      });
+    });
+    f.repeat(f.local("i32"), steps / group, () => {
+      for (let g = 0; g < group; g++) step(g);
+      f.advance(from, 4 * height * group);
+      f.advance(b, 16 * tile.quads * group);
+    });
+    headers.forEach((header, i) => {
+      f.set(S[i], arithmetic.scale(header));
+      if (layout.offset === "min") f.set(M[i], arithmetic.min(header));
+      f.advance(header, blockBytes);
+    });
+    rows.forEach(({ to, integers }, r) => {
+      f.set(x, v128.load32_splat(scaleAt, 4 * r));
+      if (layout.offset === "min") f.set(sum, arithmetic.scaledSum(sumAt, 4 * r, x));
+      integers.forEach((integer, i) => {
+        const total = arithmetic.finish(v128.load(to, 16 * i), integer, S[i], x, M[i], sum);
+        f.emit(v128.store(to, total, 16 * i));
+      });
+    });
+    f.advance(scaleAt, 4 * height);
+    f.advance(sumAt, 4 * height);
+  });
+}

@@ -1,0 +1,149 @@
+/** The kernel for one row of activations rounded to int8: some quads at once, decoded on the fly. */
+import { type ByteDot, byLookup } from "./byte-dot.js";
+import { cellBytes, cellColumns } from "./cells.js";
+import type { Expression, FunctionBuilder, Local } from "./emitter.js";
+import { i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
+import { blockArithmetic, type Int8Layout } from "./int8-layout.js";
+import type { Fields, KernelSignature } from "./kernel.js";
+import { zeroVector } from "./lanes.js";
+import { divisor } from "./layout.js";
+import { emitLookups } from "./lookup-sums.js";
+import { weightReader } from "./weight-bytes.js";
+
+export const gemvInt8: KernelSignature<
+  "out" | "q" | "scales" | "sums" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks"
+> = {
+  name: "gemvInt8",
+  fields: ["out", "q", "scales", "sums", "weights", "quadBytes", "quads", "quadsPerItem", "blocks"],
+  writes: ["out"],
+  reads: ["q", "scales", "sums"],
+};
+
+type Vector = Expression<"v128">;
+
+/** Some quads at once with one row of activations, or with tables of their sums (`lookupTables`) as `q`. */
+export function emitQuads(
+  f: FunctionBuilder,
+  layout: Int8Layout,
+  { out, q, scales, sums, weights, quadBytes, blocks }: Fields<(typeof gemvInt8.fields)[number]>,
+  quads: readonly Local<"i32">[],
+): void {
+  const { dot, headerBytes, blockCells } = layout;
+  const relaxed = dot.arithmetic === "relaxed";
+  const lookup = byLookup(dot);
+  const step = inPlace(dot) || lookup ? (dot.step ?? 1) : 1;
+  const block = blockArithmetic(f, layout);
+  const [sum, d, Xd] = f.locals("v128", 3);
+  const at = f.let(q);
+  const index = f.let(i32.const(0));
+  const streams = quads.map((quad) => ({
+    quad,
+    address: f.let(i32.add(weights, i32.mul(quad, quadBytes))),
+    integers: f.locals("v128", dot.sums),
+    total: f.let(zeroVector),
+  }));
+  const size = cellBytes(dot.bits);
+  const columns = cellColumns(dot.bits);
+  const group = divisor(blockCells, 4);
+  const cell = lookup ? undefined : emitCell(f, dot, at, streams);
+  const lookUp = lookup ? emitLookups(f, at, streams, { headerBytes, cells: blockCells }) : undefined;
+  f.repeat(f.local("i32"), blocks, () => {
+    f.set(sum, block.prepare(i32.add(sums, index)));
+    const headers = streams.map(({ address }) => f.let(address));
+    for (const { integers, address } of streams) {
+      integers.forEach((integer, i) => {
+        f.set(integer, i === 0 && step === 1 ? block.start(block.zero(address), sum) : zeroVector);
+      });
+    }
+    const rounds = blockCells / group;
+    const round = () => {
+      for (let g = 0; g < group; g++) cell?.(headerBytes + size * g, g * columns);
+      for (const { address } of streams) f.advance(address, size * group);
+      f.advance(at, group * columns * (relaxed ? 1 : 2));
+    };
+    if (lookUp) lookUp();
+    else if (rounds === 1) round();
+    else f.repeat(f.local("i32"), rounds, round);
+    f.set(d, v128.load32_splat(i32.add(scales, index)));
+    if (layout.offset === "min") f.set(Xd, block.scaledSum(i32.add(sums, index), 0, d));
+    streams.forEach(({ address, integers, total }, s) => {
+      const codes = integers.reduce<Vector>(
+        (low, high, i) => (i === 0 ? high : i32x4.add(low, i32x4.shr_s(high, i * dot.bits))),
+        zeroVector,
+      );
+      const start = block.start(block.zero(headers[s]), sum);
+      const integer = step === 1 ? codes : i32x4.add(i32x4.shl(codes, Math.log2(step)), start);
+      f.set(total, block.finish(total, integer, block.scale(headers[s]), d, block.min(headers[s]), Xd));
+      f.advance(address, headerBytes);
+    });
+    f.advance(index, 4);
+  });
+  for (const { total, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), total));
+}
+
+interface Stream {
+  readonly address: Local<"i32">;
+  readonly integers: readonly Local<"v128">[];
+}
+
+/** Emits the products of a cell: its codes `offset` bytes from each stream's address, its activations `k` from `at`. */
+function emitCell(f: FunctionBuilder, dot: ByteDot, at: Local<"i32">, streams: readonly Stream[]) {
+  const { parts, bytes, halves } = weightReader(f, dot);
+  const rounds = inPlace(dot) ? roundsOf(f, dot) : [];
+  const [x, y, stored] = f.locals("v128", 3);
+  const raised = f.locals("v128", dot.sums);
+  const multiply = (integer: Local<"v128">, activation: Local<"v128">, weight: Expression<"v128">) =>
+    f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(activation, weight, integer));
+  return (offset: number, k: number) => {
+    if (rounds.length > 0) {
+      for (const { shift, codes } of rounds) {
+        codes.forEach(({ part }, i) => {
+          f.set(raised[i], v128.load32_splat(at, k + 4 * part));
+        });
+        for (const { address, integers } of streams) {
+          const loaded = v128.load(address, offset);
+          f.set(stored, shift === 0 ? loaded : i16x8.shr_u(loaded, shift));
+          codes.forEach(({ sum, mask }, i) => {
+            multiply(integers[sum], raised[i], mask ? v128.and(stored, mask) : stored);
+          });
+        }
+      }
+      return;
+    }
+    for (let part = 0; part < parts; part++) {
+      const step = k + 4 * part;
+      const relaxed = dot.arithmetic === "relaxed";
+      f.set(x, v128.load32_splat(at, relaxed ? step : 2 * step));
+      if (!relaxed) f.set(y, v128.load32_splat(at, 2 * step + 4));
+      for (const { address, integers } of streams) {
+        const [integer] = integers;
+        if (relaxed) multiply(integer, x, bytes(address, offset, part));
+        else {
+          halves(address, offset, part).forEach((half, odd) => {
+            f.set(integer, i32x4.add(integer, i32x4.dot_i16x8_s(half, odd ? y : x)));
+          });
+        }
+      }
+    }
+  };
+}
+
+/** Codes of one stored vector that are read together: moved down by `shift`, then masked, each into the sum of its height. */
+interface Round {
+  readonly shift: number;
+  readonly codes: readonly { readonly part: number; readonly sum: number; readonly mask?: Local<"v128"> }[];
+}
+
+/** Whether codes are multiplied as they stand, masked out of their bytes. */
+function inPlace({ bits, step, arithmetic }: ByteDot): boolean {
+  return arithmetic === "relaxed" && step !== undefined && (bits === 1 || bits === 2 || bits === 4);
+}
+
+/** The rounds of a stored vector of codes that are multiplied in place. */
+function roundsOf(f: FunctionBuilder, { bits, sums }: ByteDot): readonly Round[] {
+  const masks = Array.from({ length: sums }, (_, i) => f.let(i8x16.splat(((2 ** bits - 1) << (i * bits)) & 0xff)));
+  return Array.from({ length: 8 / bits / sums }, (_, round) => ({
+    shift: round * sums * bits,
+    codes: masks.map((mask, sum) => ({ part: round * sums + sum, sum, mask })),
+  }));
+}
