@@ -127,7 +127,20 @@ export function f32Encoder(format: NumberFormat, options: EncodeOptions = {}): F
   if (isPlain(format, options, 5, 10)) return (x) => f16OfF32Bits(bitsOfF32(x));
   if (isPlain(format, options, 8, 7)) return (x) => bf16OfF32Bits(bitsOfF32(x));
   if (isPlain(format, options, 8, 23)) return bitsOfF32;
+  if (options.overflow === "saturate") return saturating(format, options);
   return (x) => encode(format, x, options);
+}
+
+/** What overflows is left to the codec: hardly ever anything, so the rest need not wait for it. */
+function saturating(format: NumberFormat, options: EncodeOptions): F32Encoder {
+  const plain = { ...options, overflow: undefined };
+  const [isF16, isBf16] = [isPlain(format, plain, 5, 10), isPlain(format, plain, 8, 7)];
+  if (!isF16 && !isBf16) return (x) => encode(format, x, options);
+  const [cast, infinity] = isF16 ? ([f16OfF32Bits, 0x7c00] as const) : ([bf16OfF32Bits, 0x7f80] as const);
+  return (x) => {
+    const code = cast(bitsOfF32(x));
+    return (code & 0x7fff) < infinity ? code : encode(format, x, options);
+  };
 }
 
 /** out[start + i] = value of codes[i], rounded to f32 where f32 does not contain it. */

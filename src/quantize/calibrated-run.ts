@@ -1,7 +1,7 @@
 /** The run of a calibrated recipe: finished parts on disk, the first of them tried out, the others made after it. */
 import { openTokenizer } from "../checkpoints/index.js";
 import { InputError } from "../errors.js";
-import { type Backend, backends, createBackend } from "../kernels/index.js";
+import { type Backend, backends, createBackend, productsOn } from "../kernels/index.js";
 import { besideWeight } from "../models/index.js";
 import { checkpointHash, hashOf, openArtifacts, workFolder } from "./artifacts.js";
 import { calibrationWindows } from "./calibration.js";
@@ -13,6 +13,7 @@ import { type Parts, produceTensor } from "./produce.js";
 import type { QuantizeOptions } from "./quantize.js";
 import type { QuantizePlan } from "./quantize-plan.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
+import { openRunner } from "./row-blocks.js";
 import { settledPlan } from "./settled.js";
 
 const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
@@ -39,12 +40,18 @@ export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptio
     await new Promise((resolve) => setTimeout(resolve));
     signal?.throwIfAborted();
   };
-  const first = units.findIndex(({ layer }) => layer !== undefined);
+  let untried = units.find(({ layer }) => layer !== undefined);
+  const onStored = async (unit: Unit) => {
+    if (unit !== untried) return;
+    untried = undefined;
+    options.onRehearsal?.(await rehearseUnit(plan, backend, unit, parts, ids));
+  };
+  const rows = await openRunner(threads, productsOn(backend));
   try {
-    await makeUnits({ plan, backend, ids, store, units: units.slice(0, first + 1), onUnit });
-    if (first >= 0) options.onRehearsal?.(await rehearseUnit(plan, backend, units[first], parts, ids));
-    await makeUnits({ plan, backend, ids, store, units, onUnit });
+    await makeUnits({ plan, backend, ids, store, units, rows, onUnit, onStored });
+    if (untried) await onStored(untried);
   } finally {
+    await rows.close();
     await backend.dispose();
   }
   return parts;

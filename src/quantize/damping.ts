@@ -3,31 +3,17 @@ import { NumericError } from "../errors.js";
 import { inverseUpperFactor } from "./cholesky.js";
 import type { InputStatistics } from "./statistics.js";
 
-type Damped = ReturnType<typeof factorise>;
-
-/** The latest factor of a Hessian: maps that share an input ask for it one after another. */
-const latest = new WeakMap<Float64Array, { readonly key: string; readonly made: Damped }>();
-
 /**
  * U, upper triangular, with (H + damping mean(diag H) I)^-1 = U^T U, H with its rows and columns in `order`. Channels that
  * were never active get 1 on the diagonal, so they are rounded to nearest and change nothing else. Where the factorisation
- * fails, damping grows tenfold; how often is noted. The factor is not to be changed.
+ * fails, damping grows tenfold; how often is noted.
  */
 export function dampedInverseFactor(
   { hessian, columns }: InputStatistics,
   damping: number,
-  order: readonly number[] = Array.from({ length: columns }, (_, j) => j),
-): Damped {
+  order: ArrayLike<number> = Array.from({ length: columns }, (_, j) => j),
+) {
   const h = hessian as Float64Array;
-  const key = `${damping} ${order.join()}`;
-  const known = latest.get(h);
-  if (known?.key === key) return known.made;
-  const made = factorise(h, columns, damping, order);
-  latest.set(h, { key, made });
-  return made;
-}
-
-function factorise(h: Float64Array, columns: number, damping: number, order: readonly number[]) {
   const diagonal = Float64Array.from({ length: columns }, (_, j) => h[j * columns + j]);
   const deadColumns = diagonal.reduce((count, x) => count + (x === 0 ? 1 : 0), 0);
   const mean = diagonal.reduce((sum, x) => sum + x, 0) / columns || 1;

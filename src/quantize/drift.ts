@@ -10,23 +10,29 @@
  */
 import { plainProducts, transposed } from "../kernels/index.js";
 import type { LayerRunner, LinearGroup, LoadedLayer } from "../models/index.js";
+import { columnsOf } from "../tensor/index.js";
 import { dampedInverseFactor } from "./damping.js";
-import type { QuantizationJob } from "./method.js";
+import type { PreparationJob, QuantizationJob } from "./method.js";
 
-/** W + share W D (H + damping mean(diag H) I)^-1; the values themselves where nothing has moved. */
-export function againstDrift(
-  { values, statistics, products = plainProducts }: QuantizationJob,
+/** share D (H + damping mean(diag H) I)^-1, transposed; undefined where nothing has moved. */
+export function driftMap(
+  { statistics, products = plainProducts }: PreparationJob,
   share: number,
   damping: number,
-): Float32Array {
-  if (share === 0 || !statistics?.drift) return values;
+): Float32Array | undefined {
+  if (share === 0 || !statistics?.drift) return undefined;
   const { columns, drift } = statistics;
   const { factor } = dampedInverseFactor(statistics, damping);
   const lower = transposed(Float32Array.from(factor), columns);
   const inverse = products.multiply(lower, lower, columns);
-  const moved = products.multiply(values, transposed(Float32Array.from(drift), columns), columns);
-  const change = products.multiply(moved, inverse, columns);
-  return values.map((w, i) => w + share * change[i]);
+  return products.multiply(inverse, Float32Array.from(drift), columns).map((x) => share * x);
+}
+
+/** W* = W + W M of the rows in hand, for the map M that driftMap gives; the values themselves without one. */
+export function againstDrift({ values, shape, products = plainProducts }: QuantizationJob, map?: Float32Array) {
+  if (!map) return values;
+  const change = products.multiply(values, map, columnsOf(shape));
+  return values.map((w, i) => w + change[i]);
 }
 
 /** The inputs of a group of linear maps, [tokens, columns] of every window. */

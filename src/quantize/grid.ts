@@ -188,6 +188,33 @@ export function valueIn(grid: Grid, group: number, level: number): number {
   return grid.offsetKind === "min" ? Math.fround(Math.fround(s * v) + o) : Math.fround(s * Math.fround(v - o));
 }
 
+/**
+ * Rounds numbers of one column in all rows: levels as levelIn has them, and the values of these levels as valueIn has them,
+ * w = f32(f32(S f32(v - Z)) + M) whatever the scheme, since what it has not is 0.
+ */
+export function columnRounder(grid: Grid) {
+  const { rows, groups, scales, offsets, offsetKind, levels } = grid;
+  const byGroup = (shared: Float32Array | undefined) => {
+    const turned = new Float32Array(rows * groups);
+    shared?.forEach((x, k) => {
+      turned[(k % groups) * rows + Math.floor(k / groups)] = x;
+    });
+    return turned;
+  };
+  const s = byGroup(scales.values);
+  const min = byGroup(offsetKind === "min" ? offsets?.values : undefined);
+  const shift = byGroup(offsetKind === "zeroPoint" ? offsets?.values : undefined);
+  const zero = nearestLevel(levels, 0);
+  const { values } = levels;
+  return (x: Float32Array, group: number, found: Uint16Array, rounded: Float32Array): void => {
+    for (let row = 0, at = group * rows; row < rows; row++, at++) {
+      const level = s[at] === 0 ? zero : nearestLevel(levels, (x[row] - min[at]) / s[at] + shift[at]);
+      found[row] = level;
+      rounded[row] = Math.fround(s[at] * Math.fround(values[level] - shift[at])) + min[at];
+    }
+  };
+}
+
 /** The nearest level of every element. */
 export function nearestLevels(grid: Grid, values: Float32Array): Uint16Array {
   const { rows, columns, size, groups, scales, offsets, offsetKind } = grid;

@@ -30,6 +30,14 @@ export interface QuantizationOutcome {
   readonly notes?: Readonly<Record<string, number>>;
 }
 
+/** A matrix before any of its rows are looked at. */
+export type PreparationJob = Omit<QuantizationJob, "values">;
+
+/** What all rows of a matrix have in common, as plain data: typed arrays, numbers, and notes on the matrix. */
+export interface Prepared {
+  readonly notes?: Readonly<Record<string, number>>;
+}
+
 /** Linear maps of one layer, to be quantized for the sake of the layer's output. */
 export interface LayerJob {
   readonly layer: number;
@@ -46,20 +54,25 @@ export interface LayerJob {
 /** What a method makes smaller: a cost of replacing `job.values` by `other`. */
 export type Objective = (job: QuantizationJob, other: Float32Array) => number;
 
-export interface MethodRecord<O extends OptionRecords> extends Named {
+export interface MethodRecord<O extends OptionRecords, P extends Prepared = Prepared> extends Named {
   readonly summary: string;
   readonly source: string;
   readonly options: O;
   /** Scales are held to a pattern, so that what a scheme can represent is not always kept as it is. */
   readonly constrainsScales?: boolean;
-  /** Rows are quantized one by one, and notes are counts: blocks of rows give what all rows together give. */
+  /** Rows are quantized one by one, and notes add up: blocks of rows give what all rows together give. */
   readonly rowwise?: boolean;
   /** What comes out may lie in another scheme than the job's, so nothing can be written before all is done. */
   readonly choosesScheme?: boolean;
   needs(options: ValuesOf<O>): Needs;
   objective(options: ValuesOf<O>): Objective;
-  /** A NumericError names a value that is not finite. A job without statistics is done without them. */
-  quantize(job: QuantizationJob, options: ValuesOf<O>): QuantizationOutcome;
+  /** What costs much and is the same for all rows, so that it is done once; its notes stand for those of the rows. */
+  prepare?(job: PreparationJob, options: ValuesOf<O>): P | undefined;
+  /**
+   * A NumericError names a value that is not finite. A job without statistics is done without them. `prepared`: what `prepare`
+   * says; absent: it is asked.
+   */
+  quantize(job: QuantizationJob, options: ValuesOf<O>, prepared?: P): QuantizationOutcome;
   /**
    * Quantizes the members together, where the architecture can differentiate its layers (ForwardParts.trace); `quantize`
    * is for what stands alone. By role.
@@ -71,7 +84,9 @@ export interface MethodRecord<O extends OptionRecords> extends Named {
 export type QuantizationMethod = MethodRecord<OptionRecords>;
 
 /** Infers the option types of a method from its record. */
-export function method<const O extends OptionRecords>(record: MethodRecord<O>): QuantizationMethod {
+export function method<const O extends OptionRecords, P extends Prepared = Prepared>(
+  record: MethodRecord<O, P>,
+): QuantizationMethod {
   return record as unknown as QuantizationMethod;
 }
 

@@ -26,6 +26,8 @@ import { quantizeTogether, type TogetherOutcome } from "./layer-methods.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize-plan.js";
 import { rescaleLayer } from "./rescale.js";
+import { quantizeWeight } from "./row-blocks.js";
+import type { RowsRunner } from "./row-threads.js";
 import { type InputStatistics, needsAtLeast } from "./statistics.js";
 import { reportOf } from "./tensor-report.js";
 
@@ -44,7 +46,18 @@ export interface PipelineOptions {
   readonly ids: readonly number[];
   readonly store: ArtifactStore;
   readonly units: readonly Unit[];
+  /** Where matrices are quantized. */
+  readonly rows: RowsRunner;
   readonly onUnit: (unit: Unit, stage: string) => Promise<void>;
+  /** A unit is in the store and those before it are, too. */
+  readonly onStored?: (unit: Unit) => Promise<void>;
+}
+
+/** What the units of a run are made with. */
+interface Tools {
+  readonly plan: QuantizePlan;
+  readonly runner: LayerRunner;
+  readonly rows: RowsRunner;
 }
 
 /** The units of a plan with the names of their artifacts. `base` stands for input, text and version. */
@@ -72,7 +85,7 @@ export function unitsOf({ tensors, architecture, config, recipe }: QuantizePlan,
 
 /** Makes the units that the store lacks. */
 export async function makeUnits(options: PipelineOptions): Promise<void> {
-  const { plan, backend, store, units, onUnit } = options;
+  const { plan, backend, store, units, rows, onUnit, onStored } = options;
   const { architecture, config, recipe } = plan;
   const missing: boolean[] = [];
   for (const unit of units) missing.push(!(await store.has(unit.key)));
@@ -80,13 +93,15 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
   if (last < 0) return;
   const windows = calibrationWindows(options.ids, recipe.calibration, architecture.kind);
   const runner = createLayerRunner({ backend, architecture, config, window: recipe.calibration.window });
+  const tools = { plan, runner, rows };
   try {
     let hidden: Float32Array[] | undefined;
     let original: OriginalPath | undefined;
     for (const [index, unit] of units.slice(0, last + 1).entries()) {
       if (unit.name === "embedding") {
         await onUnit(unit, "quantizing");
-        if (missing[index]) await store.put(unit.key, await quantizeAll(plan, runner, unit, await readAll(plan, unit)));
+        if (missing[index]) await store.put(unit.key, await quantizeAll(tools, unit, await readAll(plan, unit)));
+        await onStored?.(unit);
         continue;
       }
       if (!hidden) {
@@ -101,9 +116,9 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
         const before = await readRoles(plan, architecture.parts.head?.before ?? []);
         const statistics = observeHead(runner, before, hidden, recipe.needs);
         await onUnit(unit, "quantizing");
-        const { finished, linears } = await makeMaps(plan, runner, unit, await readAll(plan, unit), statistics);
+        const { finished, linears } = await makeMaps(tools, unit, await readAll(plan, unit), statistics);
         await store.put(unit.key, finished, linears);
-      } else if (missing[index]) hidden = await makeLayer(options, runner, unit, hidden, original);
+      } else if (missing[index]) hidden = await makeLayer(options, tools, unit, hidden, original);
       else {
         await onUnit(unit, "passing");
         hidden = advance(
@@ -114,6 +129,7 @@ export async function makeUnits(options: PipelineOptions): Promise<void> {
           await passingLinears(options, unit),
         );
       }
+      await onStored?.(unit);
     }
   } finally {
     runner.dispose();
@@ -203,7 +219,7 @@ function advance(
 /** Calibrates, transforms and quantizes one layer; the hidden states after it. */
 async function makeLayer(
   options: PipelineOptions,
-  runner: LayerRunner,
+  { runner, rows }: Tools,
   unit: Unit,
   hidden: readonly Float32Array[],
   original?: OriginalPath,
@@ -225,6 +241,7 @@ async function makeLayer(
     statistics,
   });
   const plan = { ...whole, linears: { ...whole.linears, ...rescaled } };
+  const tools = { plan, runner, rows };
   await onUnit(unit, "quantizing");
   const members = unit.tensors.filter((tensor) => !staysAsItIs(plan, tensor));
   const known = groups.flatMap(({ roles }) => {
@@ -235,22 +252,29 @@ async function makeLayer(
   const finished: FinishedTensor[] = [];
   const current = plainWeights(unit, values);
   let linears: LinearRecords = rescaled;
-  for (const [index, group] of groups.entries()) {
-    if (recipe.calibration.sequential === "stages" && index > 0) {
-      const now = { ...plan, linears: { ...plan.linears, ...linears } };
-      const again = observe(runner, unit, current, hidden, [group], now, original);
-      statistics.set(group.roles[0], again.statistics.get(group.roles[0]) as InputStatistics);
-    }
-    const roles = group.roles.map((role) => `${unit.name}.${role}`);
-    const maps = { ...unit, tensors: unit.tensors.filter(({ spec }) => spec && roles.includes(spec.role)) };
-    const made = await makeMaps(plan, runner, maps, values, statistics.get(group.roles[0]), notes, together);
+  const make = ({ roles }: LinearGroup) => {
+    const own = roles.map((role) => `${unit.name}.${role}`);
+    const maps = { ...unit, tensors: unit.tensors.filter(({ spec }) => spec && own.includes(spec.role)) };
+    return makeMaps(tools, maps, values, statistics.get(roles[0]), notes, together);
+  };
+  const take = (made: MadeMaps) => {
     for (const tensor of made.finished) current.set(tensor.role, tensor.packed);
     finished.push(...made.finished);
     linears = { ...linears, ...made.linears };
-  }
+  };
+  if (recipe.calibration.sequential === "stages") {
+    for (const [index, group] of groups.entries()) {
+      if (index > 0) {
+        const now = { ...plan, linears: { ...plan.linears, ...linears } };
+        const again = observe(runner, unit, current, hidden, [group], now, original);
+        statistics.set(group.roles[0], again.statistics.get(group.roles[0]) as InputStatistics);
+      }
+      take(await make(group));
+    }
+  } else for (const made of await Promise.all(groups.map(make))) take(made);
   const done = new Set(finished.map(({ role }) => role));
   const rest = unit.tensors.filter(({ spec }) => spec && !done.has(spec.role) && values.has(spec.role));
-  finished.push(...(await quantizeAll(plan, runner, { ...unit, tensors: rest }, values)));
+  finished.push(...(await quantizeAll(tools, { ...unit, tensors: rest }, values)));
   await store.put(unit.key, finished, linears);
   if (recipe.calibration.sequential === "none") return first.outputs;
   return advance(runner, unit, current, hidden, { ...plan.linears, ...linears });
@@ -261,16 +285,21 @@ type Together = ReadonlyMap<string, TogetherOutcome>;
 
 type Notes = ReadonlyMap<string, Readonly<Record<string, number>>>;
 
+interface MadeMaps {
+  readonly finished: FinishedTensor[];
+  readonly linears: LinearRecords;
+}
+
 /** Rounds the input that the maps of `unit` share, quantizes their matrices, and makes up for the errors. */
 async function makeMaps(
-  plan: QuantizePlan,
-  runner: LayerRunner,
+  tools: Tools,
   unit: Unit,
   values: Values,
   statistics: InputStatistics | undefined,
   notes: Notes = new Map(),
   together: Together = new Map(),
-): Promise<{ readonly finished: FinishedTensor[]; readonly linears: LinearRecords }> {
+): Promise<MadeMaps> {
+  const { plan, runner } = tools;
   const before = new Map(values);
   const rounded = roundInput(plan, unit.tensors, values, statistics);
   const known = rounded ? rounded.statistics : statistics;
@@ -278,7 +307,7 @@ async function makeMaps(
   const moved = new Set(roles.filter((role) => values.get(role) !== before.get(role)));
   const byRole = known && new Map(roles.map((role) => [role, known]));
   const noted: Notes = new Map(roles.map((role) => [role, { ...notes.get(role), ...rounded?.notes }]));
-  const made = await quantizeAll(plan, runner, unit, values, byRole, noted, moved, together);
+  const made = await quantizeAll(tools, unit, values, byRole, noted, moved, together);
   const pairs = compensated(plan, unit.tensors, made, values, known, runner.products);
   const linears = { ...rounded?.records };
   for (const { role, rank } of pairs) linears[role] = { ...plan.linears[role], ...linears[role], rank };
@@ -311,10 +340,9 @@ function observe(
 const staysAsItIs = ({ recipe }: QuantizePlan, { source, scheme }: PlannedTensor): boolean =>
   source?.scheme?.name === scheme.name && recipe.transforms.length === 0;
 
-/** Quantizes the tensors of a unit, one after another. */
+/** Quantizes the tensors of a unit. */
 async function quantizeAll(
-  plan: QuantizePlan,
-  { products }: LayerRunner,
+  { plan, rows }: Tools,
   unit: Unit,
   values: Values,
   statistics: ReadonlyMap<string, InputStatistics> = new Map(),
@@ -323,32 +351,36 @@ async function quantizeAll(
   together: Together = new Map(),
 ): Promise<FinishedTensor[]> {
   const { checkpoint, recipe } = plan;
-  const finished: FinishedTensor[] = [];
-  for (const tensor of unit.tensors) {
+  const { seed } = recipe;
+  const finished = unit.tensors.map(async (tensor): Promise<FinishedTensor[]> => {
     const { spec, scheme, shape, quantizer } = tensor;
     const role = spec?.role ?? "";
     const numbers = values.get(role);
-    if (!spec || !numbers) continue;
+    if (!spec || !numbers) return [];
     const stays = !moved.has(role) && staysAsItIs(plan, tensor);
     const original = stays && shape.length > 1 ? await readWeight(checkpoint, spec) : undefined;
     if (original || !quantizer) {
       const packed = original ?? quantize(numbers, shape, scheme);
-      finished.push({ role, packed, report: { relativeMse: relativeSquaredError(numbers, dequantize(packed)) } });
-      continue;
+      return [{ role, packed, report: { relativeMse: relativeSquaredError(numbers, dequantize(packed)) } }];
     }
-    const begin = performance.now();
-    const known = statistics.get(role);
-    const job = { scheme, values: numbers, shape, statistics: known, seed: recipe.seed, products };
+    const job = { scheme, statistics: statistics.get(role), seed };
     const made = moved.has(role) ? undefined : together.get(role);
-    const outcome = made ?? quantizer.method.quantize(job, quantizer.options);
-    const seconds = made?.seconds ?? (performance.now() - begin) / 1000;
-    const noted = { ...outcome, notes: { ...notes.get(role), ...outcome.notes } };
-    const report = reportOf(job, noted, quantizer.method.name, seconds);
-    finished.push({ role, packed: outcome.packed, report });
-  }
-  return finished;
+    if (made) {
+      const noted = { ...made, notes: { ...notes.get(role), ...made.notes } };
+      const report = reportOf({ ...job, values: numbers, shape }, noted, quantizer.method.name, made.seconds);
+      return [{ role, packed: made.packed, report }];
+    }
+    const weight = { ...job, quantizer, original: plain(numbers, shape), notes: notes.get(role) };
+    return [{ role, ...(await quantizeWeight(rows, weight)) }];
+  });
+  return (await Promise.all(finished)).flat();
 }
 
 const F32 = schemes.get("f32");
 
-const plain = (values: Float32Array, shape: readonly number[]): PackedTensor => quantize(values, shape, F32);
+/** Numbers as a tensor of f32, in the same memory. */
+const plain = (values: Float32Array, shape: readonly number[]): PackedTensor => ({
+  scheme: F32,
+  shape,
+  planes: { codes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) },
+});

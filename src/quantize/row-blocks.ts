@@ -3,12 +3,23 @@
  * numbers there are only those of a block at a time. Blocks do not depend on the number of threads.
  */
 import type { Scheme } from "../formats/scheme.js";
+import type { Products } from "../kernels/index.js";
 import { columnsOf, type PackedTensor, PLANE_NAMES, rowsOf, sliceRows } from "../tensor/index.js";
 import type { TensorReport } from "./artifacts.js";
-import type { QuantizationMethod } from "./method.js";
+import type { Prepared, QuantizationMethod } from "./method.js";
 import type { Quantizer } from "./read-recipe.js";
 import type { RowsRunner } from "./row-threads.js";
-import { quantizeRows, type RowsResult, type RowsTask, received, sent } from "./rows-task.js";
+import {
+  type PreparationResult,
+  perform,
+  quantizeRows,
+  type ResultOf,
+  type RowsResult,
+  type RowsTask,
+  received,
+  sent,
+  type Task,
+} from "./rows-task.js";
 import type { InputStatistics } from "./statistics.js";
 import { reportFrom } from "./tensor-report.js";
 
@@ -16,14 +27,15 @@ import { reportFrom } from "./tensor-report.js";
 export const BLOCK_WEIGHTS = 2 ** 20;
 
 /** Does every task at once where it is asked for. */
-export const inPlace: RowsRunner = {
-  run: async (task) => quantizeRows(task),
+const runnerOn = (products?: Products): RowsRunner => ({
+  run: async <T extends Task>(task: T) => perform(task, products) as ResultOf<T>,
   close: async () => {},
-};
+});
+export const inPlace = runnerOn();
 
-/** `threads` threads, which are started for more than one only. */
-export async function openRunner(threads = 1): Promise<RowsRunner> {
-  if (threads === 1) return inPlace;
+/** `threads` threads, which are started for more than one only; one multiplies matrices on `products`. */
+export async function openRunner(threads = 1, products?: Products): Promise<RowsRunner> {
+  if (threads === 1) return products ? runnerOn(products) : inPlace;
   const { openRowThreads } = await import("./row-threads.js");
   return openRowThreads(threads);
 }
@@ -44,16 +56,17 @@ export async function quantizeWeight(
   job: WeightJob,
 ): Promise<{ readonly packed: PackedTensor; readonly report: TensorReport }> {
   const { original, quantizer } = job;
-  const tasks = blocksOf(quantizer.method, original, job.scheme).map((block) => taskOf(job, block));
+  const { prepared, seconds: before } = await prepare(runner, job);
+  const tasks = blocksOf(quantizer.method, original, job.scheme).map((block) => taskOf(job, block, prepared));
   let results: RowsResult[];
   try {
     results = await Promise.all(tasks.map((task) => runner.run(task)));
   } catch (error) {
-    quantizeRows(taskOf(job, original));
+    quantizeRows(taskOf(job, original, prepared));
     throw error;
   }
-  const notes = { ...added(results), ...job.notes };
-  const seconds = results.reduce((sum, one) => sum + one.seconds, 0);
+  const notes = { ...job.notes, ...added(results), ...prepared?.notes };
+  const seconds = results.reduce((sum, one) => sum + one.seconds, before);
   const sums = results.map((one) => one.sums);
   return {
     packed: joined(results, original.shape),
@@ -61,9 +74,34 @@ export async function quantizeWeight(
   };
 }
 
-function taskOf({ quantizer, scheme, seed, statistics }: WeightJob, original: PackedTensor): RowsTask {
-  const { method, options } = quantizer;
-  return { method: method.name, options, scheme: scheme.name, original: sent(original), seed, statistics };
+function taskOf(job: WeightJob, original: PackedTensor, prepared?: Prepared): RowsTask {
+  return { ...workOf(job), original: sent(original), prepared };
+}
+
+function workOf({ quantizer: { method, options }, scheme, seed, statistics }: WeightJob) {
+  return { method: method.name, options, scheme: scheme.name, seed, statistics };
+}
+
+/** What has been prepared for some statistics: maps that share an input ask for it one after another. */
+const known = new WeakMap<InputStatistics, Map<string, Promise<PreparationResult>>>();
+
+async function prepare(runner: RowsRunner, job: WeightJob): Promise<PreparationResult> {
+  const { quantizer, statistics, original, scheme } = job;
+  if (!quantizer.method.prepare || !statistics) return { seconds: 0 };
+  const [work, columns] = [workOf(job), columnsOf(original.shape)];
+  const key = JSON.stringify([work.method, work.options, scheme.name, columns]);
+  const ofInput = known.get(statistics) ?? new Map<string, Promise<PreparationResult>>();
+  known.set(statistics, ofInput);
+  const found = ofInput.get(key);
+  if (found) return { ...(await found), seconds: 0 };
+  const task = { ...work, shape: [1, columns] };
+  const made = runner.run(task).catch((error: unknown) => {
+    // A thread says what went wrong, without its class.
+    perform(task);
+    throw error;
+  });
+  ofInput.set(key, made);
+  return made;
 }
 
 /** Whether rows of such tensors have nothing in common. */

@@ -1,20 +1,20 @@
 /** Threads that quantize rows: tasks go to whoever is free, so what comes out does not depend on how many there are. */
 import { Worker } from "node:worker_threads";
 import { PLANE_NAMES } from "../tensor/index.js";
-import type { RowsResult, RowsTask } from "./rows-task.js";
+import type { ResultOf, RowsResult, RowsTask, Task } from "./rows-task.js";
 
 /** Where tasks are done. */
 export interface RowsRunner {
-  run(task: RowsTask): Promise<RowsResult>;
+  run<T extends Task>(task: T): Promise<ResultOf<T>>;
   close(): Promise<void>;
 }
 
 /** What a thread answers: `error` says what went wrong, without its class. */
-export type Answer = { readonly result: RowsResult } | { readonly error: string };
+export type Answer = { readonly result: ResultOf<Task> } | { readonly error: string };
 
 interface Waiting {
-  readonly task: RowsTask;
-  readonly resolve: (result: RowsResult) => void;
+  readonly task: Task;
+  readonly resolve: (result: ResultOf<Task>) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -30,9 +30,9 @@ export function openRowThreads(threads: number): RowsRunner {
   const workers = Array.from({ length: threads }, () => new Worker(new URL("./row-worker.js", import.meta.url)));
   workers.forEach(next);
   return {
-    run: (task) =>
-      new Promise((resolve, reject) => {
-        queue.push({ task, resolve, reject });
+    run: <T extends Task>(task: T) =>
+      new Promise<ResultOf<T>>((resolve, reject) => {
+        queue.push({ task, resolve: resolve as Waiting["resolve"], reject });
         const worker = idle.pop();
         if (worker) next(worker);
       }),
@@ -53,15 +53,20 @@ function give(worker: Worker, { task, resolve, reject }: Waiting, done: (worker:
   const failed = (error: Error) => reject(error);
   worker.once("message", answered);
   worker.once("error", failed);
-  const own = withOwnMemory(task);
-  worker.postMessage(own, memoryOf(own.original.planes));
+  const { statistics } = task;
+  const own = { ...task, statistics: statistics && inSharedMemory(statistics) };
+  if ("original" in own) {
+    const { original, prepared } = own as RowsTask;
+    const planes = ownPlanes(original.planes);
+    const sent = { ...own, original: { ...original, planes }, prepared: prepared && inSharedMemory(prepared) };
+    worker.postMessage(sent, memoryOf(planes));
+  } else worker.postMessage(own);
 }
 
 /** Rows share the memory of their tensor; sent as they are, they would take all of it along. */
-function withOwnMemory(task: RowsTask): RowsTask {
-  const { planes } = task.original;
-  const own = Object.fromEntries(PLANE_NAMES.flatMap((name) => (planes[name] ? [[name, planes[name].slice()]] : [])));
-  return { ...task, original: { ...task.original, planes: own as unknown as typeof planes } };
+function ownPlanes(planes: RowsResult["packed"]["planes"]): RowsResult["packed"]["planes"] {
+  const own = PLANE_NAMES.flatMap((name) => (planes[name] ? [[name, planes[name].slice()]] : []));
+  return Object.fromEntries(own) as unknown as typeof planes;
 }
 
 /** The memory of planes that hold nothing else, to be handed over. */
@@ -70,4 +75,27 @@ export function memoryOf(planes: RowsResult["packed"]["planes"]): ArrayBuffer[] 
     ({ buffer, byteLength }) => buffer.byteLength === byteLength,
   );
   return [...new Set(whole.map(({ buffer }) => buffer as ArrayBuffer))];
+}
+
+const inShared = new WeakMap<object, object>();
+
+/** Plain data whose arrays lie in memory that threads share, so that tasks with the same data send none of it. */
+export function inSharedMemory<T extends object>(data: T): T {
+  const known = inShared.get(data);
+  if (known) return known as T;
+  const made = Object.fromEntries(Object.entries(data).map(([name, value]) => [name, sharedValue(value)]));
+  inShared.set(data, made);
+  return made as T;
+}
+
+type Numbers = Float64Array | Float32Array | Uint32Array;
+
+function sharedValue(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (!ArrayBuffer.isView(value)) return inSharedMemory(value);
+  const { constructor: Kind, byteLength, buffer } = value as Numbers;
+  if (buffer instanceof SharedArrayBuffer) return value;
+  const copy = new (Kind as Float64ArrayConstructor)(new SharedArrayBuffer(byteLength));
+  copy.set(value as Float64Array);
+  return copy;
 }

@@ -5,7 +5,7 @@
 import { schemes } from "../formats/index.js";
 import type { Products } from "../kernels/index.js";
 import { dequantize, type PackedTensor } from "../tensor/index.js";
-import type { QuantizationMethod } from "./method.js";
+import type { Prepared, QuantizationMethod } from "./method.js";
 import { methods } from "./methods.js";
 import type { InputStatistics } from "./statistics.js";
 import { type ErrorSums, errorSums } from "./tensor-report.js";
@@ -15,15 +15,27 @@ export interface SentTensor extends Omit<PackedTensor, "scheme"> {
   readonly scheme: string;
 }
 
-export interface RowsTask {
+interface Work {
   readonly method: string;
   readonly options: Parameters<QuantizationMethod["quantize"]>[1];
   /** What the numbers are to lie in. */
   readonly scheme: string;
-  readonly original: SentTensor;
   readonly seed: number;
   readonly statistics?: InputStatistics;
 }
+
+/** The rows of `original` are to be quantized. */
+export interface RowsTask extends Work {
+  readonly original: SentTensor;
+  readonly prepared?: Prepared;
+}
+
+/** What all rows of a matrix of this shape have in common is to be found. */
+export interface PreparationTask extends Work {
+  readonly shape: readonly number[];
+}
+
+export type Task = RowsTask | PreparationTask;
 
 export interface RowsResult {
   readonly packed: SentTensor;
@@ -33,6 +45,13 @@ export interface RowsResult {
   readonly seconds: number;
 }
 
+export interface PreparationResult {
+  readonly prepared?: Prepared;
+  readonly seconds: number;
+}
+
+export type ResultOf<T extends Task> = T extends RowsTask ? RowsResult : PreparationResult;
+
 export const sent = ({ scheme, shape, planes }: PackedTensor): SentTensor => ({ scheme: scheme.name, shape, planes });
 
 export const received = ({ scheme, shape, planes }: SentTensor): PackedTensor => ({
@@ -41,14 +60,25 @@ export const received = ({ scheme, shape, planes }: SentTensor): PackedTensor =>
   planes,
 });
 
-/** Quantizes the rows of a task, and measures. `products`: as in a QuantizationJob. */
+/** Does a task. `products`: as in a QuantizationJob. */
+export const perform = (task: Task, products?: Products): RowsResult | PreparationResult =>
+  "original" in task ? quantizeRows(task, products) : prepareRows(task, products);
+
+/** Quantizes the rows of a task, and measures. */
 export function quantizeRows(task: RowsTask, products?: Products): RowsResult {
   const original = received(task.original);
-  const { seed, statistics } = task;
+  const { seed, statistics, options, prepared } = task;
   const scheme = schemes.get(task.scheme);
   const job = { scheme, values: dequantize(original), shape: original.shape, seed, statistics, products };
   const begin = performance.now();
-  const { packed, notes = {} } = methods.get(task.method).quantize(job, task.options);
+  const { packed, notes = {} } = methods.get(task.method).quantize(job, options, prepared);
   const seconds = (performance.now() - begin) / 1000;
   return { packed: sent(packed), sums: errorSums(job, packed), notes, seconds };
+}
+
+function prepareRows({ method, options, shape, scheme, seed, statistics }: PreparationTask, products?: Products) {
+  const begin = performance.now();
+  const job = { scheme: schemes.get(scheme), shape, seed, statistics, products };
+  const prepared = methods.get(method).prepare?.(job, options);
+  return { prepared, seconds: (performance.now() - begin) / 1000 };
 }

@@ -2,13 +2,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Backend, backends, createBackend } from "../kernels/index.js";
+import { type Backend, backends, createBackend, productsOn } from "../kernels/index.js";
 import { openArtifacts } from "./artifacts.js";
 import { calibrationOf, keysOf, rehearseUnit } from "./calibrated-run.js";
 import { makeUnits, type Unit } from "./pipeline.js";
 import type { QuantizeOptions } from "./quantize.js";
 import { planQuantization, type QuantizePlan } from "./quantize-plan.js";
 import type { Rehearsal } from "./rehearsal.js";
+import { openRunner } from "./row-blocks.js";
 
 /** A plan whose first layer has been through everything that awaits the others. */
 export interface TriedPlan {
@@ -53,7 +54,12 @@ async function tryCalibrated(
     options.signal?.throwIfAborted();
     if (unit === wanted) times.set(stage, performance.now());
   };
-  await makeUnits({ plan: short, backend, ids, store, units: needed, onUnit });
+  const rows = await openRunner(options.threads, productsOn(backend));
+  try {
+    await makeUnits({ plan: short, backend, ids, store, units: needed, rows, onUnit });
+  } finally {
+    await rows.close();
+  }
   const end = performance.now();
   const parts = { store, keys: keysOf(needed), text };
   const rehearsal = await rehearseUnit(short, backend, wanted, parts, ids);

@@ -3,11 +3,11 @@
  * activations is a shift of exponents. M1 takes every scale to a power of two; M2 keeps the largest scale S of each row and
  * makes the others S / 2^k. The paper rounds M1 up and M2 down; here each scale takes the neighbour of less squared error.
  */
-import { choice } from "../options.js";
+import { choice, type ValuesOf } from "../options.js";
 import { quantize } from "../tensor/index.js";
-import { roundColumns } from "./gptq.js";
+import { roundColumns, type Walk, walkFor } from "./gptq.js";
 import { type Grid, hasGrid, levelIn, nearestLevels, packGrid, setCode, valueIn } from "./grid.js";
-import { method } from "./method.js";
+import { method, type PreparationJob, type Prepared } from "./method.js";
 import { SCALE_OPTIONS, searchedGrid } from "./searched-grid.js";
 import { type InputStatistics, outputError } from "./statistics.js";
 
@@ -33,18 +33,28 @@ export const zeroquantFp = method({
   constrainsScales: true,
   needs: ({ rounding }) => (rounding === "gptq" ? "hessian" : "squares"),
   objective: () => (job, other) => (job.statistics ? outputError(job.values, other, job.statistics) : 0),
-  quantize(job, options) {
+  rowwise: true,
+  prepare: prepareRows,
+  quantize(job, options, prepared?: Common) {
+    const { walk } = prepared ?? prepareRows(job, options);
     const { scheme, values, shape, statistics } = job;
     if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
     const grid = searchedGrid(job, options);
     if (options.constraint !== "none") constrain(grid, values, options.constraint, statistics);
-    if (options.rounding === "nearest" || !statistics?.hessian) {
-      return { packed: packGrid(grid, nearestLevels(grid, values)) };
-    }
-    const { levels, notes } = roundColumns(grid, values, statistics, options, job.products);
-    return { packed: packGrid(grid, levels), notes };
+    if (!walk) return { packed: packGrid(grid, nearestLevels(grid, values)) };
+    const { levels, loss } = roundColumns(grid, values, walk, options.block, job.products);
+    return { packed: packGrid(grid, levels), notes: { ...walk.notes, loss } };
   },
 });
+
+interface Common extends Prepared {
+  readonly walk?: Walk;
+}
+
+function prepareRows(job: PreparationJob, options: ValuesOf<typeof OPTIONS>): Common {
+  const walk = options.rounding === "gptq" ? walkFor(job, options) : undefined;
+  return { walk, notes: walk?.notes };
+}
 
 /** Moves every scale to one of its two neighbours base / 2^k: base is 1 (m1), or the largest scale of the row (m2). */
 function constrain(grid: Grid, values: Float32Array, constraint: "m1" | "m2", statistics?: InputStatistics): void {
