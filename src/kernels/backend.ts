@@ -103,6 +103,11 @@ export interface Backend {
    * 1 / sqrt(headSize). A causal row sees the positions up to its own, another all position + batch of them.
    */
   attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void;
+  /**
+   * Causal attention over positions of which the first `packed` are held in a scheme: what `attention` makes of the keys and
+   * values that `unpack` gives, followed by the recent ones.
+   */
+  attentionOverPacked(out: Buffer, q: Buffer, keys: Past, values: Past, shape: PackedAttentionShape): void;
   /** out = gate / (1 + exp(-gate)) * up, elementwise over `length`. out may be gate. */
   siluMultiply(out: Buffer, gate: Buffer, up: Buffer, length: number): void;
   /** out = gelu(x) in one of its forms (gelu.ts), elementwise over `length`. Default: "erf". out may be x. */
@@ -155,6 +160,24 @@ export interface AttentionShape {
   readonly headSize: number;
   /** Default: true. */
   readonly causal?: boolean;
+}
+
+/** Past positions on one side of attention, keys or values, of `width` = kvHeads * headSize numbers each. */
+export interface Past {
+  /**
+   * The first positions. By token: row p is position p. By channel: the rows c * width .. c * width + width - 1 are the channels
+   * of positions c * chunk .. c * chunk + chunk - 1, chunk being the store's columns.
+   */
+  readonly store: RowStore;
+  readonly axis: "token" | "channel";
+  /** The positions after the packed ones, [.., kvHeads, headSize]. */
+  readonly recent: Buffer;
+}
+
+export interface PackedAttentionShape extends Omit<AttentionShape, "causal"> {
+  /** Positions held in the stores, at most `position` + 1; whole chunks of `chunk`. */
+  readonly packed: number;
+  readonly chunk: number;
 }
 
 export interface BackendOptions {

@@ -1,6 +1,6 @@
 /** What every backend checks before it computes: that buffers are long enough and shapes fit, said in one way. */
 import { InputError, UnsupportedError } from "../errors.js";
-import type { AttentionShape, Buffer, Matrix, RowStore } from "./backend.js";
+import type { AttentionShape, Buffer, Matrix, PackedAttentionShape, Past, RowStore } from "./backend.js";
 import { hadamardFactors } from "./hadamard.js";
 
 const count = (n: number) => Number.isSafeInteger(n) && n >= 0;
@@ -94,6 +94,28 @@ export const check = {
     long("attention", "out", out, batch, heads, headSize);
     long("attention", "keys", keys, position + batch, kvHeads, headSize);
     long("attention", "values", values, position + batch, kvHeads, headSize);
+  },
+  attentionOverPacked(out: Buffer, q: Buffer, keys: Past, values: Past, shape: PackedAttentionShape): void {
+    const { batch, position, heads, kvHeads, headSize, packed, chunk } = shape;
+    const op = "attentionOverPacked";
+    counts(op, { batch, position, heads, kvHeads, headSize, packed, chunk });
+    const grouped = heads === 0 || (kvHeads > 0 && heads % kvHeads === 0);
+    demand(grouped, op, () => `${heads} heads cannot share ${kvHeads} key-value heads`);
+    demand(
+      chunk > 0 && packed % chunk === 0 && packed <= position + 1,
+      op,
+      () => `${packed} packed positions are no whole chunks of ${chunk} that row 0 at ${position} sees`,
+    );
+    long(op, "q", q, batch, heads, headSize);
+    long(op, "out", out, batch, heads, headSize);
+    const width = kvHeads * headSize;
+    for (const [name, { store, axis, recent }] of Object.entries({ keys, values })) {
+      long(op, `recent ${name}`, recent, position + batch - packed, kvHeads, headSize);
+      const [rows, columns] = axis === "token" ? [packed, width] : [(packed / chunk) * width, chunk];
+      demand(store.rows >= rows && store.columns === columns, op, () => {
+        return `${name} are held in [${store.rows}, ${store.columns}], wanted [${rows}, ${columns}] by ${axis}`;
+      });
+    }
   },
   elementwise(op: string, length: number, buffers: Readonly<Record<string, Buffer>>): void {
     counts(op, { length });

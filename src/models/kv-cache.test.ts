@@ -103,10 +103,10 @@ test("a packed cache holds the bytes of its schemes, and gives all memory back",
   const width = kvHeads * headSize;
   const cache = parseCacheScheme("keys=int4-g32:channel,values=int4-g8:token,window=0");
   const session = wasm.session({ batch: 16, context: 128, cache });
-  // Packed: 128 positions of 4 bits with an f16 scale for each 32 (keys) or 8 (values); in f32: two views, one turned, the
-  // newest 48 positions of each layer and side, and room to move them.
+  // Packed: 128 positions of 4 bits with an f16 scale for each 32 (keys) or 8 (values); in f32: the newest 48 positions of each
+  // layer and side, room to move them, and room to turn a chunk. No f32 copy of what is packed.
   const packed = layers * 128 * width * (0.5 + 2 / 32 + 0.5 + 2 / 8);
-  const plain = 4 * width * (3 * 128 + (2 * layers + 1) * 48);
+  const plain = 4 * width * ((2 * layers + 1) * 48 + 32);
   assert.equal(session.cacheBytes, packed + plain);
   session.dispose();
 });

@@ -7,7 +7,7 @@
  * packed when a session is rewound behind it.
  */
 import { schemes } from "../formats/index.js";
-import type { Backend, Buffer, RowStore } from "../kernels/backend.js";
+import type { Backend, Buffer, Past } from "../kernels/backend.js";
 import type { DecoderConfig, KvCache } from "./architecture.js";
 import { type CacheScheme, type CacheSide, chunkOf } from "./cache-scheme.js";
 
@@ -105,9 +105,8 @@ export function packedCache(size: Size, scheme: CacheScheme): KvCache {
     return buffer;
   };
   const newest = Math.min(context, window + chunk + mostRows);
-  const shared = { turned: room(context * width), moved: room(newest * width) };
+  const shared = { turned: room(chunk * width), moved: room(newest * width) };
   const sides = [scheme.keys, scheme.values].map((side) => ({
-    view: room(context * width),
     recent: Array.from({ length: layers }, () => room(newest * width)),
     past: Array.from({ length: layers }, () => packedSide(size, side, chunk, shared.turned)),
   }));
@@ -126,25 +125,21 @@ export function packedCache(size: Size, scheme: CacheScheme): KvCache {
       backend.hadamard(q, q, ones, headSize, batch * heads);
       backend.hadamard(fresh, fresh, ones, headSize, batch * kvHeads);
     }
-    for (const { view, past } of sides) past[layer].read(view, 0, packed);
     let done = packed;
     for (let row = position; row < end; ) {
       for (; done < packedFor(row); done += chunk) {
-        for (const { view, recent, past } of sides) {
+        for (const { recent, past } of sides)
           past[layer].write(done, recent[layer].view((done - packed) * width, chunk * width));
-          past[layer].read(view.view(done * width, chunk * width), done, done + chunk);
-        }
       }
       const next = Math.min(end, packedFor(row) + chunk + window - 1);
-      const count = (next - done) * width;
-      for (const { view, recent } of sides) {
-        if (count > 0)
-          backend.copy(view.view(done * width, count), recent[layer].view((done - packed) * width, count), count);
-      }
-      const rows = (buffer: Buffer) =>
+      const part = (buffer: Buffer) =>
         buffer.view((row - position) * heads * headSize, (next - row) * heads * headSize);
-      const shape = { batch: next - row, position: row, heads, kvHeads, headSize };
-      backend.attention(rows(out), rows(q), sides[0].view, sides[1].view, shape);
+      const [keys, values] = sides.map(({ recent, past }) => {
+        const { store, axis } = past[layer];
+        return { store, axis, recent: recent[layer].view((done - packed) * width, (next - done) * width) };
+      });
+      const shape = { batch: next - row, position: row, heads, kvHeads, headSize, packed: done, chunk };
+      backend.attentionOverPacked(part(out), part(q), keys, values, shape);
       row = next;
     }
     if (done > packed)
@@ -159,7 +154,9 @@ export function packedCache(size: Size, scheme: CacheScheme): KvCache {
   }
 
   return {
-    bytes: 4 * buffers.reduce((sum, { length }) => sum + length, 0) + bytesOf(sides.flatMap(({ past }) => past)),
+    bytes:
+      4 * buffers.reduce((sum, { length }) => sum + length, 0) +
+      sides.flatMap(({ past }) => past).reduce((sum, { store }) => sum + store.bytes, 0),
     fresh(layer, position, batch) {
       const rows = (recent: readonly Buffer[]) => recent[layer].view((position - packed) * width, batch * width);
       return { keys: rows(sides[0].recent), values: rows(sides[1].recent) };
@@ -173,56 +170,49 @@ export function packedCache(size: Size, scheme: CacheScheme): KvCache {
       const start = chunk * Math.floor(position / chunk);
       for (const { recent, past } of sides) {
         past.forEach((one, layer) => {
-          if (position > start) one.read(recent[layer].view(0, chunk * width), start, start + chunk);
+          if (position > start) one.read(recent[layer].view(0, chunk * width), start);
         });
       }
       packed = start;
     },
     dispose() {
-      for (const { past } of sides) for (const one of past) one.dispose();
+      for (const { past } of sides) for (const { store } of past) backend.freeRows(store);
       for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
     },
   };
 }
 
-/** The packed positions of one layer on one side. Ranges begin and end with chunks. */
-interface PackedSide {
-  readonly bytes: number;
+/** The packed positions of one layer on one side, chunk by chunk. */
+interface PackedSide extends Pick<Past, "store" | "axis"> {
   /** Packs the chunk that begins at a position. */
   write(position: number, chunk: Buffer): void;
-  /** out: the numbers of positions start .. end - 1, [end - start, width]. */
-  read(out: Buffer, start: number, end: number): void;
-  dispose(): void;
+  /** out: the numbers of that chunk, [chunk, width]. */
+  read(out: Buffer, position: number): void;
 }
-
-const bytesOf = (sides: readonly PackedSide[]) => sides.reduce((sum, { bytes }) => sum + bytes, 0);
 
 function packedSide({ backend, config, context }: Size, side: CacheSide, chunk: number, turned: Buffer): PackedSide {
   const width = config.kvHeads * config.headSize;
   const chunks = Math.floor(context / chunk);
   const scheme = schemes.get(side.scheme);
-  const dispose = (store: RowStore) => () => backend.freeRows(store);
-  if (side.axis === "token") {
+  const { axis } = side;
+  if (axis === "token") {
     const store = backend.createRows(scheme, chunks * chunk, width);
     return {
-      bytes: store.bytes,
+      ...{ store, axis },
       write: (position, x) => backend.pack(store, position, x, chunk),
-      read: (out, start, end) => backend.unpack(out, store, start, end - start),
-      dispose: dispose(store),
+      read: (out, position) => backend.unpack(out, store, position, chunk),
     };
   }
   const store = backend.createRows(scheme, chunks * width, chunk);
   return {
-    bytes: store.bytes,
+    ...{ store, axis },
     write(position, x) {
       backend.transpose(turned, x, 1, chunk, width);
       backend.pack(store, (position / chunk) * width, turned, width);
     },
-    read(out, start, end) {
-      const count = (end - start) / chunk;
-      backend.unpack(turned, store, (start / chunk) * width, count * width);
-      backend.transpose(out, turned, count, width, chunk);
+    read(out, position) {
+      backend.unpack(turned, store, (position / chunk) * width, width);
+      backend.transpose(out, turned, 1, width, chunk);
     },
-    dispose: dispose(store),
   };
 }

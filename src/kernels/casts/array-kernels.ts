@@ -1,6 +1,6 @@
 /** Kernels over whole arrays: f32 to unpacked codes and back, codes to bits and back, and the largest magnitude. */
-import type { FunctionBuilder, Local, ModuleBuilder } from "../wasm/emitter.js";
-import { i8x16, i16x8, i32, i32x4, i64, v128 } from "../wasm/instructions.js";
+import type { Expression, FunctionBuilder, Local, ModuleBuilder } from "../wasm/emitter.js";
+import { i8x16, i16x8, i32, i32x4, i64, i64x2, v128 } from "../wasm/instructions.js";
 import { codeBytes, laneDecoder } from "./decode-lanes.js";
 import type { LaneDecode } from "./decode-plan.js";
 import { type LaneEncoder, laneEncoder, tableCode } from "./encode-lanes.js";
@@ -182,14 +182,29 @@ function packNibbles(f: FunctionBuilder, from: Local<"i32">, to: Local<"i32">, c
 }
 
 function unpackNibbles(f: FunctionBuilder, from: Local<"i32">, to: Local<"i32">, count: Local<"i32">): void {
-  const mask = f.let(i8x16.splat(15));
-  const pairs = f.local("v128");
+  const unpacked = runUnpacker(f, 4);
   f.repeat(f.local("i32"), i32.div_u(count, run), () => {
-    f.set(pairs, v128.load8x8_u(from));
-    f.emit(v128.store(to, v128.and(v128.or(pairs, i16x8.shl(pairs, 4)), mask)));
+    f.emit(v128.store(to, unpacked(from)));
     f.advance(from, 8);
     f.advance(to, 16);
   });
+}
+
+/** Reads a run of codes of less than 8 bits, packed, as bytes. */
+export function runUnpacker(f: FunctionBuilder, bits: number): (from: Local<"i32">) => Expression<"v128"> {
+  if (bits === 4) {
+    const mask = f.let(i8x16.splat(15));
+    const pairs = f.local("v128");
+    return (from) => {
+      f.set(pairs, v128.load8x8_u(from));
+      return v128.and(v128.or(pairs, i16x8.shl(pairs, 4)), mask);
+    };
+  }
+  return (from) => {
+    const low = unpackEight(f, from, bits);
+    const high = unpackEight(f, f.let(i32.add(from, bits)), bits);
+    return i64x2.replace_lane(i64x2.splat(low), 1, high);
+  };
 }
 
 /** Masks of the lower half of every field of `width` bits, filled up to `used` bits. */

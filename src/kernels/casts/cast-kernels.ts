@@ -381,6 +381,11 @@ export class CastKernels {
     return true;
   }
 
+  /** The address of all values of a format of at most 16 bits, f32, by code. */
+  valuesOf(format: NumberFormat): number {
+    return this.#decodeTable(format);
+  }
+
   #tableFor(format: NumberFormat, plan: LaneDecode): number {
     return needsTable(plan) ? this.#decodeTable(format) : 0;
   }

@@ -21,17 +21,23 @@ type Each = (index: number, value: Vector) => void;
 /** Bytes of a code in unpacked arrays. */
 export const codeBytes = (bits: number): 1 | 2 | 4 => (bits <= 8 ? 1 : bits <= 16 ? 2 : 4);
 
-/** A decoder inside `f`; `table` is the address of the format's f32 values where the plan may need it (`needsTable`). */
-export function laneDecoder(f: FunctionBuilder, plan: LaneDecode, table: Expression<"i32">): LaneDecoder {
+type Read = (address: Local<"i32">) => Vector;
+const load: Read = (address) => v128.load(address);
+
+/**
+ * A decoder inside `f`; `table` is the address of the format's f32 values where the plan may need it (`needsTable`). `read`
+ * says how a run of codes of at most 8 bits comes to stand in bytes, where no table is needed.
+ */
+export function laneDecoder(f: FunctionBuilder, plan: LaneDecode, table: Expression<"i32">, read = load): LaneDecoder {
   switch (plan.kind) {
     case "lookup":
-      return byteRuns(f, lookup(f, plan.values));
+      return byteRuns(f, lookup(f, plan.values), read);
     case "minifloat":
       return plan.bits <= 8
-        ? byteRuns(f, byteMinifloat(f, plan), table, special(f, plan))
+        ? byteRuns(f, byteMinifloat(f, plan), read, table, special(f, plan))
         : wordMinifloat(f, plan, table);
     case "integer":
-      return plan.bits <= 8 ? byteRuns(f, byteInteger(f, plan)) : wordInteger(f, plan);
+      return plan.bits <= 8 ? byteRuns(f, byteInteger(f, plan), read) : wordInteger(f, plan);
     case "prefix":
       return wordRuns(f, (codes, each) => {
         each(0, interleave(zero, codes, low16));
@@ -54,6 +60,7 @@ type Widen = (codes: VectorLocal, each: Each) => void;
 function byteRuns(
   f: FunctionBuilder,
   widen: Widen,
+  read: Read,
   table?: Expression<"i32">,
   isSpecial?: (codes: VectorLocal) => Vector,
 ): LaneDecoder {
@@ -62,7 +69,7 @@ function byteRuns(
   return {
     run: 16,
     decode(address, each) {
-      f.set(codes, v128.load(address));
+      f.set(codes, read(address));
       if (!slow) widen(codes, each);
       else
         f.if(

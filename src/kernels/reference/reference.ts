@@ -11,7 +11,7 @@
 import { InputError } from "../../errors.js";
 import type { PlaneName } from "../../formats/scheme.js";
 import type { PackedTensor } from "../../tensor/packed.js";
-import type { Activations, Backend, Buffer, Matrix, RowStore } from "../backend.js";
+import type { Activations, Backend, Buffer, Matrix, PackedAttentionShape, Past, RowStore } from "../backend.js";
 import { expF32 } from "../exp.js";
 import { geluF32, geluTanhF32 } from "../gelu.js";
 import { hadamardBlocks } from "../hadamard.js";
@@ -183,6 +183,11 @@ export function createReference(): Backend {
       }
     },
 
+    attentionOverPacked(out, q, keys, values, shape) {
+      check.attentionOverPacked(out, q, keys, values, shape);
+      this.attention(out, q, wholePast(keys, shape), wholePast(values, shape), shape);
+    },
+
     siluMultiply(out, gate, up, length) {
       check.elementwise("siluMultiply", length, { out, gate, up });
       const [o, g, u] = [out.data(), gate.data(), up.data()];
@@ -263,6 +268,27 @@ export function createReference(): Backend {
 
     async dispose() {},
   };
+}
+
+/** All positions in f32. */
+function wholePast(
+  { store, axis, recent }: Past,
+  { position, batch, packed, chunk, kvHeads, headSize }: PackedAttentionShape,
+): Buffer {
+  const { layout, planes } = ownRows(store);
+  const width = kvHeads * headSize;
+  const all = new Float32Array((position + batch) * width);
+  const rows = axis === "token" ? packed : (packed / chunk) * width;
+  const held = new Float32Array(packed * width);
+  unpackRows(layout, (name) => planes.get(name) as Uint8Array, 0, held, rows);
+  if (axis === "token") all.set(held);
+  else
+    held.forEach((x, i) => {
+      const [row, place] = [Math.floor(i / chunk), i % chunk];
+      all[(Math.floor(row / width) * chunk + place) * width + (row % width)] = x;
+    });
+  all.set(recent.data().subarray(0, all.length - packed * width), packed * width);
+  return new ArrayBuffer32(all);
 }
 
 interface ReferenceRows extends RowStore {

@@ -110,7 +110,7 @@ function dotProducts(f: FunctionBuilder, { query, headSize, rowBytes }: Scores, 
 }
 
 /** The totals (s0 + s1) + (s2 + s3) of four vectors, as one vector. */
-function fourTotals(f: FunctionBuilder, [a, b, c, d]: Local<"v128">[]): Expression<"v128"> {
+export function fourTotals(f: FunctionBuilder, [a, b, c, d]: Local<"v128">[]): Expression<"v128"> {
   const lanes = (...order: number[]) => order.flatMap((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte));
   const pairs = (x: Local<"v128">, y: Local<"v128">) =>
     f.let(f32x4.add(i8x16.shuffle(x, y, lanes(0, 4, 2, 6)), i8x16.shuffle(x, y, lanes(1, 5, 3, 7))));

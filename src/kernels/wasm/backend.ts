@@ -3,7 +3,17 @@ import { InputError } from "../../errors.js";
 import type { NumberFormat } from "../../formats/format.js";
 import type { Scheme } from "../../formats/scheme.js";
 import type { PackedTensor } from "../../tensor/packed.js";
-import type { Activations, AttentionShape, Backend, BackendInfo, Buffer, Matrix, RowStore } from "../backend.js";
+import type {
+  Activations,
+  AttentionShape,
+  Backend,
+  BackendInfo,
+  Buffer,
+  Matrix,
+  PackedAttentionShape,
+  Past,
+  RowStore,
+} from "../backend.js";
 import type { GeluForm } from "../gelu.js";
 import { roundRows, roundRowsStatic } from "../round.js";
 import { rowPlanes } from "../row-store.js";
@@ -19,6 +29,7 @@ import { floatBits } from "./kernel.js";
 import { roundUp } from "./layout.js";
 import { Matmul } from "./matmul.js";
 import { loadMatrix, type WasmMatrix } from "./matrix.js";
+import { type OwnPast, PackedAttention } from "./past.js";
 import { Rounder } from "./round.js";
 import { packInMemory, unpackInMemory, type WasmRows } from "./row-store.js";
 import * as rows from "./rows.js";
@@ -29,6 +40,7 @@ export class WasmBackend implements Backend {
   readonly #core: CompiledModule;
   readonly #matmul: Matmul;
   #rounder: Rounder | undefined;
+  #packedAttention: PackedAttention | undefined;
   #disposed = false;
 
   constructor(engine: Engine, info: BackendInfo) {
@@ -164,6 +176,37 @@ export class WasmBackend implements Backend {
     const scratch = this.engine.scratch("scores", scratchBytes * threads);
     const args = { ...common, rows: batch, tileQueries, tiles, scratch, scratchBytes };
     this.engine.run(module, attentionTiles, args, kvHeads * tiles, work);
+  }
+
+  attentionOverPacked(out: Buffer, q: Buffer, keys: Past, values: Past, shape: PackedAttentionShape): void {
+    check.attentionOverPacked(out, q, keys, values, shape);
+    if (shape.batch * shape.heads * shape.headSize === 0) return;
+    const own = (past: Past): OwnPast => {
+      return { axis: past.axis, store: this.#ownRows(past.store), recent: this.#own(past.recent) };
+    };
+    const [k, v] = [own(keys), own(values)];
+    this.#rounder ??= new Rounder(this.engine);
+    this.#packedAttention ??= new PackedAttention(this.engine, this.#rounder.kernels);
+    if (this.#packedAttention.run(this.#own(out).address, this.#own(q).address, k, v, shape)) return;
+    this.attention(out, q, this.#whole("keys", k, shape), this.#whole("values", v, shape), shape);
+  }
+
+  /** All positions of one side in f32. */
+  #whole(name: string, { store, axis, recent }: OwnPast, shape: PackedAttentionShape): Buffer {
+    const { batch, position, packed, chunk, kvHeads, headSize } = shape;
+    const width = kvHeads * headSize;
+    const [held, all] = [packed * width, (position + batch) * width];
+    const room = (purpose: string, length: number) =>
+      new WasmBuffer(this.engine, this.engine.scratch(`${purpose} ${name}`, 4 * length), length);
+    const out = room("all", all);
+    if (axis === "token") this.unpack(out, store, 0, packed);
+    else {
+      const turned = room("turned", held);
+      this.unpack(turned, store, 0, (packed / chunk) * width);
+      this.transpose(out, turned, packed / chunk, width, chunk);
+    }
+    if (all > held) this.copy(out.view(held, all - held), recent, all - held);
+    return out;
   }
 
   siluMultiply(out: Buffer, gate: Buffer, up: Buffer, length: number): void {

@@ -381,6 +381,11 @@ export const i32x4 = {
   relaxed_dot_i8x16_i7x16_add_s: vectorTernary(0x113),
 };
 
+export const i64x2 = {
+  splat: unary("i64", "v128", simd(18)),
+  replace_lane: replaceLane("i64", 30),
+};
+
 export const f32x4 = {
   splat: unary("f32", "v128", simd(19)),
   extract_lane: extractLane("f32", 31),
