@@ -118,22 +118,26 @@ export function largest(
 
 const splat = (value: number) => f32x4Const([value, value, value, value]);
 
-/** exp of four lanes, the same operations as expF32 (exp.ts). */
+/** exp of four lanes, the same operations as expF32 (exp.ts). To be made outside of loops: its constants are then held. */
 export function expLanes(f: FunctionBuilder): (x: Expression<"v128">) => Expression<"v128"> {
   const { lowest, highest, log2e, round, ln2High, ln2Low, coefficients } = expConstants;
   const [x, n, r, p] = f.locals("v128", 4);
+  const held = (value: number) => f.let(splat(value));
+  const [low, high, scale, magic, one] = [lowest, highest, log2e, round, 1].map(held);
+  const [high2, low2] = [ln2High, ln2Low].map(held);
+  const [first, ...others] = coefficients.map(held);
   return (value) => {
     // Pseudo-minimum and -maximum are one instruction and keep NaN where it is the first operand.
-    f.set(x, f32x4.pmin(f32x4.pmax(value, splat(lowest)), splat(highest)));
-    f.set(n, f32x4.add(f32x4.mul(x, splat(log2e)), splat(round)));
-    const whole = f32x4.sub(n, splat(round));
-    f.set(r, f32x4.sub(x, f32x4.mul(whole, splat(ln2High))));
-    f.set(r, f32x4.sub(r, f32x4.mul(whole, splat(ln2Low))));
-    f.set(p, splat(coefficients[0]));
-    for (const c of coefficients.slice(1)) f.set(p, f32x4.add(f32x4.mul(p, r), splat(c)));
-    f.set(p, f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), splat(1)));
-    // The low bits of n + 1.5 * 2^23 are n itself; shifted into the exponent they make 2^n.
-    const power = i32x4.add(i32x4.shl(n, 23), i32x4.splat(0x3f800000));
+    f.set(x, f32x4.pmin(f32x4.pmax(value, low), high));
+    f.set(n, f32x4.add(f32x4.mul(x, scale), magic));
+    const whole = f32x4.sub(n, magic);
+    f.set(r, f32x4.sub(x, f32x4.mul(whole, high2)));
+    f.set(r, f32x4.sub(r, f32x4.mul(whole, low2)));
+    f.set(p, first);
+    for (const c of others) f.set(p, f32x4.add(f32x4.mul(p, r), c));
+    f.set(p, f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), one));
+    // The low bits of n + 1.5 * 2^23 are n itself; shifted into the exponent they make 2^n. The bits of 1 are its bias.
+    const power = i32x4.add(i32x4.shl(n, 23), one);
     return f32x4.mul(p, power);
   };
 }
