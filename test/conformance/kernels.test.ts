@@ -27,6 +27,7 @@ const families = [
   "nf4-g64",
   "binary-g128",
   "binary-row",
+  "binary-g512",
   "ternary-g64",
   "int2-g128",
 ];

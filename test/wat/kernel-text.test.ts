@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { compile } from "watr";
-import { schemes } from "../../src/formats/index.js";
+import { scheme as schemeOf } from "../../src/formats/index.js";
 import type { Activations } from "../../src/kernels/backend.js";
 import type { RelaxedDot } from "../../src/kernels/wasm/features.js";
 import { planLayout } from "../../src/kernels/wasm/layout.js";
@@ -30,6 +30,8 @@ const samples: readonly Sample[] = [
   { scheme: "q8_0", activations: "int8", relaxedDot: "none", kernel: "gemvInt8" },
   { scheme: "q8_0", activations: "int8", relaxedDot: "none", kernel: "gemmInt8" },
   { scheme: "mxfp4", activations: "int8", relaxedDot: "7 bits", kernel: "gemvInt8" },
+  { scheme: "binary-g32", activations: "int8", relaxedDot: "unsigned", kernel: "gemvInt8" },
+  { scheme: "binary-g32", activations: "int8", relaxedDot: "none", kernel: "lookupTables" },
   { scheme: "q4_0", activations: "int8", relaxedDot: "unsigned", kernel: "roundRows" },
   { scheme: "mxfp8", activations: "f32", relaxedDot: "none", kernel: "gemv" },
   { scheme: "q4_1", activations: "f32", relaxedDot: "none", kernel: "gemm" },
@@ -40,7 +42,7 @@ const values = Float32Array.from({ length: 8 * 64 }, (_, i) => Math.sin(i));
 for (const { scheme, activations, relaxedDot, fused = false, kernel } of samples) {
   const title = `${scheme} with ${activations} activations, relaxed dot "${relaxedDot}": ${kernel}`;
   test(`${title} is generated as kept, and watr assembles its text to the same bytes`, () => {
-    const packed = quantize(values, [8, 64], schemes.get(scheme));
+    const packed = quantize(values, [8, 64], schemeOf(scheme));
     const layout = planLayout(weightRows(packed), activations, { relaxedDot, fused });
     const bytes = matmulModule(layout, { initialPages: 0 });
     const { functions, module } = textOf(bytes);

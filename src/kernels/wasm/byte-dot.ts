@@ -36,19 +36,16 @@ export interface ByteDot {
  * and be slower.) Bytes in place may reach to the top bit, which only hosts that read them as unsigned allow.
  */
 export function sumsOf({ bits, step, arithmetic }: ByteDot, blockCells: number, relaxedDot: RelaxedDot): 1 | 2 {
-  const whole = bits === 1 || bits === 2 || (bits === 4 && relaxedDot === "unsigned");
+  const whole = bits === 2 || (bits === 4 && relaxedDot === "unsigned");
   if (step === undefined || arithmetic === "plain" || !whole) return 1;
   const vectors = (blockCells * cellBytes(bits)) / 16;
   const shiftsSaved = vectors * (8 / bits - 8 / bits / 2);
   return shiftsSaved > 2 ? 2 : 1;
 }
 
-/**
- * Whether one row is multiplied by looking sums up (lookup-sums.ts): bits, whose bytes are 0 and a power of two. Where there is a
- * relaxed dot, bits multiplied in place are as fast; products of i16 pairs are half as fast.
- */
-export function byLookup({ bits, step, arithmetic }: Pick<ByteDot, "bits" | "step" | "arithmetic">): boolean {
-  return bits === 1 && step !== undefined && arithmetic === "plain";
+/** Whether one row is multiplied by looking sums up (lookup-sums.ts): bits, whose bytes are 0 and a power of two. */
+export function byLookup({ bits, step }: Pick<ByteDot, "bits" | "step">): boolean {
+  return bits === 1 && step !== undefined;
 }
 
 /**
@@ -80,8 +77,8 @@ export function planInt8(
         : ` rounded to ${integers.length} bytes (off by at most ${(100 * error).toFixed(2)} % of the largest)`;
     const step = stepOf(lookup);
     const bytes = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes${rounded}, ${dots(arithmetic)}`;
-    const why = byLookup({ bits, step, arithmetic })
-      ? `one row by lookup of sums of four activations; more: ${bytes}`
+    const why = byLookup({ bits, step })
+      ? `one row by lookup of sums of four activations, 16 rows side by side; more: ${bytes}`
       : bytes;
     return {
       decode,

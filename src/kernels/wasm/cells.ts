@@ -5,8 +5,8 @@
  * each in vectors of its own. A cell is the shortest run of k that fills whole vectors of every plane; its planes follow
  * each other, low bits first.
  *
- * Codes of one bit may instead lie by eights, to be looked up four k at a time (lookup-sums.ts): byte c of word w then has
- * the eight k from 8 w on of column c.
+ * Codes of one bit may instead lie by eights, to be looked up four k at a time (lookup-sums.ts): a byte has eight k of one
+ * column, and four quads lie side by side (places.ts).
  */
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i8x16, i16x8, v128 } from "./instructions.js";
@@ -68,33 +68,32 @@ export function codeReader(
   };
 }
 
-/** Bits that stand in bytes of eight k: four of each column spread to bytes, and each but its own bit masked away. */
+/** Bits of eight k, a byte in every four: four of each column spread to bytes, and each but its own bit masked away. */
 function bitReader(f: FunctionBuilder): CodeReader {
   const masks = [0, 4].map((low) => f.let(v128.const(Array.from({ length: 16 }, (_, i) => 1 << (low + (i & 3))))));
-  const columns = f.let(v128.const(Array.from({ length: 16 }, (_, i) => i >> 2)));
+  const columns = f.let(v128.const(Array.from({ length: 16 }, (_, i) => i & 12)));
   const one = f.let(i8x16.splat(1));
   return (address, offset, part) => {
-    const spread = i8x16.swizzle(v128.load32_zero(address, offset + 4 * (part >> 1)), columns);
+    const spread = i8x16.swizzle(v128.load(address, offset + 16 * (part >> 1)), columns);
     return i8x16.min_u(v128.and(spread, masks[part & 1]), one);
   };
 }
 
 /**
  * Packs codes, an array for each of four columns read from `from` on, into cells from word `at` on. "column major": byte j of a
- * vector is column j / 4 and k = j mod 4; "k major": k = j / 4 and column j mod 4; "eights": bits as `codeReader` reads them `byEight`.
+ * vector is column j / 4 and k = j mod 4; "k major": k = j / 4 and column j mod 4.
  */
 export function packCells(
   lanes: readonly ArrayLike<number>[],
   from: number,
   bits: StoredBits,
   cells: number,
-  order: "k major" | "column major" | "eights",
+  order: "k major" | "column major",
   words: Uint32Array,
   at: number,
 ): void {
   if (bits === 32) packWords(lanes, from, cells, words, at);
   else if (bits === 16) packHalves(lanes, from, cells, words, at);
-  else if (order === "eights") packEights(lanes, from, cells, words, at);
   else {
     const pack = order === "column major" ? packByColumn : packByK;
     let low = 0;
@@ -134,13 +133,14 @@ function packHalves([a, b, c, d]: Lanes, from: number, cells: number, words: Uin
   }
 }
 
-function packEights(lanes: Lanes, from: number, cells: number, words: Uint32Array, at: number): void {
-  for (let word = 0; word < 4 * cells; word++) {
-    let packed = 0;
-    for (let lane = 0; lane < 4; lane++) {
-      for (let bit = 0; bit < 8; bit++) packed |= lanes[lane][from + 8 * word + bit] << (8 * lane + bit);
-    }
-    words[at + word] = packed;
+/** Packs bits by eights, as `codeReader` reads them `byEight`: those of column c and the eight k from 8 w on at 16 w + 4 c from `at`. */
+export function packEights(lanes: Lanes, from: number, cells: number, bytes: Uint8Array, at: number): void {
+  for (let word = 0, k = from; word < 4 * cells; word++, k += 8) {
+    lanes.forEach((codes, lane) => {
+      let packed = 0;
+      for (let bit = 0; bit < 8; bit++) packed |= codes[k + bit] << bit;
+      bytes[at + 16 * word + 4 * lane] = packed;
+    });
   }
 }
 

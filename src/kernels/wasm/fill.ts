@@ -2,36 +2,38 @@
 import { decodeTableF32 } from "../../formats/table.js";
 import { demandIntegerZeroPoints } from "../int8.js";
 import { codeValue, type WeightRows } from "../weight-rows.js";
-import { byLookup } from "./byte-dot.js";
-import { packCells } from "./cells.js";
+import { packCells, packEights } from "./cells.js";
 import type { Layout } from "./layout.js";
 import { type SharedForm, sharedCode } from "./shared.js";
 
 /** Writes the weight into `memory` at `address` (a multiple of 16) as planned. */
 export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBufferLike, address: number): void {
-  const { rows, storedQuads, quadBytes, blocks, paddedBlock, paddedColumns, headerBytes, dot } = layout;
+  const { rows, storedQuads, quadBytes, blocks, paddedBlock, paddedColumns, headerBytes, dot, beside } = layout;
   const words = new Uint32Array(memory, address, layout.bytes / 4);
   words.fill(0);
+  const bytes = new Uint8Array(memory, address, layout.bytes);
   const unpacked = new (layout.decode.bits <= 8 ? Uint8Array : layout.decode.bits === 16 ? Uint16Array : Uint32Array)(
     4 * paddedColumns,
   );
   const lanes = [0, 1, 2, 3].map((lane) => unpacked.subarray(lane * paddedColumns, (lane + 1) * paddedColumns));
-  const order = dot && byLookup(dot) ? "eights" : layout.order;
   const zero = layout.decode.kind === "binary32" ? 0 : zeroCode(weight);
   const pad = layout.recode ? layout.recode[zero] : zero;
   const writeHeaders = headerWriter(layout, weight, memory, address);
   for (let quad = 0; quad < storedQuads; quad++) {
-    const base = quad * quadBytes;
+    const member = quad % beside;
+    const group = (quad - member) * quadBytes;
     unpacked.fill(pad);
     for (let lane = 0; lane < 4 && quad * 4 + lane < rows; lane++) {
       weight.read(quad * 4 + lane);
       if (dot) demandIntegerZeroPoints(weight, dot.unit);
-      writeHeaders(base, lane);
+      writeHeaders(group + member * headerBytes, lane);
       unpackRow(layout, weight, lanes[lane]);
     }
     for (let block = 0; block < blocks; block++) {
-      const at = base + block * layout.blockBytes + headerBytes;
-      packCells(lanes, block * paddedBlock, layout.decode.bits, layout.blockCells, order, words, at / 4);
+      const at = group + (block * layout.blockBytes + headerBytes) * beside;
+      const from = block * paddedBlock;
+      if (beside > 1) packEights(lanes, from, layout.blockCells, bytes, at + member);
+      else packCells(lanes, from, layout.decode.bits, layout.blockCells, layout.order, words, at / 4);
     }
   }
 }
@@ -45,7 +47,8 @@ function zeroCode({ scheme: { element } }: WeightRows): number {
 
 /** Writes the scales and offsets of the row in hand into column `lane` of each block of a quad. */
 function headerWriter(layout: Layout, weight: WeightRows, memory: ArrayBufferLike, address: number) {
-  const { scale, offset, offsets, blocks, blockColumns, blockBytes, factor, dot } = layout;
+  const { scale, offset, offsets, blocks, blockColumns, factor, dot } = layout;
+  const blockBytes = layout.beside * layout.blockBytes;
   const unit = dot ? dot.unit : factor;
   const view = new DataView(memory, address, layout.bytes);
   const sourceOf = (block: number) => Math.floor((block * blockColumns) / weight.blockColumns);

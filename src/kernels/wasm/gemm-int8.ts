@@ -6,6 +6,7 @@ import { blockArithmetic, type Int8Layout } from "./int8-layout.js";
 import type { Fields, KernelSignature, Range } from "./kernel.js";
 import { zeroVector } from "./lanes.js";
 import { divisor } from "./layout.js";
+import { quadPlace } from "./places.js";
 import { activationBytes } from "./round-activations.js";
 import { overTiles, type Tiling } from "./tile.js";
 import { weightReader } from "./weight-bytes.js";
@@ -41,7 +42,7 @@ export function emitGemm(
   range: Range,
 ) {
   const { weights, quadBytes, panels, panelsPerItem, scratch, scratchBytes, blocks } = args;
-  const [panel, end, block, count, quad] = f.locals("i32", 5);
+  const [panel, end, block, count, header, codes] = f.locals("i32", 6);
   f.set(end, i32.mul(range.to, panelsPerItem));
   f.if(i32.gt_u(end, panels), () => f.set(end, panels));
   const mine = f.let(i32.add(scratch, i32.mul(range.thread, scratchBytes)));
@@ -50,10 +51,12 @@ export function emitGemm(
     f.set(count, i32.sub(blocks, block));
     f.if(i32.gt_u(count, chunk), () => f.set(count, chunk));
     f.for(panel, i32.mul(range.from, panelsPerItem), end, 1, () => {
-      const first = i32.mul(i32.mul(panel, layout.tile.quads), quadBytes);
-      f.set(quad, i32.add(i32.add(weights, first), i32.mul(block, layout.blockBytes)));
-      emitUnpack(f, layout, quadBytes, { quad, count, panel: mine });
-      const place = { panel, quad, block, count, mine };
+      const first = quadPlace(f, layout, { weights, quadBytes }, i32.mul(panel, layout.tile.quads));
+      const chunkAt = f.let(i32.mul(block, layout.beside * layout.blockBytes));
+      f.set(header, i32.add(first.header, chunkAt));
+      f.set(codes, i32.add(first.codes, chunkAt));
+      emitUnpack(f, layout, quadBytes, { codes, count, panel: mine });
+      const place = { panel, header, block, count, mine };
       overTiles(f, layout.tile, args, (row, height) => emitTile(f, layout, args, place, row, height));
     });
   });
@@ -64,9 +67,9 @@ function emitUnpack(
   f: FunctionBuilder,
   layout: Int8Layout,
   quadBytes: Local<"i32">,
-  { quad, count, panel }: { quad: Local<"i32">; count: Local<"i32">; panel: Local<"i32"> },
+  { codes, count, panel }: { codes: Local<"i32">; count: Local<"i32">; panel: Local<"i32"> },
 ): void {
-  const { dot, blockCells, headerBytes, tile } = layout;
+  const { dot, blockCells, headerBytes, beside, tile } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const { parts, bytes, halves } = weightReader(f, dot);
   const to = f.local("i32");
@@ -74,9 +77,8 @@ function emitUnpack(
   const stride = tile.quads * 16 * activationBytes(dot);
   for (let i = 0; i < tile.quads; i++) {
     f.set(to, i32.add(panel, 16 * i));
-    f.set(source, i32.add(quad, i32.mul(quadBytes, i)));
+    f.set(source, i32.add(codes, i32.mul(beside === 1 ? quadBytes : 1, i)));
     f.repeat(f.local("i32"), count, () => {
-      f.advance(source, headerBytes);
       f.repeat(f.local("i32"), blockCells, () => {
         for (let part = 0; part < parts; part++) {
           if (relaxed) f.emit(v128.store(to, bytes(source, 0, part), part * stride));
@@ -84,17 +86,18 @@ function emitUnpack(
             f.emit(v128.store(to, half, part * stride + 16 * tile.quads * odd));
           });
         }
-        f.advance(source, cellBytes(dot.bits));
+        f.advance(source, beside * cellBytes(dot.bits));
         f.advance(to, parts * stride);
       });
+      f.advance(source, beside * headerBytes);
     });
   }
 }
 
 interface TilePlace {
   readonly panel: Local<"i32">;
-  /** The panel's first quad at the chunk's first block, that block, and the blocks of the chunk. */
-  readonly quad: Local<"i32">;
+  /** The header of the panel's first quad at the chunk's first block, that block, and the blocks of the chunk. */
+  readonly header: Local<"i32">;
   readonly block: Local<"i32">;
   readonly count: Local<"i32">;
   readonly mine: Local<"i32">;
@@ -105,11 +108,11 @@ function emitTile(
   f: FunctionBuilder,
   layout: Int8Layout,
   { out, outBytes, q, qBytes, scales, sums, quadBytes, blocks }: Fields<(typeof gemmInt8.fields)[number]>,
-  { panel, quad, block, count, mine }: TilePlace,
+  { panel, header: firstHeader, block, count, mine }: TilePlace,
   row: Local<"i32">,
   height: number,
 ): void {
-  const { dot, blockBytes, paddedBlock, tile } = layout;
+  const { dot, blockBytes, headerBytes, beside, paddedBlock, tile } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const width = activationBytes(dot);
   const steps = (paddedBlock / 4) * width;
@@ -119,7 +122,9 @@ function emitTile(
   const weights = f.locals("v128", tile.quads);
   const [x, sum] = f.locals("v128", 2);
   const b = f.let(mine);
-  const headers = Array.from({ length: tile.quads }, (_, i) => f.let(i32.add(quad, i32.mul(quadBytes, i))));
+  const headers = Array.from({ length: tile.quads }, (_, i) =>
+    f.let(i32.add(firstHeader, i32.mul(beside === 1 ? quadBytes : headerBytes, i))),
+  );
   const from = f.let(i32.add(i32.add(q, i32.mul(row, qBytes)), i32.mul(block, paddedBlock * width * height)));
   const index = f.let(i32.shl(i32.add(i32.mul(row, blocks), i32.mul(block, height)), 2));
   const [scaleAt, sumAt] = [f.let(i32.add(scales, index)), f.let(i32.add(sums, index))];
@@ -163,7 +168,7 @@ function emitTile(
     headers.forEach((header, i) => {
       f.set(S[i], arithmetic.scale(header));
       if (layout.offset === "min") f.set(M[i], arithmetic.min(header));
-      f.advance(header, blockBytes);
+      f.advance(header, beside * blockBytes);
     });
     rows.forEach(({ to, integers }, r) => {
       f.set(x, v128.load32_splat(scaleAt, 4 * r));

@@ -1,5 +1,5 @@
 /** The kernel for one row of activations rounded to int8: some quads at once, decoded on the fly. */
-import { type ByteDot, byLookup } from "./byte-dot.js";
+import type { ByteDot } from "./byte-dot.js";
 import { cellBytes, cellColumns } from "./cells.js";
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
@@ -7,7 +7,6 @@ import { blockArithmetic, type Int8Layout } from "./int8-layout.js";
 import type { Fields, KernelSignature } from "./kernel.js";
 import { zeroVector } from "./lanes.js";
 import { divisor } from "./layout.js";
-import { emitLookups } from "./lookup-sums.js";
 import { weightReader } from "./weight-bytes.js";
 
 export const gemvInt8: KernelSignature<
@@ -21,7 +20,7 @@ export const gemvInt8: KernelSignature<
 
 type Vector = Expression<"v128">;
 
-/** Some quads at once with one row of activations, or with tables of their sums (`lookupTables`) as `q`. */
+/** Some quads at once with one row of activations. */
 export function emitQuads(
   f: FunctionBuilder,
   layout: Int8Layout,
@@ -30,8 +29,7 @@ export function emitQuads(
 ): void {
   const { dot, headerBytes, blockCells } = layout;
   const relaxed = dot.arithmetic === "relaxed";
-  const lookup = byLookup(dot);
-  const step = inPlace(dot) || lookup ? (dot.step ?? 1) : 1;
+  const step = inPlace(dot) ? (dot.step ?? 1) : 1;
   const block = blockArithmetic(f, layout);
   const [sum, d, Xd] = f.locals("v128", 3);
   const at = f.let(q);
@@ -45,8 +43,7 @@ export function emitQuads(
   const size = cellBytes(dot.bits);
   const columns = cellColumns(dot.bits);
   const group = divisor(blockCells, 4);
-  const cell = lookup ? undefined : emitCell(f, dot, at, streams);
-  const lookUp = lookup ? emitLookups(f, at, streams, { headerBytes, cells: blockCells }) : undefined;
+  const cell = emitCell(f, dot, at, streams);
   f.repeat(f.local("i32"), blocks, () => {
     f.set(sum, block.prepare(i32.add(sums, index)));
     const headers = streams.map(({ address }) => f.let(address));
@@ -57,12 +54,11 @@ export function emitQuads(
     }
     const rounds = blockCells / group;
     const round = () => {
-      for (let g = 0; g < group; g++) cell?.(headerBytes + size * g, g * columns);
+      for (let g = 0; g < group; g++) cell(headerBytes + size * g, g * columns);
       for (const { address } of streams) f.advance(address, size * group);
       f.advance(at, group * columns * (relaxed ? 1 : 2));
     };
-    if (lookUp) lookUp();
-    else if (rounds === 1) round();
+    if (rounds === 1) round();
     else f.repeat(f.local("i32"), rounds, round);
     f.set(d, v128.load32_splat(i32.add(scales, index)));
     if (layout.offset === "min") f.set(Xd, block.scaledSum(i32.add(sums, index), 0, d));
@@ -136,7 +132,7 @@ interface Round {
 
 /** Whether codes are multiplied as they stand, masked out of their bytes. */
 function inPlace({ bits, step, arithmetic }: ByteDot): boolean {
-  return arithmetic === "relaxed" && step !== undefined && (bits === 1 || bits === 2 || bits === 4);
+  return arithmetic === "relaxed" && step !== undefined && (bits === 2 || bits === 4);
 }
 
 /** The rounds of a stored vector of codes that are multiplied in place. */

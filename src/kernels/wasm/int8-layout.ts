@@ -19,17 +19,19 @@ type Vector = Expression<"v128">;
 export function blockArithmetic(f: FunctionBuilder, { offset, offsets, scale: scaleForm, dot }: Int8Layout) {
   const readOffset = offsets && sharedReader(f, offsets);
   const bias = offset === "zeroPoint" ? f.let(i32x4.splat(-dot.bias)) : undefined;
-  const offsetOf = (header: Local<"i32">) => readOffset?.(header, scaleForm.bytes) ?? zeroVector;
+  const offsetOf = (header: Local<"i32">, at = 0) => readOffset?.(header, at + scaleForm.bytes) ?? zeroVector;
   return {
     /** S of the block whose header is at an address. */
     scale: (
-      (read) => (header: Local<"i32">) =>
-        read(header, 0)
+      (read) =>
+      (header: Local<"i32">, at = 0) =>
+        read(header, at)
     )(sharedReader(f, scaleForm)),
     /** M of the block; unused but with offsets of the kind "min". */
     min: offsetOf,
     /** What `start` needs of a block: -(bias + Z). */
-    zero: (header: Local<"i32">) => (bias ? i32x4.sub(bias, i32x4.trunc_sat_f32x4_s(offsetOf(header))) : zeroVector),
+    zero: (header: Local<"i32">, at = 0) =>
+      bias ? i32x4.sub(bias, i32x4.trunc_sat_f32x4_s(offsetOf(header, at))) : zeroVector,
     /** What `start` needs of the activations of a block, whose X stands at `address`: for all columns alike. */
     prepare(address: Expression<"i32">, at = 0): Expression<"v128"> {
       if (bias) return v128.load32_splat(address, at);

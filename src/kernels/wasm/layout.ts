@@ -15,7 +15,7 @@ import { decodeTableF32 } from "../../formats/table.js";
 import type { Activations } from "../backend.js";
 import { activationBlock } from "../int8.js";
 import type { WeightRows } from "../weight-rows.js";
-import { type ByteDot, planInt8, sumsOf } from "./byte-dot.js";
+import { type ByteDot, byLookup, planInt8, sumsOf } from "./byte-dot.js";
 import { cellBytes, cellColumns, storedBits } from "./cells.js";
 import type { Decode, Order } from "./decode.js";
 import type { RelaxedDot } from "./features.js";
@@ -54,6 +54,8 @@ export interface Layout {
   readonly blockBytes: number;
   readonly headerBytes: number;
   readonly quadBytes: number;
+  /** Quads that lie side by side (places.ts). */
+  readonly beside: 1 | 4;
   /** Quads that hold rows, and the same rounded up to fours, as stored. */
   readonly quads: number;
   readonly storedQuads: number;
@@ -86,9 +88,12 @@ export function planLayout(
   const quadBytes = blocks * blockBytes;
   const quads = Math.ceil(rows / 4);
   const storedQuads = roundUp(quads, quadMultiple);
+  const beside = plan.dot && byLookup(plan.dot) ? 4 : 1;
+  // Vectors of quads that lie side by side are read from any byte of a word on.
+  const bytes = storedQuads * quadBytes + (beside === 1 ? 0 : 16);
   return {
     ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockCells, blockBytes, headerBytes, quadBytes },
-    ...{ quads, storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes: storedQuads * quadBytes },
+    ...{ beside, quads, storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes },
     ...{ scale, offsets },
     dot: plan.dot && { ...plan.dot, sums: sumsOf(plan.dot, blockCells, relaxedDot) },
     fused: fused && exact,

@@ -1,17 +1,24 @@
 /**
  * Weights of one bit times one row of activations by lookup (T-MAC, Wei et al. 2024, arXiv:2407.00088, section 3). Four
  * weights are an index into the 16 sums that four activations can make; `lookupTables` makes these tables once for all
- * rows, and one byte shuffle then serves 16 rows. Where there is no relaxed dot that takes less than half the instructions
- * of products of i16 pairs.
+ * rows, and one byte shuffle then serves 16 rows, whose codes lie side by side (places.ts). That takes fewer instructions
+ * than a mask and a byte product for every 16 weights, and less than half of those of i16 pairs.
  *
  * A sum of four int8 has 10 bits. Tables hold the 6 low ones, of which four can be added in a byte, and the 4 high ones
- * with sign, of which 16 can. Sums are therefore the same exact integers. 128 columns fit i16; then they are widened.
+ * plus 8, of which 16 can. Bytes are added to sums of i16, even ones with the odd ones 256 times, and odd ones alone; the
+ * end takes the latter from the former. That is arithmetic modulo 2^16, and up to 256 columns stay within it, so the
+ * integers are exact.
  */
 import { cellBytes, cellColumns } from "./cells.js";
+import { pickBytes } from "./decode.js";
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
+import type { gemvInt8 } from "./gemv-int8.js";
 import { i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
+import { blockArithmetic, type Int8Layout } from "./int8-layout.js";
 import type { Fields, KernelSignature, Range } from "./kernel.js";
 import { zeroVector } from "./lanes.js";
+import { divisor } from "./layout.js";
+import { overQuads, streamsOf } from "./streams.js";
 
 /** Items: fours of activations, as `roundRows` leaves them for rows to be read alone. */
 export const lookupTables: KernelSignature<"q" | "tables"> = {
@@ -24,8 +31,13 @@ export const lookupTables: KernelSignature<"q" | "tables"> = {
 /** Bytes of tables for each activation: 16 low and 16 high parts for four. */
 export const tableBytes = 8;
 
+/** Columns whose low parts fit a byte, whose high parts do, and whose sums fit i16, all in lookups of four columns. */
+const [lowLookups, highLookups, wordLookups] = [4, 16, 64];
+const lookupsOfCell = cellColumns(1) / 4;
+
 export function emitTables(
   f: FunctionBuilder,
+  { dot: { arithmetic } }: Int8Layout,
   { q, tables }: Fields<(typeof lookupTables.fields)[number]>,
   { from, to }: Range,
 ): void {
@@ -34,110 +46,151 @@ export function emitTables(
   const masks = [0, 1, 2].map((bit) => {
     return f.let(v128.const(Array.from({ length: 16 }, (_, byte) => ((byte >> (1 + bit)) & 1) * 255)));
   });
-  const low = f.let(i16x8.splat(63));
+  const [low, eight] = [f.let(i16x8.splat(63)), f.let(i8x16.splat(8))];
+  const bytes = arithmetic === "relaxed";
+  const fours = f.local("v128");
   f.for(item, from, to, 1, () => {
-    const source = f.let(i32.add(q, i32.shl(item, 3)));
+    const source = f.let(i32.add(q, i32.shl(item, bytes ? 2 : 3)));
     const target = f.let(i32.add(tables, i32.shl(item, 5)));
-    // The order is k0 k2 k1 k3.
-    const activation = (k: number) => v128.load16_splat(source, 2 * [0, 2, 1, 3][k]);
+    if (bytes) f.set(fours, i16x8.extend_low_i8x16_s(v128.load32_zero(source)));
+    // The order of i16 is k0 k2 k1 k3.
+    const activation = (k: number) =>
+      bytes
+        ? i8x16.shuffle(
+            fours,
+            fours,
+            Array.from({ length: 16 }, (_, i) => 2 * k + (i & 1)),
+          )
+        : v128.load16_splat(source, 2 * [0, 2, 1, 3][k]);
     const chosen = masks.map((mask, bit) => v128.and(activation(bit), mask));
     f.set(sums[0], i16x8.add(i16x8.add(chosen[0], chosen[1]), chosen[2]));
     f.set(sums[1], i16x8.add(sums[0], activation(3)));
     const [first, second] = sums;
     f.emit(v128.store(target, i8x16.narrow_i16x8_u(v128.and(first, low), v128.and(second, low))));
-    f.emit(v128.store(target, i8x16.narrow_i16x8_s(i16x8.shr_s(first, 6), i16x8.shr_s(second, 6)), 16));
+    const high = i8x16.narrow_i16x8_s(i16x8.shr_s(first, 6), i16x8.shr_s(second, 6));
+    f.emit(v128.store(target, i8x16.add(high, eight), 16));
   });
 }
 
-interface Stream {
-  readonly address: Local<"i32">;
-  readonly integers: readonly Local<"v128">[];
+type Args = Fields<(typeof gemvInt8.fields)[number]>;
+
+/** One row of activations, whose tables are `q`, times some groups of 16 rows of weights at once. */
+export function emitLookups(f: FunctionBuilder, layout: Int8Layout, args: Args, range: Range): void {
+  const quads = f.let(i32.shr_u(i32.add(args.quads, 3), 2));
+  const quadsPerItem = f.let(i32.shr_u(args.quadsPerItem, 2));
+  overQuads(f, streamsOf(layout), { quads, quadsPerItem }, range, (groups) => emitGroups(f, layout, args, groups));
 }
 
-const fours = (...words: number[]) => words.flatMap((word) => [0, 1, 2, 3].map((byte) => 4 * word + byte));
-const lows = { pairs: fours(0, 4, 1, 5), quads: fours(0, 1, 4, 5) };
-const highs = { pairs: fours(2, 6, 3, 7), quads: fours(2, 3, 6, 7) };
-const interleaved = [0, 8].map((half) =>
-  Array.from({ length: 16 }, (_, i) => half + (i >> 2) * 2 + (i & 1) + ((i >> 1) & 1) * 16),
-);
-
-/** What adds the products of a block to the first integers of the streams, with tables from `at` on; both advance past its cells. */
-export function emitLookups(
-  f: FunctionBuilder,
-  at: Local<"i32">,
-  streams: readonly Stream[],
-  { headerBytes, cells }: { readonly headerBytes: number; readonly cells: number },
-): () => void {
-  const mask = f.let(i8x16.splat(15));
-  const [lowTable, highTable, index, left, right] = f.locals("v128", 5);
-  const width = streams.length % 4 === 0 ? 4 : 1;
-  const groups = Array.from({ length: streams.length / width }, (_, g) => ({
-    members: streams.slice(g * width, (g + 1) * width),
+function emitGroups(f: FunctionBuilder, layout: Int8Layout, args: Args, members: readonly Local<"i32">[]): void {
+  const { out, q, scales, sums, weights, quadBytes, quads, blocks } = args;
+  const { headerBytes, blockCells } = layout;
+  const block = blockArithmetic(f, layout);
+  const [sum, d, Xd] = f.locals("v128", 3);
+  const [at, index] = [f.let(q), f.let(i32.const(0))];
+  const groups = members.map((group) => ({
+    group,
+    address: f.let(i32.add(weights, i32.mul(group, i32.shl(quadBytes, 2)))),
+    totals: [0, 1, 2, 3].map(() => f.let(zeroVector)),
+    integers: [0, 1, 2, 3].map(() => f.local("v128")),
     words: f.locals("v128", 2),
-    ...{ low: f.local("v128"), high: f.local("v128") },
-    // Of even and odd bytes; the low parts of even ones with those of odd ones 256 times, which the end takes away.
-    ...{ lows: f.locals("v128", 2), highs: f.locals("v128", 2) },
   }));
-  const together = cells % 4 === 0 ? 4 : cells % 2 === 0 ? 2 : 1;
-  /** The weights of 16 k, 8 in a vector: byte 4 s + c is column c of the group's quad s. */
-  const read = ({ members, words }: (typeof groups)[number], half: number) => {
-    const offset = headerBytes + 16 * (half >> 1);
-    if (width === 1) {
-      words.forEach((word, i) => {
-        f.set(word, v128.load32_zero(members[0].address, offset + 4 * (2 * (half & 1) + i)));
-      });
-      return;
+  const segmentCells = divisor(blockCells, wordLookups / lookupsOfCell);
+  const addSegment = emitSegment(f, layout, at, segmentCells, groups);
+  f.repeat(f.local("i32"), blocks, () => {
+    f.set(sum, block.prepare(i32.add(sums, index)));
+    const headers = groups.map(({ address }) => f.let(address));
+    for (const { address } of groups) f.advance(address, 4 * headerBytes);
+    if (blockCells === segmentCells) addSegment(false);
+    else {
+      for (const { integers } of groups) for (const integer of integers) f.set(integer, zeroVector);
+      f.repeat(f.local("i32"), blockCells / segmentCells, () => addSegment(true));
     }
-    const pairs = half % 2 === 0 ? lows.pairs : highs.pairs;
-    const [a, b, c, d] = members.map(({ address }) => v128.load(address, offset));
-    f.set(left, i8x16.shuffle(a, b, pairs));
-    f.set(right, i8x16.shuffle(c, d, pairs));
-    f.set(words[0], i8x16.shuffle(left, right, lows.quads));
-    f.set(words[1], i8x16.shuffle(left, right, highs.quads));
+    f.set(d, v128.load32_splat(i32.add(scales, index)));
+    if (layout.offset === "min") f.set(Xd, block.scaledSum(i32.add(sums, index), 0, d));
+    groups.forEach(({ totals, integers }, g) => {
+      totals.forEach((total, s) => {
+        const header = headers[g];
+        const at = s * headerBytes;
+        const integer = i32x4.add(integers[s], block.start(block.zero(header, at), sum));
+        f.set(total, block.finish(total, integer, block.scale(header, at), d, block.min(header, at), Xd));
+      });
+    });
+    f.advance(index, 4);
+  });
+  for (const { group, totals } of groups) {
+    totals.forEach((total, s) => {
+      const quad = f.let(i32.add(i32.shl(group, 2), s));
+      f.if(i32.lt_u(quad, quads), () => f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), total)));
+    });
+  }
+}
+
+interface Group {
+  readonly address: Local<"i32">;
+  /** Sums of a block, of four quads. */
+  readonly integers: readonly Local<"v128">[];
+  /** Sums of even and of odd bytes. */
+  readonly words: readonly Local<"v128">[];
+}
+
+/** What sets the integers of the groups to the sums of the next cells, or adds them; `at` and addresses advance past these. */
+function emitSegment(
+  f: FunctionBuilder,
+  { dot, relaxed }: Int8Layout,
+  at: Local<"i32">,
+  cells: number,
+  groups: readonly Group[],
+): (add: boolean) => void {
+  const pick = pickBytes(relaxed);
+  const mask = f.let(i8x16.splat(15));
+  const [lowTable, highTable, index] = f.locals("v128", 3);
+  const parts = groups.map(() => ({ low: f.local("v128"), high: f.local("v128"), highs: f.locals("v128", 2) }));
+  // The bias of the high parts, in units of 64.
+  const start = f.let(i16x8.splat(-8 * 64 * cells * lookupsOfCell));
+  const lanes = [f.let(i32x4.splat(dot.step ?? 1)), f.let(i32x4.splat((dot.step ?? 1) << 16))];
+  const stepCells = divisor(cells, highLookups / lookupsOfCell);
+  const widen = (sums: readonly Local<"v128">[], bytes: Local<"v128">) => {
+    f.set(sums[0], i16x8.add(sums[0], bytes));
+    f.set(sums[1], i16x8.add(sums[1], i16x8.shr_u(bytes, 8)));
   };
-  const segment = () => {
-    for (const group of groups) for (const sum of [...group.lows, ...group.highs]) f.set(sum, zeroVector);
-    for (let half = 0; half < 2 * together; half++) {
-      const wholeHigh = half % 4 === 3 || half === 2 * together - 1;
-      for (const group of groups) read(group, half);
-      for (let i = 0; i < 4; i++) {
-        f.set(lowTable, v128.load(at, 32 * (4 * half + i)));
-        f.set(highTable, v128.load(at, 32 * (4 * half + i) + 16));
-        for (const { words, low, high } of groups) {
-          const word = words[i >> 1];
-          const added = (sum: Local<"v128">, fresh: boolean, part: Expression<"v128">) =>
-            f.set(sum, fresh ? part : i8x16.add(sum, part));
-          f.set(index, v128.and(i % 2 === 0 ? word : i16x8.shr_u(word, 4), mask));
-          added(low, i === 0, i8x16.swizzle(lowTable, index));
-          added(high, i === 0 && half % 4 === 0, i8x16.swizzle(highTable, index));
-        }
-      }
-      for (const { low, high, lows, highs } of groups) {
-        f.set(lows[0], i16x8.add(lows[0], low));
-        f.set(lows[1], i16x8.add(lows[1], i16x8.shr_u(low, 8)));
-        if (!wholeHigh) continue;
-        f.set(highs[0], i16x8.add(highs[0], i16x8.shr_s(i16x8.shl(high, 8), 8)));
-        f.set(highs[1], i16x8.add(highs[1], i16x8.shr_s(high, 8)));
-      }
-    }
-    for (const { members, lows, highs } of groups) {
-      f.set(lows[0], i16x8.sub(lows[0], i16x8.shl(lows[1], 8)));
-      lows.forEach((sum, odd) => {
-        f.set(sum, i16x8.add(sum, i16x8.shl(highs[odd], 6)));
-      });
-      members.forEach(({ integers: [integer] }, s) => {
-        const half = i8x16.shuffle(lows[0], lows[1], interleaved[s >> 1]);
-        f.set(
-          integer,
-          i32x4.add(integer, s % 2 === 0 ? i32x4.extend_low_i16x8_s(half) : i32x4.extend_high_i16x8_s(half)),
-        );
+  const step = () => {
+    for (let lookup = 0; lookup < stepCells * lookupsOfCell; lookup++) {
+      f.set(lowTable, v128.load(at, 32 * lookup));
+      f.set(highTable, v128.load(at, 32 * lookup + 16));
+      groups.forEach(({ address, words }, g) => {
+        const { low, high } = parts[g];
+        const stored = v128.load(address, 16 * (lookup >> 1));
+        const added = (to: Local<"v128">, fresh: boolean, part: Expression<"v128">) =>
+          f.set(to, fresh ? part : i8x16.add(to, part));
+        f.set(index, v128.and(lookup % 2 === 0 ? stored : i16x8.shr_u(stored, 4), mask));
+        added(low, lookup % lowLookups === 0, pick(lowTable, index));
+        added(high, lookup === 0, pick(highTable, index));
+        if (lookup % lowLookups === lowLookups - 1) widen(words, low);
       });
     }
-    for (const { address } of streams) f.advance(address, cellBytes(1) * together);
-    f.advance(at, cellColumns(1) * together * tableBytes);
+    groups.forEach(({ address }, g) => {
+      widen(parts[g].highs, parts[g].high);
+      f.advance(address, 4 * cellBytes(1) * stepCells);
+    });
+    f.advance(at, cellColumns(1) * stepCells * tableBytes);
   };
-  return () => {
-    if (cells === together) segment();
-    else f.repeat(f.local("i32"), cells / together, segment);
+  return (add) => {
+    groups.forEach(({ words }, g) => {
+      for (const word of words) f.set(word, start);
+      for (const high of parts[g].highs) f.set(high, zeroVector);
+    });
+    if (cells === stepCells) step();
+    else f.repeat(f.local("i32"), cells / stepCells, step);
+    groups.forEach(({ words, integers }, g) => {
+      const { highs } = parts[g];
+      words.forEach((word, odd) => {
+        f.set(word, i16x8.add(word, i16x8.shl(highs[odd], 6)));
+      });
+      f.set(words[0], i16x8.sub(words[0], i16x8.shl(words[1], 8)));
+      integers.forEach((integer, s) => {
+        const part = i32x4.dot_i16x8_s(words[s & 1], lanes[s >> 1]);
+        f.set(integer, add ? i32x4.add(integer, part) : part);
+      });
+    });
   };
 }

@@ -12,6 +12,7 @@ import { f32x4, i32, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import type { Layout } from "./layout.js";
 import { defineInt8, isInt8 } from "./matmul-int8.js";
+import { quadPlace } from "./places.js";
 import { sharedReader } from "./shared.js";
 import { overQuads, streamsOf } from "./streams.js";
 import { overTiles, type Tiling } from "./tile.js";
@@ -214,7 +215,8 @@ function emitPanel(
   const block = blockOf(f, layout);
   const decode = decoder(f, layout, table);
   const { width, parts } = decode;
-  const bytes = cellBytes(layout.decode.bits);
+  const { beside, blocks, blockBytes, headerBytes } = layout;
+  const bytes = beside * cellBytes(layout.decode.bits);
   f.repeat(f.local("i32"), count, () => {
     block.enter(header);
     overCells(f, layout, cells, (group) => {
@@ -226,9 +228,8 @@ function emitPanel(
       f.advance(codes, bytes * group);
       f.advance(to, group * parts * width * stride);
     });
-    // The next header stands right behind the codes.
-    f.set(header, codes);
-    f.advance(codes, layout.headerBytes);
+    if (blocks > 1) f.advance(header, beside * blockBytes - headerBytes);
+    f.advance(codes, beside * headerBytes);
   });
 }
 
@@ -360,13 +361,14 @@ function emitEmbed(
   { from, to: end, thread }: Range,
 ): void {
   const { out, ids, columns, weights, quadBytes, blocks, cells, blockColumns, table, scratch, scratchBytes } = args;
-  const { headerBytes, paddedBlock } = layout;
+  const { paddedBlock } = layout;
   const [i, id, header, codes, to, k, source, target, inBlock] = f.locals("i32", 9);
   const mine = f.let(i32.add(scratch, i32.mul(thread, scratchBytes)));
   f.for(i, from, end, 1, () => {
     f.set(id, i32.load(i32.add(ids, i32.shl(i, 2))));
-    f.set(header, i32.add(weights, i32.mul(i32.shr_u(id, 2), quadBytes)));
-    f.set(codes, i32.add(header, headerBytes));
+    const place = quadPlace(f, layout, { weights, quadBytes }, i32.shr_u(id, 2));
+    f.set(header, place.header);
+    f.set(codes, place.codes);
     f.set(to, mine);
     emitPanel(f, layout, { header, codes, count: blocks, cells, table, to, stride: 16 });
     // Pick this row's lane, and leave the padding of blocks out.

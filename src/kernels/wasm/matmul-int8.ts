@@ -13,7 +13,7 @@ import { emitGemm, gemmInt8 } from "./gemm-int8.js";
 import { emitQuads, gemvInt8 } from "./gemv-int8.js";
 import type { Int8Layout } from "./int8-layout.js";
 import { defineKernel } from "./kernel.js";
-import { emitTables, lookupTables } from "./lookup-sums.js";
+import { emitLookups, emitTables, lookupTables } from "./lookup-sums.js";
 import { emitRoundRows, roundRows } from "./round-activations.js";
 import { overQuads, streamsOf } from "./streams.js";
 
@@ -24,10 +24,11 @@ export { type Int8Layout, isInt8 } from "./int8-layout.js";
 export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
   defineKernel(m, roundRows, (f, args, range) => emitRoundRows(f, layout, args, range));
   if (byLookup(layout.dot)) {
-    defineKernel(m, lookupTables, (f, args, range) => emitTables(f, args, range));
+    defineKernel(m, lookupTables, (f, args, range) => emitTables(f, layout, args, range));
   }
   defineKernel(m, gemvInt8, (f, args, range) => {
-    overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
+    if (byLookup(layout.dot)) emitLookups(f, layout, args, range);
+    else overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
   });
   defineKernel(m, gemmInt8, (f, args, range) => emitGemm(f, layout, args, range));
 }
