@@ -18,12 +18,14 @@ export interface Registry<T extends Named> {
 
 /**
  * A registry over a fixed list of records. `derive` may make an entry from a name that is not listed (a parametric
- * family such as `int4-g64`) and returns undefined for a name outside its families.
+ * family such as `int4-g64`) and returns undefined for a name outside its families; `members` names members that somebody who
+ * writes an unknown name may have had in mind.
  */
 export function registry<T extends Named>(
   noun: string,
   entries: readonly T[],
   derive: (name: string) => T | undefined = () => undefined,
+  members: (name: string) => readonly string[] = () => [],
 ): Registry<T> {
   const byName = new Map<string, T>();
   for (const entry of entries) {
@@ -39,32 +41,39 @@ export function registry<T extends Named>(
     if (entry) return entry;
     throw new InputError(`unknown ${noun} "${name}"`, {
       kind: "unknown-name",
-      try: suggestion(name, [...byName.keys()]),
+      try: suggestion(name, [...byName.keys()], members(name.toLowerCase()).filter(derive)),
     });
   };
   return { noun, entries, names, get, find };
 }
 
-/** "did you mean ...?" for a near miss, the list of what there is otherwise. */
-export function suggestion(got: string, known: readonly string[]): string {
+/** "did you mean ...?" for a near miss, the list of what there is otherwise. `meant`: nearer than any that is known. */
+export function suggestion(got: string, known: readonly string[], meant: readonly string[] = []): string {
   const lower = got.toLowerCase();
   const ranked = known
     .map((name) => ({ name, distance: editDistance(lower, name.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
-  const near = ranked.filter((r) => r.distance <= Math.max(1, Math.floor(got.length / 3))).slice(0, 3);
-  if (near.length > 0) return `did you mean ${near.map((r) => `"${r.name}"`).join(" or ")}?`;
+  const near = ranked.filter((r) => r.distance <= Math.max(1, Math.floor(got.length / 3))).map(({ name }) => name);
+  const best = [...meant, ...near].slice(0, 3);
+  if (best.length > 0) return `did you mean ${best.map((name) => `"${name}"`).join(" or ")}?`;
   return `one of: ${known.join(", ")}`;
 }
 
-/** Levenshtein distance: the fewest insertions, deletions and substitutions that turn `a` into `b`. */
+/**
+ * The fewest insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b` (optimal string alignment:
+ * nothing is changed twice).
+ */
 export function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
       next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      if (swapped) next[j] = Math.min(next[j], before[j - 2] + 1);
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[b.length];
 }

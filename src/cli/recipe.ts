@@ -1,23 +1,28 @@
 /** What quantize and plan share: the flags that stand for a recipe, and what is known of the result before the work. */
+import { containers, openCheckpoint } from "../checkpoints/index.js";
 import { InputError } from "../errors.js";
 import { schemes } from "../formats/index.js";
+import { cacheText } from "../models/index.js";
 import {
   activationMethods,
   compensations,
+  DEFAULT_CALIBRATION,
   type ExplainedPlan,
+  makingOf,
   methods,
   parseOverride,
   type QuantizedTensor,
   type QuantizePlan,
   type quantizeModel,
   type Recipe,
+  type RecipeStep,
   readRecipe,
   transforms,
 } from "../quantize/index.js";
-import { ENGINE_OPTIONS } from "./engine.js";
+import { CACHE, ENGINE_OPTIONS } from "./engine.js";
 import type { Forecast } from "./forecast.js";
 import { DEMO_CALIBRATION, modelPath, readText } from "./model-path.js";
-import { named, optionalName, readSetting, repeated, requiredText, text, type Values } from "./option.js";
+import { integer, optionalName, readSetting, repeated, requiredText, text, type Values } from "./option.js";
 import { anything, closed, count, list, nullable, number, string, tensorSchema } from "./schema.js";
 import { tensorBytes } from "./tensor-bytes.js";
 import { printable, type Style } from "./terminal.js";
@@ -27,7 +32,7 @@ export const RECIPE_OPTIONS = {
   to: optionalName("--to <scheme>", "scheme of the weights (bitloom schemes lists them)", schemes),
   output: requiredText("-o, --output <path>", "a name ending in .gguf, or a folder for safetensors"),
   tensorType: repeated("--tensor-type <pattern=scheme>", "another scheme for tensors whose name fits", parseOverride),
-  method: named("--method <name>", `how codes are chosen: ${methods.names.join(", ")}`, methods, "rtn"),
+  method: optionalName("--method <name>", `how codes are chosen: ${methods.names.join(", ")} (default: rtn)`, methods),
   set: repeated("--set <name=value>", "an option of the method (bitloom methods lists them)", readSetting),
   transform: repeated(
     "--transform <name>",
@@ -39,7 +44,19 @@ export const RECIPE_OPTIONS = {
     `round inputs of linear maps, every token with scales of its own; METHOD:SCHEME for another way (${activationMethods.names.join(", ")})`,
   ),
   compensate: optionalName("--compensate <name>", "make up for the error in a pair of thin matrices", compensations),
-  recipe: text("--recipe <file>", "all of this as JSON, in place of the options above"),
+  cache: {
+    ...CACHE,
+    description: "how keys and values are to be held when the output is run, as run --cache takes it",
+  },
+  windows: integer("--windows <n>", `windows of calibration text (default: ${DEFAULT_CALIBRATION.windows})`, {
+    min: 1,
+  }),
+  window: integer("--window <n>", `tokens in each (default: ${DEFAULT_CALIBRATION.window})`, { min: 2 }),
+  seed: integer("--seed <n>", "of random choices (default: 0)", { min: 0 }),
+  recipe: text(
+    "--recipe <file>",
+    "all of this as JSON, in place of the options above, or a model that carries its recipe",
+  ),
   calibrate: text(
     "--calibrate <file>",
     "text or conversations (JSON lines) for methods that look at activations; default: bundled text",
@@ -49,33 +66,94 @@ export const RECIPE_OPTIONS = {
 };
 
 type Chosen = Values<typeof RECIPE_OPTIONS>;
+
+/** What a recipe says itself. */
+const SHORT_FORM = [
+  "to",
+  "tensorType",
+  "method",
+  "set",
+  "transform",
+  "activations",
+  "compensate",
+  "cache",
+  "windows",
+  "window",
+  "seed",
+] as const;
 export type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal">;
 
 /** What the flags ask for; an InputError if they contradict each other. */
 export async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {
-  const { to: scheme, output: path, method, set, transform, tensorType: overrides, recipe: file } = chosen;
-  if ((scheme === undefined) === (file === undefined)) {
-    const kind = scheme === undefined ? "missing-argument" : "options-disagree";
-    const why = scheme === undefined ? "neither is given" : "a recipe names its schemes itself";
-    throw new InputError("either --to or --recipe must be given", { kind, why, try: "--to q4_0" });
-  }
-  const { calibrate = DEMO_CALIBRATION, threads, backend } = chosen;
+  const { output, recipe: file, calibrate = DEMO_CALIBRATION, threads, backend, imatrix } = chosen;
   const calibrationText = () => readText(calibrate);
-  const common = { input: modelPath(model), output: path, calibrationText, threads, backend, imatrix: chosen.imatrix };
-  if (file !== undefined) return { ...common, recipe: await readRecipeFile(file) };
-  const { activations, compensate: compensation } = chosen;
-  const rest = { methodOptions: Object.fromEntries(set), transforms: transform, overrides, activations, compensation };
-  return { ...common, scheme, method, ...rest };
+  const common = { input: modelPath(model), output, calibrationText, threads, backend, imatrix };
+  return { ...common, ...(file === undefined ? shortForm(chosen) : await longForm(file, chosen)) };
 }
 
-/** The recipe in a file; an InputError names what is wrong with it. */
+function shortForm({ to: scheme, method, set, transform, tensorType, activations, compensate, ...rest }: Chosen) {
+  if (scheme === undefined) {
+    throw new InputError("either --to or --recipe must be given", { kind: "missing-argument", try: "--to q4_0" });
+  }
+  const { windows, window, seed } = rest;
+  const cache = rest.cache && cacheText(rest.cache);
+  const calibration = { ...(windows !== undefined && { windows }), ...(window !== undefined && { window }) };
+  const methodOptions = Object.fromEntries(set);
+  const [overrides, compensation] = [tensorType, compensate];
+  return {
+    scheme,
+    method,
+    methodOptions,
+    transforms: transform,
+    overrides,
+    activations,
+    compensation,
+    cache,
+    calibration,
+    seed,
+  };
+}
+
+async function longForm(file: string, chosen: Chosen): Promise<{ readonly recipe: Recipe }> {
+  const given = SHORT_FORM.find((key) => {
+    const value = chosen[key];
+    return value !== undefined && !(Array.isArray(value) && value.length === 0);
+  });
+  if (given !== undefined) {
+    const [name] = RECIPE_OPTIONS[given].flags.split(" ");
+    throw new InputError(`${name} and --recipe cannot be given together`, {
+      kind: "options-disagree",
+      why: "a recipe says all that itself",
+      try: `write it into ${file}`,
+    });
+  }
+  return { recipe: await readRecipeFile(file) };
+}
+
+/** The recipe in a file of JSON, or the one that a model was made with; an InputError names what is wrong with it. */
 export async function readRecipeFile(file: string): Promise<Recipe> {
+  for (const container of containers.entries) if (await container.detect(file)) return recipeOfModel(file);
   const content = await readText(file);
   try {
     return readRecipe(JSON.parse(content), file).json;
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
     throw new InputError("the recipe is not JSON", { kind: "wrong-recipe", where: file, why: cause.message, cause });
+  }
+}
+
+async function recipeOfModel(file: string): Promise<Recipe> {
+  const model = await openCheckpoint(file);
+  try {
+    const making = makingOf(model);
+    if (making) return readRecipe(making.recipe, file).json;
+    throw new InputError("the model does not say how it was made", {
+      kind: "wrong-recipe",
+      where: file,
+      why: "only models that Bitloom wrote carry their recipe",
+    });
+  } finally {
+    await model.close();
   }
 }
 
@@ -112,6 +190,7 @@ export function plannedOf(plan: QuantizePlan, output: string, estimates: Forecas
 
 /** The fields of ExplainedPlan in JSON. */
 export const EXPLAINED = {
+  recipe: anything("with all its defaults; --recipe takes it from a file"),
   steps: list(
     closed({
       step: count("place in the recipe, from 1"),
@@ -132,15 +211,31 @@ const namesText = (names: readonly string[]) =>
     ? "no tensor"
     : `${names.length} tensor${names.length > 1 ? "s" : ""}: ${names.slice(0, FEW).map(printable).join(", ")}${names.length > FEW ? ", ..." : ""}`;
 
+/** A step in one line: "quantize gptq, scheme q4_0". */
+const titleOf = (step: RecipeStep) =>
+  Object.entries(step)
+    .filter(([key]) => key !== "tensors" && key !== "options")
+    .map(([key, value]) => `${key} ${value}`)
+    .join(", ");
+
+const optionsText = (step: RecipeStep) =>
+  Object.entries(("options" in step && step.options) || {})
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
+
+/** A step and all that it says in one line: "quantize gptq, scheme q4_0, tensors .*, damping=0.05 ...". */
+export function settingsText(step: RecipeStep): string {
+  const tensors = "tensors" in step ? `on ${step.tensors}` : "";
+  return [titleOf(step), tensors, optionsText(step)].filter((text) => text !== "").join("  ");
+}
+
 /** Steps in words. */
-export function explanationText({ steps, kept }: ExplainedPlan, style: Style): string {
+export function explanationText({ steps, kept }: Pick<ExplainedPlan, "steps" | "kept">, style: Style): string {
   const blocks = steps.map(({ step, summary, source, json, needs, tensors, why }) => {
-    const head = Object.entries(json).filter(([key]) => key !== "tensors" && key !== "options");
-    const title = head.map(([key, value]) => `${key} ${value}`);
-    const settings = Object.entries(("options" in json && json.options) || {}).map(([key, value]) => `${key}=${value}`);
+    const settings = optionsText(json);
     return [
-      `${style.bold(`step ${step}: ${title.join(", ")}`)}  ${summary}`,
-      ...(settings.length > 0 ? [`  with ${settings.join(" ")}`] : []),
+      `${style.bold(`step ${step}: ${titleOf(json)}`)}  ${summary}`,
+      ...(settings === "" ? [] : [`  with ${settings}`]),
       `  on ${namesText(tensors)}`,
       `  because ${why}`,
       `  needs ${needs === "nothing" ? needs : `${needs} of the activations`}; after ${source}`,

@@ -51,7 +51,13 @@ export const formats = registry<NumberFormat>(
   deriveFormat,
 );
 
-export const schemes = registry<Scheme>("scheme", schemeRecords, (name) => deriveScheme(name, formats.find));
+export const schemes = registry<Scheme>(
+  "scheme",
+  schemeRecords,
+  (name) => deriveScheme(name, formats.find),
+  // A format without the scale that makes a scheme of it.
+  (name) => [`${name}-row`, `${name}-g32`],
+);
 
 /** The format of that name; InputError with a suggestion otherwise. */
 export const format = formats.get;

@@ -1,7 +1,7 @@
 /** A recipe in words: what every step does to which tensors, and why those. */
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize-plan.js";
-import type { RecipeStep } from "./recipe.js";
+import type { Recipe, RecipeStep } from "./recipe.js";
 import type { Needs } from "./statistics.js";
 
 export interface ExplainedStep {
@@ -22,6 +22,8 @@ export interface ExplainedStep {
 }
 
 export interface ExplainedPlan {
+  /** With all defaults, as outputs carry it. */
+  readonly recipe: Recipe;
   readonly steps: readonly ExplainedStep[];
   /** Tensors that no step takes, or that are in the wanted scheme already. */
   readonly kept: readonly string[];
@@ -89,5 +91,5 @@ export function explainPlan(plan: QuantizePlan): ExplainedPlan {
   const steps = [...folding, ...transforming, ...quantizing, ...rounding, ...compensating, ...caching].sort(
     (a, b) => a.step - b.step,
   );
-  return { steps, kept: tensors.filter(isKept).map(({ name }) => name) };
+  return { recipe: recipe.json, steps, kept: tensors.filter(isKept).map(({ name }) => name) };
 }

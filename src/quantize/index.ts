@@ -8,7 +8,7 @@ export { type ExplainedPlan, type ExplainedStep, explainPlan } from "./explain.j
 export { type CollectOptions, collectImportance, type Importance, readImatrix, writeImatrix } from "./imatrix-file.js";
 export type { QuantizationJob, QuantizationMethod, QuantizationOutcome } from "./method.js";
 export { methods } from "./methods.js";
-export { RECIPE_KEY } from "./output.js";
+export { type Making, makingOf, RECIPE_KEY } from "./output.js";
 export { type Override, type PlannedTensor, parseOverride } from "./plan.js";
 export {
   type QuantizedTensor,

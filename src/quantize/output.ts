@@ -1,13 +1,41 @@
 /** Metadata and side files of the output: what its container needs to be complete for other engines. */
-import type { Metadata, SideFile } from "../checkpoints/checkpoint.js";
+import type { Checkpoint, Metadata, SideFile } from "../checkpoints/checkpoint.js";
 import { definitionFiles, gguf, ggufTokenizerMetadata, openDefinition } from "../checkpoints/index.js";
-import { UnsupportedError } from "../errors.js";
+import { FileError, UnsupportedError } from "../errors.js";
 import { CACHE_KEY, cacheText, LINEARS_KEY, linearsMetadata } from "../models/index.js";
 import { toolVersion } from "./artifacts.js";
 import type { QuantizePlan } from "./quantize-plan.js";
+import type { Recipe } from "./recipe.js";
 
-/** How the output was made: Bitloom's version, the recipe with all defaults written out, and the hash of the calibration text's ids. */
+/** Key of the metadata that says how an output was made, as JSON: a `Making`. */
 export const RECIPE_KEY = "bitloom.recipe";
+
+/** How an output was made. The same version makes the same bytes of the same input, recipe and text again. */
+export interface Making {
+  readonly version: string;
+  /** With all defaults written out. */
+  readonly recipe: Recipe;
+  /** Hash of the calibration text's ids. */
+  readonly calibrationText?: string;
+}
+
+/** What a model says of how it was made; undefined if it says nothing. A FileError if it is not JSON. */
+export function makingOf({ metadata, path }: Pick<Checkpoint, "metadata" | "path">): Making | undefined {
+  const text = metadata[RECIPE_KEY];
+  if (text === undefined) return undefined;
+  try {
+    const { version, recipe, calibrationText } = JSON.parse(String(text)) as Making;
+    return { version, recipe, ...(calibrationText && { calibrationText }) };
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError || cause instanceof TypeError)) throw cause;
+    throw new FileError("what the model says of how it was made is not JSON", {
+      kind: "bad-header",
+      where: `${path}, ${RECIPE_KEY}`,
+      why: cause.message,
+      cause,
+    });
+  }
+}
 
 export interface OutputFiles {
   readonly metadata: Metadata;
@@ -20,7 +48,11 @@ export interface OutputFiles {
  */
 export async function outputFiles(plan: QuantizePlan, calibrationText?: string): Promise<OutputFiles> {
   const { checkpoint, container } = plan;
-  const made = { version: toolVersion(), recipe: plan.recipe.json, ...(calibrationText && { calibrationText }) };
+  const made: Making = {
+    version: toolVersion(),
+    recipe: plan.recipe.json,
+    ...(calibrationText && { calibrationText }),
+  };
   const linears = linearsMetadata(plan.linears);
   const cache = plan.recipe.cache && cacheText(plan.recipe.cache);
   if (container.name === "gguf") {

@@ -5,7 +5,8 @@ import { schemes } from "../formats/index.js";
 import type { Scheme } from "../formats/scheme.js";
 import { type Architecture, findWeight, type ModelConfig, nameIn, type WeightSpec } from "../models/index.js";
 import { checkLayerMethods } from "./layer-methods.js";
-import type { Quantizer, ReadRecipe } from "./read-recipe.js";
+import { EVERYTHING, type Quantizer, type ReadRecipe } from "./read-recipe.js";
+import type { RecipeStep } from "./recipe.js";
 
 /** Tensors whose name (in the output or by role) matches `pattern` get `scheme`; the first override that fits wins. */
 export interface Override {
@@ -43,6 +44,7 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
   const names = new Set(specs.map((spec) => nameIn(checkpoint.container, spec)));
   const others = checkpoint.tensors.filter(({ name }) => !names.has(name) && !architecture.isSuperfluous(name, config));
   const planned = [...known, ...others.map((tensor) => copied(options, tensor))];
+  checkPatterns(options.recipe, known);
   const misfits = planned.flatMap((tensor) => {
     const fits = container.canHold(tensor.scheme, tensor.shape);
     return fits === true ? [] : [{ tensor, why: fits }];
@@ -58,6 +60,35 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
     });
   }
   return planned;
+}
+
+/** An InputError for a step that is meant for some tensors and takes none. */
+function checkPatterns(
+  { quantizers, transforms, activations, compensations, json }: ReadRecipe,
+  all: readonly PlannedTensor[],
+) {
+  const matrices = all.filter(({ spec, shape }) => spec && shape.length === 2 && !spec.table);
+  const wrong = (step: RecipeStep, why: string, advice: string) =>
+    new InputError(`step ${json.steps.indexOf(step) + 1} of the recipe takes no tensor`, {
+      kind: "wrong-recipe",
+      where: JSON.stringify(step),
+      why,
+      try: advice,
+    });
+  for (const step of [...quantizers, ...transforms, ...activations, ...compensations]) {
+    if (matrices.some(({ name, spec }) => step.pattern.test(name) || step.pattern.test(spec?.role ?? ""))) continue;
+    const { name, spec } = matrices[matrices.length - 1];
+    const why = `no matrix of this model has a name or role that fits ${step.pattern.source}`;
+    throw wrong(step.json, why, `bitloom inspect lists names; "${name}" has the role "${spec?.role}"`);
+  }
+  for (const step of quantizers) {
+    if (step.pattern.source === EVERYTHING || matrices.some(({ quantizer }) => quantizer === step)) continue;
+    throw wrong(
+      step.json,
+      "steps before it take all tensors that it fits",
+      "put it before them: the first that fits wins",
+    );
+  }
 }
 
 function plannedWeight(options: PlanOptions, spec: WeightSpec): PlannedTensor[] {

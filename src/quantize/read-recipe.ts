@@ -75,7 +75,8 @@ export interface ChosenCompensation {
   readonly json: CompensateStep;
 }
 
-const EVERYTHING = ".*";
+/** The pattern of a step without one. */
+export const EVERYTHING = ".*";
 
 /** Looks up everything that a recipe names; one InputError for the first thing that is wrong. */
 export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {

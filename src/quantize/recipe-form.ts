@@ -25,11 +25,13 @@ export function checkedForm(value: unknown, where: string): Recipe {
   value.steps.forEach((step: unknown, index) => {
     const name = `step ${index + 1}`;
     if (!isRecord(step)) throw wrong(`${name} is no object`);
-    const allowed = FORMS.find(([kind]) => kind in step) ?? ["transform"];
-    if (!allowed.every((key) => typeof step[key] === "string")) throw wrong(`${name} wants texts: ${allowed}`);
+    const allowed = FORMS.find(([kind]) => kind in step);
+    if (!allowed) throw wrong(`${name} has none of the keys ${FORMS.map(([kind]) => kind).join(", ")}`);
+    const missing = allowed.find((key) => typeof step[key] !== "string");
+    if (missing !== undefined) throw wrong(`${name}: "${missing}" is no text`);
     const known: readonly string[] = "cache" in step ? allowed : [...allowed, ...COMMON];
     const other = Object.keys(step).find((key) => !known.includes(key));
-    if (other !== undefined) throw wrong(`${name} has a key "${other}"`);
+    if (other !== undefined) throw wrong(`${name} has a key "${other}", wanted ${known.join(", ")}`);
     if (step.tensors !== undefined && typeof step.tensors !== "string") throw wrong(`${name}: tensors is no text`);
     if (step.options !== undefined && !isRecord(step.options)) throw wrong(`${name}: options is no object`);
   });

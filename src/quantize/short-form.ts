@@ -5,7 +5,7 @@ import { type ReadRecipe, readRecipe } from "./read-recipe.js";
 import type { ActivationStep, CalibrationSettings, Recipe } from "./recipe.js";
 
 export interface ShortForm {
-  /** Scheme of all matrices that no override names; this and the six that follow are the short form of a recipe. */
+  /** Scheme of all matrices that no override names. */
   readonly scheme?: string;
   readonly method?: string;
   readonly methodOptions?: Readonly<Record<string, unknown>>;
@@ -15,14 +15,17 @@ export interface ShortForm {
   readonly activations?: string;
   /** A compensation of all matrices, with its defaults. */
   readonly compensation?: string;
-  /** In place of scheme, method and overrides. */
+  /** How keys and values are held when the output is run; see parseCacheScheme. */
+  readonly cache?: string;
+  /** In place of all of the above. */
   readonly recipe?: Recipe;
   readonly calibration?: Partial<CalibrationSettings>;
+  readonly seed?: number;
 }
 
 /** The recipe that the short options mean. */
 export function recipeOf(options: ShortForm): ReadRecipe {
-  const { scheme, method = "rtn", methodOptions, transforms = [], overrides = [], calibration } = options;
+  const { scheme, method = "rtn", methodOptions, transforms = [], overrides = [], calibration, seed } = options;
   if (options.recipe) {
     const merged = { ...options.recipe, calibration: { ...options.recipe.calibration, ...calibration } };
     return readRecipe(merged);
@@ -30,10 +33,11 @@ export function recipeOf(options: ShortForm): ReadRecipe {
   if (scheme === undefined) {
     throw new InputError("neither a scheme nor a recipe is given", { kind: "missing-argument", try: "--to q4_0" });
   }
-  const { activations, compensation } = options;
+  const { activations, compensation, cache } = options;
   const quantizeStep = { quantize: method, options: methodOptions };
   return readRecipe({
     recipe: 1,
+    seed,
     calibration,
     steps: [
       ...transforms.map((transform) => ({ transform })),
@@ -45,6 +49,7 @@ export function recipeOf(options: ShortForm): ReadRecipe {
       { ...quantizeStep, scheme },
       ...(activations === undefined ? [] : [activationStep(activations)]),
       ...(compensation === undefined ? [] : [{ compensate: compensation }]),
+      ...(cache === undefined ? [] : [{ cache }]),
     ],
   });
 }

@@ -36,6 +36,17 @@ const WRONG_USAGE: readonly (readonly [string, readonly string[], RegExp])[] = [
     ["quantize", "demo", "--to", "q4_9", "-o", "x"],
     /unknown scheme "q4_9"\n +try: did you mean .*"q4_0"/,
   ],
+  ["two letters that changed places", ["plan", "demo", "--method", "gtpq", "-o", "x"], /did you mean "gptq"\?/],
+  [
+    "a number format where a scheme is wanted",
+    ["quantize", "demo", "--to", "int8", "-o", "x"],
+    /unknown scheme "int8"\n +try: did you mean "int8-row" or "int8-g32"\?/,
+  ],
+  [
+    "a recipe beside what it says itself",
+    ["quantize", "demo", "--recipe", "r.json", "--method", "gptq", "-o", "x"],
+    /--method and --recipe cannot be given together/,
+  ],
   ["a number out of range", ["run", "demo", "-p", "x", "--tokens", "0"], /got "0", wanted an integer of at least 1/],
   [
     "a word for a number",

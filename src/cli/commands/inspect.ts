@@ -1,8 +1,10 @@
 import { type Checkpoint, type Metadata, openCheckpoint } from "../../checkpoints/index.js";
 import { architectures, modelSize } from "../../models/index.js";
+import { type Making, makingOf, RECIPE_KEY } from "../../quantize/index.js";
 import { command } from "../command.js";
 import { modelPath } from "../model-path.js";
 import { byteSize, dimensions, grouped } from "../numbers.js";
+import { settingsText } from "../recipe.js";
 import { anything, closed, count, list, nullable, number, string } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { printable, type Style } from "../terminal.js";
@@ -16,6 +18,8 @@ interface Inspection {
   readonly parameters: number;
   readonly bitsPerWeight: number;
   readonly metadata: Metadata;
+  /** How Bitloom made it. */
+  readonly making?: Making;
   readonly tensors: readonly InspectedTensor[];
 }
 
@@ -29,26 +33,34 @@ interface InspectedTensor {
   readonly offset: number;
 }
 
-const output = closed({
-  path: string(),
-  container: string("safetensors or gguf"),
-  architecture: nullable(string("null if this version does not know it")),
-  bytes: count("of the files that hold tensors"),
-  parameters: count("numbers in all tensors"),
-  bitsPerWeight: number("bits of tensor data for each number"),
-  metadata: anything("config.json, or the GGUF key-values; integers beyond 2^53 as strings"),
-  tensors: list(
-    closed({
-      name: string(),
-      shape: list(count(), "row-major, last axis contiguous"),
-      scheme: nullable(string("null if the type cannot be read as a scheme")),
-      type: string("as the container calls it"),
-      bytes: count(),
-      file: string(),
-      offset: count("bytes from the start of the file"),
-    }),
-  ),
-});
+const output = closed(
+  {
+    path: string(),
+    container: string("safetensors or gguf"),
+    architecture: nullable(string("null if this version does not know it")),
+    bytes: count("of the files that hold tensors"),
+    parameters: count("numbers in all tensors"),
+    bitsPerWeight: number("bits of tensor data for each number"),
+    metadata: anything("config.json, or the GGUF key-values; integers beyond 2^53 as strings"),
+    tensors: list(
+      closed({
+        name: string(),
+        shape: list(count(), "row-major, last axis contiguous"),
+        scheme: nullable(string("null if the type cannot be read as a scheme")),
+        type: string("as the container calls it"),
+        bytes: count(),
+        file: string(),
+        offset: count("bytes from the start of the file"),
+      }),
+    ),
+  },
+  {
+    making: closed(
+      { version: string("of Bitloom"), recipe: anything("all defaults written out; quantize --recipe takes it") },
+      { calibrationText: string("hash of the ids of the calibration text") },
+    ),
+  },
+);
 
 function knownArchitecture({ container, metadata }: Checkpoint): string | null {
   const found = architectures.entries.find((architecture) =>
@@ -76,6 +88,20 @@ function brief(value: unknown): string {
   return text.length > 96 ? `${text.slice(0, 90)}... (${grouped(text.length)} characters)` : text;
 }
 
+/** The steps of the recipe, one a line, and how to repeat them. */
+function makingText({ making, path }: Inspection): string {
+  if (!making) return "";
+  const { version, recipe, calibrationText } = making;
+  const { seed = 0, calibration, steps } = recipe;
+  const on =
+    calibrationText === undefined ? "no text" : `${calibration?.windows} windows of ${calibration?.window} tokens`;
+  return pairs([
+    ["by", `Bitloom ${printable(version)}, seed ${seed}, ${on}`],
+    ...steps.map((step, index) => [`step ${index + 1}`, printable(settingsText(step))] as const),
+    ["again", `bitloom quantize MODEL --recipe ${printable(path)} -o OUTPUT`],
+  ]);
+}
+
 function render(result: Inspection, style: Style): string {
   const head = pairs([
     ["model", printable(result.path)],
@@ -87,8 +113,11 @@ function render(result: Inspection, style: Style): string {
       `${grouped(result.bytes)} bytes (${byteSize(result.bytes)}), ${result.bitsPerWeight.toFixed(3)} bits each`,
     ],
   ]);
+  const { [RECIPE_KEY]: _, ...others } = result.metadata;
   const metadata = pairs(
-    Object.entries(result.metadata).map(([key, value]) => [printable(key), brief(value)] as const),
+    Object.entries(result.making ? others : result.metadata).map(
+      ([key, value]) => [printable(key), brief(value)] as const,
+    ),
   );
   const tensors = table(
     [left("tensor"), left("shape"), left("scheme"), right("bytes"), right("offset")],
@@ -101,7 +130,8 @@ function render(result: Inspection, style: Style): string {
     ]),
     style.bold,
   );
-  return `${head}\n${style.bold("metadata")}\n${metadata}\n${tensors}`;
+  const making = result.making ? `${style.bold("how it was made")}\n${makingText(result)}\n` : "";
+  return `${head}\n${making}${style.bold("metadata")}\n${metadata}\n${tensors}`;
 }
 
 export const inspect = command({
@@ -122,6 +152,7 @@ export const inspect = command({
         architecture: knownArchitecture(checkpoint),
         ...modelSize(checkpoint),
         metadata: plain(checkpoint.metadata) as Metadata,
+        making: makingOf(checkpoint),
         tensors,
       };
     } finally {
