@@ -49,11 +49,14 @@ export const check = {
     }
   },
   matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void {
-    const op = () => `matmul with a ${describe(weight)}`;
+    const { rows, columns } = weight;
+    const fits = count(batch) && x.length >= batch * columns && out.length >= batch * rows;
+    if (fits && (!bias || bias.length >= rows)) return;
+    const op = `matmul with a ${describe(weight)}`;
     counts(op, { batch });
-    long(op, "x", x, batch, weight.columns);
-    long(op, "out", out, batch, weight.rows);
-    if (bias) long(op, "bias", bias, weight.rows);
+    long(op, "x", x, batch, columns);
+    long(op, "out", out, batch, rows);
+    if (bias) long(op, "bias", bias, rows);
   },
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number): void {
     counts("rmsNorm", { batch });

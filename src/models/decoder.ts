@@ -42,6 +42,15 @@ function embed({ backend, weights, scratch }: ForwardState, ids: ArrayLike<numbe
   backend.embed(scratch.x, ids, weights.matrix("embedding"));
 }
 
+/** Names of what layers have, "layers.3.query": put together once, and not for every step. */
+const layerRoles: Record<string, string>[] = [];
+
+function roleOf(layer: number, name: string): string {
+  layerRoles[layer] ??= {};
+  layerRoles[layer][name] ??= `layers.${layer}.${name}`;
+  return layerRoles[layer][name];
+}
+
 /** x += attention(norm(x)), x += swiglu(norm(x)). */
 function decoderLayer(state: ForwardState, layer: number, batch: number, position: number, observe?: Observer): void {
   const { backend, config, weights, cache, scratch } = state;
@@ -49,11 +58,11 @@ function decoderLayer(state: ForwardState, layer: number, batch: number, positio
   const { x, normed, query, mixed, projected, gate, up, cos, sin } = scratch;
   const linear = (out: Buffer, input: Buffer, name: string) => {
     observe?.(name, input, batch);
-    applyLinear(backend, out, input, weights.linear(`layers.${layer}.${name}`), batch);
+    applyLinear(backend, out, input, weights.linear(roleOf(layer, name)), batch);
   };
   const { keys, values } = cache.fresh(layer, position, batch);
 
-  backend.rmsNorm(normed, x, weights.vector(`layers.${layer}.attentionNorm`), batch, epsilon);
+  backend.rmsNorm(normed, x, weights.vector(roleOf(layer, "attentionNorm")), batch, epsilon);
   linear(query, normed, "query");
   linear(keys, normed, "key");
   linear(values, normed, "value");
@@ -63,7 +72,7 @@ function decoderLayer(state: ForwardState, layer: number, batch: number, positio
   linear(projected, mixed, "output");
   backend.add(x, x, projected, batch * width);
 
-  backend.rmsNorm(normed, x, weights.vector(`layers.${layer}.mlpNorm`), batch, epsilon);
+  backend.rmsNorm(normed, x, weights.vector(roleOf(layer, "mlpNorm")), batch, epsilon);
   linear(gate, normed, "gate");
   linear(up, normed, "up");
   backend.siluMultiply(gate, gate, up, batch * hidden);

@@ -97,7 +97,7 @@ export class WasmBackend implements Backend {
 
   embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void {
     check.embed(out, ids, table);
-    const [to, matrix] = [this.#own(out).address, this.#ownMatrix(table)];
+    const [to, matrix] = [this.#at(out), this.#ownMatrix(table)];
     if (ids.length === 0 || matrix.columns === 0) return;
     const list = this.engine.scratch("ids", 4 * ids.length);
     this.engine.finish();
@@ -108,26 +108,34 @@ export class WasmBackend implements Backend {
   matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void {
     check.matmul(out, x, weight, batch, bias);
     const matrix = this.#ownMatrix(weight);
-    const [to, from] = [this.#own(out).address, this.#own(x).address];
+    const to = this.#at(out);
+    const from = this.#at(x);
     if (batch === 0 || matrix.rows === 0) return;
     if (matrix.columns === 0) out.data().fill(0, 0, batch * matrix.rows);
     else this.#matmul.run(to, from, matrix, batch);
     if (!bias) return;
-    const args = { out: to, bias: this.#own(bias).address, columns: matrix.rows };
+    const args = { out: to, bias: this.#at(bias), columns: matrix.rows };
     this.engine.run(this.#core, rows.addBias, args, batch, batch * matrix.rows);
   }
 
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void {
     check.rmsNorm(out, x, gain, batch);
     const size = gain.length;
-    const args = { ...this.#addresses({ out, x, gain }), size, epsilon: floatBits(epsilon) };
+    const args = { out: this.#at(out), x: this.#at(x), gain: this.#at(gain), size, epsilon: floatBits(epsilon) };
     this.engine.run(this.#core, rows.rmsNorm, args, batch, 2 * batch * size);
   }
 
   layerNorm(out: Buffer, x: Buffer, gain: Buffer, bias: Buffer, batch: number, epsilon: number): void {
     check.layerNorm(out, x, gain, bias, batch);
     const size = gain.length;
-    const args = { ...this.#addresses({ out, x, gain, bias }), size, epsilon: floatBits(epsilon) };
+    const args = {
+      out: this.#at(out),
+      x: this.#at(x),
+      gain: this.#at(gain),
+      bias: this.#at(bias),
+      size,
+      epsilon: floatBits(epsilon),
+    };
     this.engine.run(this.#core, rows.layerNorm, args, batch, 3 * batch * size);
   }
 
@@ -137,7 +145,9 @@ export class WasmBackend implements Backend {
     const module = this.engine.module(`hadamard ${block}`, (limits) => hadamardModule(block, limits));
     const scratchBytes = roundUp(8 * block, 64);
     const args = {
-      ...this.#addresses({ out, x, signs }),
+      out: this.#at(out),
+      x: this.#at(x),
+      signs: this.#at(signs),
       ...{ blocks: columns / block, scratch: this.engine.scratch("blocks", scratchBytes * this.engine.threads) },
       scratchBytes,
     };
@@ -146,7 +156,7 @@ export class WasmBackend implements Backend {
 
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
     check.rope(x, batch, heads, headSize, cos, sin, position);
-    const args = { ...this.#addresses({ x, cos, sin }), heads, headSize, position };
+    const args = { x: this.#at(x), cos: this.#at(cos), sin: this.#at(sin), heads, headSize, position };
     this.engine.run(this.#core, rows.rope, args, batch, 2 * batch * heads * headSize);
   }
 
@@ -157,7 +167,10 @@ export class WasmBackend implements Backend {
     const { threads } = this.engine;
     const end = position + batch;
     const common = {
-      ...this.#addresses({ out, q, keys, values }),
+      out: this.#at(out),
+      q: this.#at(q),
+      keys: this.#at(keys),
+      values: this.#at(values),
       ...{ seen: position + (causal ? 1 : batch), seenStep: causal ? 1 : 0, heads, kvHeads },
     };
     const work = 2 * batch * heads * headSize * end;
@@ -187,7 +200,7 @@ export class WasmBackend implements Backend {
     const [k, v] = [own(keys), own(values)];
     this.#rounder ??= new Rounder(this.engine);
     this.#packedAttention ??= new PackedAttention(this.engine, this.#rounder.kernels);
-    if (this.#packedAttention.run(this.#own(out).address, this.#own(q).address, k, v, shape)) return;
+    if (this.#packedAttention.run(this.#at(out), this.#at(q), k, v, shape)) return;
     this.attention(out, q, this.#whole("keys", k, shape), this.#whole("values", v, shape), shape);
   }
 
@@ -211,27 +224,27 @@ export class WasmBackend implements Backend {
 
   siluMultiply(out: Buffer, gate: Buffer, up: Buffer, length: number): void {
     check.elementwise("siluMultiply", length, { out, gate, up });
-    const args = { ...this.#addresses({ out, gate, up }), length };
+    const args = { out: this.#at(out), gate: this.#at(gate), up: this.#at(up), length };
     this.engine.run(this.#core, rows.siluMultiply, args, Math.ceil(length / rows.elementsPerItem), 8 * length);
   }
 
   gelu(out: Buffer, x: Buffer, length: number, form: GeluForm = "erf"): void {
     check.elementwise("gelu", length, { out, x });
     const kernel = form === "erf" ? rows.gelu : rows.geluTanh;
-    const args = { ...this.#addresses({ out, x }), length };
+    const args = { out: this.#at(out), x: this.#at(x), length };
     this.engine.run(this.#core, kernel, args, Math.ceil(length / rows.elementsPerItem), 8 * length);
   }
 
   add(out: Buffer, a: Buffer, b: Buffer, length: number): void {
     check.elementwise("add", length, { out, a, b });
-    const args = { ...this.#addresses({ out, a, b }), length };
+    const args = { out: this.#at(out), a: this.#at(a), b: this.#at(b), length };
     this.engine.run(this.#core, rows.add, args, Math.ceil(length / rows.elementsPerItem), length);
   }
 
   softmax(out: Buffer, x: Buffer, count: number, columns: number): void {
     check.softmax(out, x, count, columns);
     if (columns === 0) return;
-    const args = { ...this.#addresses({ out, x }), columns };
+    const args = { out: this.#at(out), x: this.#at(x), columns };
     this.engine.run(this.#core, rows.softmax, args, count, 8 * count * columns);
   }
 
@@ -288,13 +301,13 @@ export class WasmBackend implements Backend {
 
   transpose(out: Buffer, x: Buffer, count: number, height: number, columns: number): void {
     check.transpose(out, x, count, height, columns);
-    const args = { ...this.#addresses({ out, x }), rows: height, columns };
+    const args = { out: this.#at(out), x: this.#at(x), rows: height, columns };
     this.engine.run(this.#core, rows.transposeRows, args, count * height, count * height * columns);
   }
 
   copy(out: Buffer, x: Buffer, length: number): void {
     check.elementwise("copy", length, { out, x });
-    const args = { ...this.#addresses({ out, x }), length };
+    const args = { out: this.#at(out), x: this.#at(x), length };
     this.engine.run(this.#core, rows.copyElements, args, Math.ceil(length / rows.elementsPerItem), length);
   }
 
@@ -303,10 +316,8 @@ export class WasmBackend implements Backend {
     await this.engine.dispose();
   }
 
-  #addresses<K extends string>(buffers: Readonly<Record<K, Buffer>>): Record<K, number> {
-    const addresses = {} as Record<K, number>;
-    for (const name in buffers) addresses[name] = this.#own(buffers[name]).address;
-    return addresses;
+  #at(buffer: Buffer): number {
+    return this.#own(buffer).address;
   }
 
   #alive(): void {

@@ -13,12 +13,9 @@ import { gemmFrom, tilingOf } from "./tile.js";
 /** At most so many rows of activations share one decoding of the weights; times 256 columns of f32 they fit the L2 cache. */
 const rowsPerPass = 252;
 
-/** Runs of about equally many rows, at most rowsPerPass. */
-function passes(batch: number): { readonly m: number; readonly count: number }[] {
-  const rowsEach = Math.ceil(batch / Math.ceil(batch / rowsPerPass));
-  return Array.from({ length: Math.ceil(batch / rowsEach) }, (_, i) => {
-    return { m: i * rowsEach, count: Math.min(rowsEach, batch - i * rowsEach) };
-  });
+/** Rows of a pass: the rows of a batch in runs of about equally many. */
+function rowsOfPass(batch: number): number {
+  return Math.ceil(batch / Math.ceil(batch / rowsPerPass));
 }
 
 /** Where rounded activations lie, what they were made of, and by which operation. */
@@ -69,7 +66,9 @@ export class Matmul {
         for (let m = 0; m < batch; m++) this.#gemv(target + m * outBytes, padded + 4 * m * paddedColumns, matrix);
         return;
       }
-      for (const { m, count } of passes(batch)) {
+      const rowsEach = rowsOfPass(batch);
+      for (let m = 0; m < batch; m += rowsEach) {
+        const count = Math.min(rowsEach, batch - m);
         this.#gemm(target + m * outBytes, outBytes, padded + 4 * m * paddedColumns, matrix, count);
       }
     });
@@ -109,33 +108,58 @@ export class Matmul {
   }
 
   #int8(out: number, x: number, matrix: WasmMatrix, layout: int8.Int8Layout, batch: number): void {
-    const { module, address: weights } = matrix;
-    const { columns, blocks, quadBytes, quads, paddedColumns, dot } = layout;
-    const { q: rounded, scales, sums } = this.#rounded(x, matrix, layout, batch);
-    const tables = batch < gemmFrom && byLookup(dot);
-    const q = tables ? this.#tables(rounded, matrix, batch * paddedColumns) : rounded;
-    const qBytes = paddedColumns * (tables ? tableBytes : activationBytes(dot));
-    const common = { weights, quadBytes, blocks };
-    const rowAt = (m: number) => ({ q: q + m * qBytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks });
+    const rounded = this.#rounded(x, matrix, layout, batch);
     this.#intoRows(out, layout, batch, (target, outBytes) => {
-      if (batch < gemmFrom) {
-        const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
-        for (let m = 0; m < batch; m++) {
-          const args = { ...common, ...rowAt(m), out: target + m * outBytes, quads, quadsPerItem };
-          this.#engine.run(module, int8.gemvInt8, args, items, 4 * quads * columns);
-        }
-        return;
-      }
-      const panels = Math.ceil(quads / layout.tile.quads);
-      const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
-      const scratchBytes = roundUp(int8.panelBytes(layout), 64);
-      const scratch = this.#engine.scratch("panels", scratchBytes * this.#engine.threads);
-      for (const { m, count } of passes(batch)) {
-        const place = { out: target + m * outBytes, outBytes, qBytes, batch: count, scratch, scratchBytes };
-        const args = { ...common, ...rowAt(m), ...place, panels, panelsPerItem, ...tilingOf(count, layout.tile) };
-        this.#engine.run(module, int8.gemmInt8, args, items, count * 4 * quads * columns);
-      }
+      if (batch < gemmFrom) this.#gemvInt8(target, outBytes, rounded, matrix, layout);
+      else this.#gemmInt8(target, outBytes, rounded, matrix, layout);
     });
+  }
+
+  #gemvInt8(out: number, outBytes: number, rounded: Rounding, matrix: WasmMatrix, layout: int8.Int8Layout): void {
+    const { module, address } = matrix;
+    const { columns, blocks, quadBytes, quads, paddedColumns, dot } = layout;
+    const { batch } = rounded;
+    const tables = byLookup(dot);
+    const q = tables ? this.#tables(rounded.q, matrix, batch * paddedColumns) : rounded.q;
+    const qBytes = paddedColumns * (tables ? tableBytes : activationBytes(dot));
+    const { items, perItem } = this.#deal(quads, 4);
+    for (let m = 0; m < batch; m++) {
+      // One literal: spreading others into it would take longer than a small product.
+      const args = {
+        out: out + m * outBytes,
+        q: q + m * qBytes,
+        scales: rounded.scales + 4 * m * blocks,
+        sums: rounded.sums + 4 * m * blocks,
+        weights: address,
+        quadBytes,
+        quads,
+        quadsPerItem: perItem,
+        blocks,
+      };
+      this.#engine.run(module, int8.gemvInt8, args, items, 4 * quads * columns);
+    }
+  }
+
+  #gemmInt8(out: number, outBytes: number, rounded: Rounding, matrix: WasmMatrix, layout: int8.Int8Layout): void {
+    const { module, address: weights } = matrix;
+    const { columns, blocks, quadBytes, quads, paddedColumns, dot, tile } = layout;
+    const { batch, q, scales, sums } = rounded;
+    const panels = Math.ceil(quads / tile.quads);
+    const { items, perItem: panelsPerItem } = this.#deal(panels, 1);
+    const qBytes = paddedColumns * activationBytes(dot);
+    const scratchBytes = roundUp(int8.panelBytes(layout), 64);
+    const scratch = this.#engine.scratch("panels", scratchBytes * this.#engine.threads);
+    const rowsEach = rowsOfPass(batch);
+    for (let m = 0; m < batch; m += rowsEach) {
+      const count = Math.min(rowsEach, batch - m);
+      const [row, block] = [m * qBytes, 4 * m * blocks];
+      const args = {
+        ...{ out: out + m * outBytes, q: q + row, scales: scales + block, sums: sums + block, outBytes, qBytes },
+        ...{ batch: count, weights, quadBytes, blocks, scratch, scratchBytes, panels, panelsPerItem },
+        ...tilingOf(count, tile),
+      };
+      this.#engine.run(module, int8.gemmInt8, args, items, count * 4 * quads * columns);
+    }
   }
 
   /** What sums of four rounded activations each can be, for weights of one bit. */
@@ -164,24 +188,26 @@ export class Matmul {
     const q = this.#engine.scratch("rounded activations", batch * paddedColumns * bytes);
     const scales = this.#engine.scratch("activation scales", 4 * batch * blocks);
     const sums = this.#engine.scratch("activation sums", 4 * batch * blocks);
-    for (const { m, count } of passes(batch)) {
-      const tiling = batch < gemmFrom ? { height: 1, tallRows: batch } : tilingOf(count, layout.tile);
-      const from = { x: x + 4 * m * columns, columns, blocks, blockColumns, paddedBlock };
-      const to = { q: q + m * paddedColumns * bytes, scales: scales + 4 * m * blocks, sums: sums + 4 * m * blocks };
-      this.#engine.run(module, roundRows, { ...from, ...to, ...tiling }, count * blocks, 4 * count * columns);
+    const rowsEach = rowsOfPass(batch);
+    for (let m = 0; m < batch; m += rowsEach) {
+      const count = Math.min(rowsEach, batch - m);
+      const { height, tallRows } = batch < gemmFrom ? { height: 1, tallRows: batch } : tilingOf(count, layout.tile);
+      const args = {
+        x: x + 4 * m * columns,
+        columns,
+        blocks,
+        blockColumns,
+        paddedBlock,
+        q: q + m * paddedColumns * bytes,
+        scales: scales + 4 * m * blocks,
+        sums: sums + 4 * m * blocks,
+        height,
+        tallRows,
+      };
+      this.#engine.run(module, roundRows, args, count * blocks, 4 * count * columns);
     }
-    this.#rounding = {
-      x,
-      batch,
-      columns,
-      blockColumns,
-      paddedBlock,
-      bytes,
-      q,
-      scales,
-      sums,
-      operation: this.#engine.operations,
-    };
+    const { operations: operation } = this.#engine;
+    this.#rounding = { x, batch, columns, blockColumns, paddedBlock, bytes, q, scales, sums, operation };
     return this.#rounding;
   }
 
