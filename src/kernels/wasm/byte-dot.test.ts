@@ -18,7 +18,7 @@ test("one row times weights of one bit looks sums up for four quads side by side
       describe(layout),
       /^one row by lookup of sums of four activations, 16 rows side by side; more: 1-bit codes/,
     );
-    assert.match(describe(layout), /reads 2 streams/);
+    assert.match(describe(layout), /reads 4 streams/);
     assert.deepEqual([layout.dot && byLookup(layout.dot), layout.beside], [true, 4]);
   }
   assert.equal(planned("int4-g32", "none").beside, 1);

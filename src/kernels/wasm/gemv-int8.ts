@@ -1,6 +1,6 @@
 /** The kernel for one row of activations rounded to int8: some quads at once, decoded on the fly. */
 import type { ByteDot } from "./byte-dot.js";
-import { cellBytes, cellColumns } from "./cells.js";
+import { cellBytes, cellColumns, planesOf } from "./cells.js";
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i8x16, i16x8, i32, i32x4, v128 } from "./instructions.js";
 import { blockArithmetic, type Int8Layout } from "./int8-layout.js";
@@ -84,31 +84,27 @@ interface Stream {
 
 /** Emits the products of a cell: its codes `offset` bytes from each stream's address, its activations `k` from `at`. */
 function emitCell(f: FunctionBuilder, dot: ByteDot, at: Local<"i32">, streams: readonly Stream[]) {
-  const { parts, bytes, halves } = weightReader(f, dot);
-  const rounds = inPlace(dot) ? roundsOf(f, dot) : [];
+  const { parts, bytes, toBytes, halves } = weightReader(f, dot);
+  const relaxed = dot.arithmetic === "relaxed";
+  const rounds = relaxed && planesOf(dot.bits).length === 1 && dot.bits < 8 ? roundsOf(f, dot) : [];
+  const decoded = inPlace(dot) ? (codes: Vector) => codes : toBytes;
   const [x, y, stored] = f.locals("v128", 3);
-  const raised = f.locals("v128", dot.sums);
-  const multiply = (integer: Local<"v128">, activation: Local<"v128">, weight: Expression<"v128">) =>
+  const multiply = (integer: Local<"v128">, activation: Local<"v128">, weight: Vector) =>
     f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(activation, weight, integer));
   return (offset: number, k: number) => {
-    if (rounds.length > 0) {
-      for (const { shift, codes } of rounds) {
-        codes.forEach(({ part }, i) => {
-          f.set(raised[i], v128.load32_splat(at, k + 4 * part));
+    for (const { shift, codes } of rounds) {
+      codes.forEach(({ part }, i) => {
+        f.set([x, y][i], v128.load32_splat(at, k + 4 * part));
+      });
+      for (const { address, integers } of streams) {
+        f.set(stored, moved(v128.load(address, offset), shift));
+        codes.forEach(({ sum, down, mask }, i) => {
+          multiply(integers[sum], [x, y][i], decoded(v128.and(moved(stored, down), mask)));
         });
-        for (const { address, integers } of streams) {
-          const loaded = v128.load(address, offset);
-          f.set(stored, shift === 0 ? loaded : i16x8.shr_u(loaded, shift));
-          codes.forEach(({ sum, mask }, i) => {
-            multiply(integers[sum], raised[i], mask ? v128.and(stored, mask) : stored);
-          });
-        }
       }
-      return;
     }
-    for (let part = 0; part < parts; part++) {
+    for (let part = 0; part < (rounds.length > 0 ? 0 : parts); part++) {
       const step = k + 4 * part;
-      const relaxed = dot.arithmetic === "relaxed";
       f.set(x, v128.load32_splat(at, relaxed ? step : 2 * step));
       if (!relaxed) f.set(y, v128.load32_splat(at, 2 * step + 4));
       for (const { address, integers } of streams) {
@@ -124,10 +120,17 @@ function emitCell(f: FunctionBuilder, dot: ByteDot, at: Local<"i32">, streams: r
   };
 }
 
-/** Codes of one stored vector that are read together: moved down by `shift`, then masked, each into the sum of its height. */
+const moved = (codes: Vector, shift: number) => (shift === 0 ? codes : i16x8.shr_u(codes, shift));
+
+/** Two codes of each byte of a stored vector that is moved down by `shift`: moved on, masked and added to one of the sums. */
 interface Round {
   readonly shift: number;
-  readonly codes: readonly { readonly part: number; readonly sum: number; readonly mask?: Local<"v128"> }[];
+  readonly codes: readonly {
+    readonly part: number;
+    readonly sum: number;
+    readonly down: number;
+    readonly mask: Local<"v128">;
+  }[];
 }
 
 /** Whether codes are multiplied as they stand, masked out of their bytes. */
@@ -135,11 +138,14 @@ function inPlace({ bits, step, arithmetic }: ByteDot): boolean {
   return arithmetic === "relaxed" && step !== undefined && (bits === 2 || bits === 4);
 }
 
-/** The rounds of a stored vector of codes that are multiplied in place. */
+/** The rounds of a vector of codes of 1, 2 or 4 bits. With two sums the upper codes of a round stay where they are. */
 function roundsOf(f: FunctionBuilder, { bits, sums }: ByteDot): readonly Round[] {
   const masks = Array.from({ length: sums }, (_, i) => f.let(i8x16.splat(((2 ** bits - 1) << (i * bits)) & 0xff)));
-  return Array.from({ length: 8 / bits / sums }, (_, round) => ({
-    shift: round * sums * bits,
-    codes: masks.map((mask, sum) => ({ part: round * sums + sum, sum, mask })),
+  return Array.from({ length: 4 / bits }, (_, round) => ({
+    shift: 2 * round * bits,
+    codes: [0, 1].map((i) => ({
+      part: 2 * round + i,
+      ...(sums === 2 ? { sum: i, down: 0, mask: masks[i] } : { sum: 0, down: i * bits, mask: masks[0] }),
+    })),
   }));
 }

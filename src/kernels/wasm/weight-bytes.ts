@@ -2,7 +2,7 @@
 import { type ByteDot, byLookup } from "./byte-dot.js";
 import { type CodeReader, cellColumns, codeReader, planesOf } from "./cells.js";
 import { pickBytes } from "./decode.js";
-import type { FunctionBuilder, Local } from "./emitter.js";
+import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i16x8, v128 } from "./instructions.js";
 
 /** A reader of weights: as bytes, or as i16 split into even and odd bytes. */
@@ -11,10 +11,8 @@ export function weightReader(f: FunctionBuilder, dot: ByteDot) {
   const parts = cellColumns(bits) / 4;
   const read = codeReader(f, bits, { byEight: byLookup(dot) });
   const table = lookup && f.let(v128.const(Uint8Array.from({ length: 16 }, (_, i) => lookup[i] ?? 0)));
-  const bytes: CodeReader = (address, offset, part) => {
-    const codes = read(address, offset, part);
-    return table ? pickBytes(arithmetic === "relaxed")(table, codes) : codes;
-  };
+  const toBytes = (codes: Expression<"v128">) => (table ? pickBytes(arithmetic === "relaxed")(table, codes) : codes);
+  const bytes: CodeReader = (address, offset, part) => toBytes(read(address, offset, part));
   const split = f.local("v128");
   const simple = !table && planesOf(bits).length === 1 && !byLookup(dot);
   const mask = arithmetic === "relaxed" ? undefined : f.let(i16x8.splat(simple ? 2 ** bits - 1 : 0xff));
@@ -32,5 +30,5 @@ export function weightReader(f: FunctionBuilder, dot: ByteDot) {
     };
     return [at(part * bits), at(8 + part * bits)];
   };
-  return { parts, bytes, halves };
+  return { parts, bytes, toBytes, halves };
 }
