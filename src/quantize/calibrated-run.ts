@@ -3,31 +3,37 @@ import { openTokenizer } from "../checkpoints/index.js";
 import { InputError } from "../errors.js";
 import { type Backend, backends, createBackend, productsOn } from "../kernels/index.js";
 import { besideWeight } from "../models/index.js";
-import { checkpointHash, hashOf, openArtifacts, workFolder } from "./artifacts.js";
+import { checkpointHash, hashOf } from "./artifacts.js";
 import { calibrationWindows } from "./calibration.js";
 import { calibrationIds } from "./calibration-text.js";
 import { outputFiles } from "./output.js";
 import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
 import type { PlannedTensor } from "./plan.js";
+import { precheck } from "./precheck.js";
 import { type Parts, produceTensor } from "./produce.js";
 import type { QuantizeOptions } from "./quantize.js";
 import type { QuantizePlan } from "./quantize-plan.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
 import { openRunner } from "./row-blocks.js";
 import { settledPlan } from "./settled.js";
+import type { Work } from "./work.js";
 
 const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
 
 /** Changes whenever finished parts of older versions must not be taken up again. */
-const FORM = 2;
+const FORM = 3;
 
 /** Runs the calibrated pipeline, or what an earlier run has left of it; after the first layer it tries the rest of the way. */
-export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions): Promise<Parts> {
+export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions, work: Work): Promise<Parts> {
   const { tensors } = plan;
   const { onProgress, signal, threads } = options;
   const { ids, text, units } = await calibrationOf(plan, options);
-  const store = await openArtifacts(workFolder(options.output));
-  await store.keepOnly(new Set(units.map(({ key }) => key)));
+  const { store } = work;
+  await work.keepOnly(new Set(units.map(({ key }) => key)));
+  const present = await Promise.all(units.map(({ key }) => store.has(key)));
+  const missing = present.filter((there) => !there).length;
+  await precheck(plan, options, missing / units.length);
+  options.onParts?.(units.length - missing, units.length);
   const parts = { store, keys: keysOf(units), text };
   const backend = await createBackend(options.backend ?? backends.names[0], { threads });
   const total = tensors.reduce((sum, tensor) => sum + weightsOf(tensor), 0);

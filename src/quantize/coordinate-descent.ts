@@ -4,14 +4,15 @@
  * parabola, then each group's scale and offset to the stored number nearest to theirs. No step makes the error larger, but for
  * the rounding of gradients.
  *
- * Rows have nothing to do with each other, so they go through each block of columns together: what its new scales do to the
- * gradients of all other columns is one product of matrices.
+ * Rows have nothing to do with each other, so they go through each group of columns together: what a scale does to the
+ * gradients is a multiple of H v, v being the levels that it multiplies, and that of all rows is one product of matrices.
  *
  * Codes: the greedy updates of QuIP (Chee et al. 2023, arXiv 2307.13304). Scales in turn with codes: decoupleQ (Guo et al. 2024,
  * arXiv 2404.12759), here one group at a time and within the scheme's scale format.
  */
 import { type LoadedFactor, type Products, plainProducts } from "../kernels/index.js";
-import { type Grid, levelIn, type SharedValues, setCode, valueIn } from "./grid.js";
+import { type Grid, type SharedValues, setCode, valueIn } from "./grid.js";
+import { nearestLevel } from "./levels.js";
 import type { InputStatistics } from "./statistics.js";
 
 export interface DescentOptions {
@@ -22,9 +23,9 @@ export interface DescentOptions {
 }
 
 /** Numbers of the rows in hand, at most (or one row): each has an error and a gradient in binary64. */
-const ROWS_WEIGHTS = 2 ** 20;
+const ROWS_WEIGHTS = 2 ** 18;
 /** Columns of a block, at least, where groups are smaller. */
-const BLOCK_COLUMNS = 64;
+const BLOCK_COLUMNS = 256;
 
 /** Changes `levels` and the scales of `grid` in place; how many codes, scales and offsets moved. */
 export function improve(
@@ -56,6 +57,27 @@ interface Block {
   readonly end: number;
   /** H between all columns and these, [columns, end - start]. */
   readonly factor: LoadedFactor;
+  readonly groups: readonly Group[];
+}
+
+interface Group {
+  readonly start: number;
+  readonly end: number;
+  /** H between the columns of the block and these, [columns of the block, end - start]. */
+  readonly factor: LoadedFactor;
+  /** Its sums over these columns: what an offset does to the gradients. */
+  readonly sums: Float32Array;
+}
+
+/** A change of one shared number of a row: the block's columns follow. */
+interface Move {
+  readonly block: Block;
+  readonly group: Group;
+  /** By how much a unit changes each element of the group, and H times that for the columns of the block. */
+  readonly slope: Float32Array;
+  readonly pull: Float32Array;
+  /** Of e, for the columns of the block. */
+  readonly changes: Float32Array;
 }
 
 class Descent {
@@ -63,13 +85,13 @@ class Descent {
   private readonly values: Float32Array;
   private readonly levels: Uint16Array;
   private readonly hessian: Float64Array;
+  private readonly diagonal: Float64Array;
   private readonly extra: number;
   private readonly blocks: readonly Block[];
+  private readonly ones: Float32Array;
   /** Of the rows in hand: the errors e, and the gradients (H + extra I) e, kept up to date. */
   private readonly errors: Float64Array;
   private readonly gradients: Float64Array;
-  /** A change of e in one group that is being considered. */
-  private readonly delta: Float64Array;
   private firstRow = 0;
   /** The row in hand, and its part of the above. */
   private row = 0;
@@ -90,23 +112,30 @@ class Descent {
     this.values = values;
     this.levels = levels;
     this.hessian = hessian;
-    let trace = 0;
-    for (let j = 0; j < columns; j++) trace += hessian[j * columns + j];
-    this.extra = (damping * trace) / columns;
+    this.diagonal = Float64Array.from({ length: columns }, (_, j) => hessian[j * columns + j]);
+    this.extra = (damping * this.diagonal.reduce((sum, x) => sum + x, 0)) / columns;
     this.errors = new Float64Array(rows * columns);
     this.gradients = new Float64Array(rows * columns);
     this.e = this.errors;
     this.gradient = this.gradients;
-    this.delta = new Float64Array(columns);
+    this.ones = new Float32Array(size).fill(1);
     const width = size * Math.ceil(BLOCK_COLUMNS / size);
-    this.blocks = Array.from({ length: Math.ceil(columns / width) }, (_, i) => {
-      const [start, end] = [i * width, Math.min((i + 1) * width, columns)];
-      return { start, end, factor: products.load(columnsOfSymmetric(hessian, columns, start, end), end - start) };
-    });
+    this.blocks = rangesOf(0, columns, width).map(([start, end]) => ({
+      start,
+      end,
+      factor: products.load(partOf(hessian, columns, [0, columns], [start, end]), end - start),
+      groups: rangesOf(start, end, size).map(([from, to]) => {
+        const part = partOf(hessian, columns, [start, end], [from, to]);
+        return { start: from, end: to, factor: products.load(part, to - from), sums: rowSums(part, to - from) };
+      }),
+    }));
   }
 
   dispose(): void {
-    for (const { factor } of this.blocks) factor.dispose();
+    for (const { factor, groups } of this.blocks) {
+      for (const group of groups) group.factor.dispose();
+      factor.dispose();
+    }
   }
 
   /** All sweeps over some rows; how much moved. */
@@ -119,7 +148,7 @@ class Descent {
         this.open(row);
         return this.moveCodes();
       });
-      this.moveScales(active, counts);
+      for (const block of this.blocks) this.moveScales(block, active, counts);
       moved += counts.reduce((sum, count) => sum + count, 0);
       active = active.filter((_, i) => counts[i] > 0);
     }
@@ -129,7 +158,6 @@ class Descent {
   private start(rows: readonly number[]): void {
     const { columns } = this.grid;
     this.firstRow = rows[0];
-    this.gradients.fill(0);
     for (const row of rows) {
       this.open(row);
       for (let j = 0; j < columns; j++) {
@@ -138,10 +166,11 @@ class Descent {
       }
     }
     for (const block of this.blocks) {
-      const changes = new Float32Array(rows.length * (block.end - block.start));
+      const width = block.end - block.start;
+      const changes = new Float32Array(rows.length * width);
       rows.forEach((row, i) => {
         this.open(row);
-        changes.set(this.e.subarray(block.start, block.end), i * (block.end - block.start));
+        changes.set(this.e.subarray(block.start, block.end), i * width);
       });
       this.push(block, rows, changes, columns, columns);
     }
@@ -164,11 +193,9 @@ class Descent {
     to: number,
   ) {
     const { columns } = this.grid;
-    // Rows without a change need no product.
     const width = end - start;
-    const moved = rows.flatMap((_, i) =>
-      changes.subarray(i * width, (i + 1) * width).some((x) => x !== 0) ? [i] : [],
-    );
+    // Rows without a change need no product.
+    const moved = rows.map((_, i) => i).filter((i) => !isZero(changes, i * width, width));
     if (moved.length === 0) return;
     const some = new Float32Array(moved.length * width);
     moved.forEach((i, k) => {
@@ -177,151 +204,145 @@ class Descent {
     const product = factor.times(some);
     moved.forEach((i, k) => {
       this.open(rows[i]);
-      const { gradient } = this;
-      for (let j = 0, at = k * columns; j < from; j++, at++) gradient[j] += product[at];
-      for (let j = to, at = k * columns + to; j < columns; j++, at++) gradient[j] += product[at];
+      addTo(this.gradient, 0, from, product, k * columns);
+      addTo(this.gradient, to, columns, product, k * columns + to);
     });
   }
 
-  private group(j: number): number {
-    return this.row * this.grid.groups + Math.floor(j / this.grid.size);
-  }
-
   private errorAt(j: number): number {
-    const at = this.row * this.grid.columns + j;
-    return this.values[at] - valueIn(this.grid, this.group(j), this.levels[at]);
+    const { grid, row, values, levels } = this;
+    const at = row * grid.columns + j;
+    return values[at] - valueIn(grid, row * grid.groups + Math.floor(j / grid.size), levels[at]);
   }
 
   /** One pass over the codes of the row in hand; how many moved. */
   private moveCodes(): number {
-    const { grid, values, levels, hessian, extra, e, gradient } = this;
-    const n = grid.columns;
+    const { grid, values, levels, hessian, diagonal, extra, e, gradient } = this;
+    const { columns: n, size, scales, offsets, offsetKind } = grid;
     const first = this.row * n;
     let moved = 0;
-    for (let j = 0; j < n; j++) {
-      const own = hessian[j * n + j];
-      // A channel that was never active says nothing.
-      if (own === 0) continue;
-      const lowest = e[j] - gradient[j] / (own + extra);
-      const group = this.group(j);
-      const level = levelIn(grid, group, values[first + j] - lowest);
-      if (level === levels[first + j]) continue;
-      const now = values[first + j] - valueIn(grid, group, level);
-      const change = now - e[j];
-      // Equally good levels stay, so that the descent ends.
-      if (change * (2 * gradient[j] + (own + extra) * change) >= 0) continue;
-      // H is symmetric, so its rows serve as columns.
-      for (let k = 0, at = j * n; k < n; k++, at++) gradient[k] += change * hessian[at];
-      gradient[j] += change * extra;
-      e[j] = now;
-      levels[first + j] = level;
-      moved++;
+    for (let start = 0, group = this.row * grid.groups; start < n; start += size, group++) {
+      const end = Math.min(start + size, n);
+      const s = scales.values[group];
+      // One level is as good as another.
+      if (s === 0) continue;
+      const offset = offsets ? offsets.values[group] : 0;
+      const [min, shift] = offsetKind === "zeroPoint" ? [0, offset] : [offset, 0];
+      for (let j = start; j < end; j++) {
+        const own = diagonal[j];
+        // A channel that was never active says nothing.
+        if (own === 0) continue;
+        const lowest = e[j] - gradient[j] / (own + extra);
+        const level = nearestLevel(grid.levels, (values[first + j] - lowest - min) / s + shift);
+        if (level === levels[first + j]) continue;
+        const now = values[first + j] - valueIn(grid, group, level);
+        const change = now - e[j];
+        // Equally good levels stay, so that the descent ends.
+        if (change * (2 * gradient[j] + (own + extra) * change) >= 0) continue;
+        // H is symmetric, so its rows serve as columns.
+        for (let k = 0, at = j * n; k < n; k++, at++) gradient[k] += change * hessian[at];
+        gradient[j] += change * extra;
+        e[j] = now;
+        levels[first + j] = level;
+        moved++;
+      }
     }
     return moved;
   }
 
-  /** One pass over the scales and offsets of some rows, block by block; adds what moved to their counts. */
-  private moveScales(rows: readonly number[], counts: number[]): void {
-    for (const block of this.blocks) {
-      const { start, end } = block;
-      const changes = new Float32Array(rows.length * (end - start));
-      rows.forEach((row, i) => {
-        this.open(row);
-        counts[i] += this.moveBlock(block, changes.subarray(i * (end - start), (i + 1) * (end - start)));
-      });
-      this.push(block, rows, changes, start, end);
+  /** One pass over the scales and offsets of a block in some rows; adds what moved to their counts. */
+  private moveScales(block: Block, rows: readonly number[], counts: number[]): void {
+    const { scales, offsets, offsetKind, size, groups } = this.grid;
+    const width = block.end - block.start;
+    const changes = new Float32Array(rows.length * width);
+    for (const group of block.groups) {
+      const own = group.end - group.start;
+      const slopes = this.slopesOf(group, rows);
+      const pulls = group.factor.times(slopes);
+      for (let i = 0; i < rows.length; i++) {
+        const k = rows[i] * groups + group.start / size;
+        if (scales.values[k] === 0) continue;
+        this.open(rows[i]);
+        const common = { block, group, changes: changes.subarray(i * width, (i + 1) * width) };
+        const slope = slopes.subarray(i * own, (i + 1) * own);
+        const pull = pulls.subarray(i * width, (i + 1) * width);
+        if (this.moveShared(scales, k, { ...common, slope, pull })) counts[i]++;
+        if (!offsets || offsetKind !== "min") continue;
+        if (this.moveShared(offsets, k, { ...common, slope: this.ones, pull: group.sums })) counts[i]++;
+      }
     }
+    this.push(block, rows, changes, block.start, block.end);
   }
 
-  /** The scales and offsets of a block of the row in hand; the changes of e are added to `changes`. */
-  private moveBlock(block: Block, changes: Float32Array): number {
-    const { size } = this.grid;
-    const { scales, offsets, offsetKind } = this.grid;
-    let moved = 0;
-    for (let start = block.start; start < block.end; start += size) {
-      const group = this.group(start);
-      if (scales.values[group] === 0) continue;
-      const zero = offsets && offsetKind === "zeroPoint" ? offsets.values[group] : 0;
-      if (this.moveShared(scales, group, start, block, changes, (v) => v - zero)) moved++;
-      if (!offsets || offsetKind !== "min") continue;
-      if (this.moveShared(offsets, group, start, block, changes, () => 1)) moved++;
+  /** What the scale of a group multiplies in some rows, [rows, columns of the group]. */
+  private slopesOf({ start, end }: Group, rows: readonly number[]): Float32Array {
+    const { grid, levels } = this;
+    const { offsets, offsetKind, columns, size, groups } = grid;
+    const slopes = new Float32Array(rows.length * (end - start));
+    let at = 0;
+    for (const row of rows) {
+      const zero = offsets && offsetKind === "zeroPoint" ? offsets.values[row * groups + start / size] : 0;
+      for (let j = row * columns + start; j < row * columns + end; j++) {
+        slopes[at++] = grid.levels.values[levels[j]] - zero;
+      }
     }
-    return moved;
+    return slopes;
   }
 
-  /** Moves one shared number, whose unit changes element v by slope(v), if the stored result is better. */
-  private moveShared(
-    shared: SharedValues,
-    group: number,
-    start: number,
-    block: Block,
-    changes: Float32Array,
-    slope: (v: number) => number,
-  ): boolean {
-    const { grid, e, gradient, delta, levels } = this;
-    const first = this.row * grid.columns;
-    const end = Math.min(start + grid.size, grid.columns);
-    let along = 0;
-    for (let j = start; j < end; j++) {
-      delta[j] = slope(grid.levels.values[levels[first + j]]);
-      along += delta[j] * gradient[j];
+  /** Moves one shared number of the row in hand, if the stored result is better. */
+  private moveShared(shared: SharedValues, k: number, { block, group, slope, pull, changes }: Move): boolean {
+    const { gradient, extra, e } = this;
+    const { start, end } = group;
+    let [along, curvature] = [0, 0];
+    for (let j = start, i = 0; j < end; j++, i++) {
+      along += slope[i] * gradient[j];
+      curvature += slope[i] * (pull[j - block.start] + extra * slope[i]);
     }
-    const curvature = this.quadratic(start, end);
     if (!(curvature > 0)) return false;
-    const before = shared.codes[group];
-    const code = shared.toCode(shared.values[group] + along / curvature, group);
-    if (code === before) return false;
-    setCode(shared, group, code);
-    let change = 0;
-    for (let j = start; j < end; j++) {
-      // As the product over the other columns will have it.
-      delta[j] = Math.fround(this.errorAt(j) - e[j]);
-      change += 2 * delta[j] * gradient[j];
-    }
-    change += this.quadratic(start, end);
-    if (!(change < 0)) {
-      setCode(shared, group, before);
-      return false;
-    }
-    this.pushInside(start, end, block);
-    for (let j = start; j < end; j++) {
-      e[j] = this.errorAt(j);
-      changes[j - block.start] += delta[j];
+    const before = shared.values[k];
+    const code = shared.toCode(before + along / curvature, k);
+    if (code === shared.codes[k]) return false;
+    const step = shared.toValue(code, k) - before;
+    if (!(step * (step * curvature - 2 * along) < 0)) return false;
+    setCode(shared, k, code);
+    for (let j = block.start, i = 0; j < block.end; j++, i++) gradient[j] -= step * pull[i];
+    for (let j = start, i = 0; j < end; j++, i++) {
+      gradient[j] -= extra * step * slope[i];
+      const now = this.errorAt(j);
+      changes[j - block.start] += now - e[j];
+      e[j] = now;
     }
     return true;
   }
-
-  /** The gradient inside a block follows `delta` of one of its groups. */
-  private pushInside(start: number, end: number, block: Block): void {
-    const { hessian, delta, extra, gradient, grid } = this;
-    for (let i = start; i < end; i++) {
-      const amount = delta[i];
-      if (amount === 0) continue;
-      const at = i * grid.columns;
-      for (let j = block.start; j < block.end; j++) gradient[j] += amount * hessian[at + j];
-      gradient[i] += amount * extra;
-    }
-  }
-
-  /** delta^T (H + extra I) delta over a range of columns. */
-  private quadratic(start: number, end: number): number {
-    const { hessian, delta, extra, grid } = this;
-    let sum = 0;
-    for (let i = start; i < end; i++) {
-      if (delta[i] === 0) continue;
-      // Both halves of the symmetric H at once.
-      let dot = 0;
-      const at = i * grid.columns;
-      for (let j = start; j < i; j++) dot += hessian[at + j] * delta[j];
-      sum += delta[i] * (2 * dot + (hessian[at + i] + extra) * delta[i]);
-    }
-    return sum;
-  }
 }
 
-/** Columns start .. end of a symmetric matrix, [n, end - start], in f32. */
-function columnsOfSymmetric(h: Float64Array, n: number, start: number, end: number): Float32Array {
-  const some = new Float32Array(n * (end - start));
-  for (let i = 0; i < n; i++) some.set(h.subarray(i * n + start, i * n + end), i * (end - start));
+type Range = readonly [start: number, end: number];
+
+/** Start to end in steps of `size`. */
+function rangesOf(start: number, end: number, size: number): Range[] {
+  return Array.from({ length: Math.ceil((end - start) / size) }, (_, i): Range => {
+    return [start + i * size, Math.min(start + (i + 1) * size, end)];
+  });
+}
+
+/** Rows and columns of an n x n matrix, in f32. */
+function partOf(h: Float64Array, n: number, [top, bottom]: Range, [left, right]: Range): Float32Array {
+  const some = new Float32Array((bottom - top) * (right - left));
+  for (let i = top; i < bottom; i++) some.set(h.subarray(i * n + left, i * n + right), (i - top) * (right - left));
   return some;
+}
+
+const rowSums = (a: Float32Array, columns: number): Float32Array =>
+  Float32Array.from({ length: a.length / columns }, (_, i) => {
+    return a.subarray(i * columns, (i + 1) * columns).reduce((sum, x) => sum + x, 0);
+  });
+
+function isZero(a: Float32Array, start: number, count: number): boolean {
+  for (let i = start; i < start + count; i++) if (a[i] !== 0) return false;
+  return true;
+}
+
+/** a[from + i] += b[at + i] up to a[to]. */
+function addTo(a: Float64Array, from: number, to: number, b: Float32Array, at: number): void {
+  for (let j = from, i = at; j < to; j++, i++) a[j] += b[i];
 }
