@@ -43,11 +43,16 @@ export interface RowStore {
 }
 
 /**
- * How activations enter a matmul: as they are, or rounded to int8 with one scale for each row or group. "int8" takes
- * weights whose values are small integers times a unit, and is exact about them; "int8-rounded" also takes codebooks of
- * at most 4 bits whose values are not (NF4), rounded to 127ths of the largest.
+ * How activations enter a matmul: as they are, or rounded to integers with one scale for each block (int8.ts). "int8" takes
+ * weights whose values are small integers times a unit, and is exact about them; so do "int7" to "int1", with fewer bits for
+ * each activation. "int8-rounded" also takes codebooks of at most 4 bits whose values are no integers (NF4), rounded to
+ * 127ths of the largest.
  */
-export type Activations = "f32" | "int8" | "int8-rounded";
+export type Activations = (typeof ACTIVATIONS)[number];
+export const ACTIVATIONS = [
+  ...(["f32", "int8", "int8-rounded"] as const),
+  ...(["int7", "int6", "int5", "int4", "int3", "int2", "int1"] as const),
+] as const;
 
 /**
  * How exactly f32 products are defined. `deterministic`: product and sum are rounded one after the other in a fixed

@@ -1,14 +1,20 @@
 /**
- * Matmul on integers: activations are rounded to int8, one scale for each block, and multiplied with weights whose
- * values are small integers times a unit. Sums within a block are exact integers, so every engine, every instruction
+ * Matmul on integers: activations are rounded to A = 8 bits or fewer, one scale for each block, and multiplied with weights
+ * whose values are small integers times a unit. Sums within a block are exact integers, so every engine, every instruction
  * set and every number of threads gives the same bits. For each output, with blocks g in order and f32 rounding after
  * every operation:
  *
- *     d[g] = amax(x[g]) / 127,  q[k] = nearest-even(x[k] * (127 / amax)),  I = sum q[k] i[k],  X = sum q[k]
- *     (q[k] = 0 where amax is at most 2^-100, so that 127 / amax stays finite)
+ *     d[g] = amax(x[g]) / L,  q[k] = nearest-even(x[k] * (L / amax)),  L = 2^(A - 1) - 1: 127 for int8, 1 for int2
+ *     (q[k] = 0 where amax is at most 2^-100, so that L / amax stays finite)
+ *     int1:  d[g] = mean |x[g]|,  q[k] = -1 where x[k] < 0, else 1
+ *
+ *     I = sum q[k] i[k],  X = sum q[k]
  *     y += I * (S[g] unit d[g])                       no offset
  *     y += I * (S[g] unit d[g]);  y += (X d[g]) M[g]  offset "min"
  *     y += (I - Z X) * (S[g] unit d[g])               offset "zeroPoint"
+ *
+ * One bit and the mean: Rastegari et al. 2016 (XNOR-Net), arXiv:1603.05279, section 3.1, where it is shown that no other number
+ * times the signs is nearer to x. The mean is a sum in four lanes, as that of a norm.
  *
  * The blocks are those of the weights; where a whole row shares one scale (or has none), blocks of 128 columns.
  */
@@ -17,6 +23,15 @@ import type { NumberFormat } from "../formats/format.js";
 import { decodeTable } from "../formats/table.js";
 import type { Activations } from "./backend.js";
 import type { WeightRows } from "./weight-rows.js";
+
+/** Bits of a rounded activation; undefined where activations are not rounded. */
+export function activationBits(activations: Activations): number | undefined {
+  if (activations === "f32") return undefined;
+  return activations === "int8-rounded" ? 8 : Number(activations.slice("int".length));
+}
+
+/** The largest rounded activation of so many bits. */
+export const largestLevel = (bits: number): number => Math.max(1, 2 ** (bits - 1) - 1);
 
 /** Columns of a block where the weights do not say. */
 export const wholeRowBlock = 128;
@@ -80,7 +95,7 @@ export function demandIntegers(weight: WeightRows, activations: Activations): In
   const rounded = exact ? undefined : roundedValues(scheme.element);
   const found = exact ?? (activations === "int8-rounded" ? rounded : undefined);
   const refuse = (why: string) =>
-    new UnsupportedError(`${scheme.name} weights cannot be multiplied with int8 activations`, {
+    new UnsupportedError(`${scheme.name} weights cannot be multiplied with ${activations} activations`, {
       where: "loadMatrix",
       why,
       try: `activations "f32", which every scheme supports${rounded ? ', or "int8-rounded", which rounds the values' : ""}`,

@@ -1,6 +1,13 @@
 /** Matmul with int8 activations, as int8.ts defines it. */
 import type { Activations } from "../backend.js";
-import { activationBlock, demandIntegers, demandIntegerZeroPoints, smallestAmax } from "../int8.js";
+import {
+  activationBits,
+  activationBlock,
+  demandIntegers,
+  demandIntegerZeroPoints,
+  largestLevel,
+  smallestAmax,
+} from "../int8.js";
 import type { WeightRows } from "../weight-rows.js";
 
 const f = Math.fround;
@@ -12,7 +19,7 @@ export function int8Matrix(rows: WeightRows, activations: Activations) {
     rows.read(n);
     demandIntegerZeroPoints(rows, unit);
   }
-  return { rows, integers, unit, error, block: activationBlock(rows) };
+  return { rows, integers, unit, error, block: activationBlock(rows), bits: activationBits(activations) ?? 8 };
 }
 
 /** The row in hand of a weight whose values were rounded to integers. */
@@ -27,13 +34,24 @@ export function roundedRow({ rows, integers, unit }: ReturnType<typeof int8Matri
   }
 }
 
-/** Rounds one block: codes to q, the scale d back. */
-export function roundBlock(x: Float32Array, start: number, end: number, q: Int8Array): number {
+/** Rounds one block to integers of `bits` bits: codes to q, the scale d back. */
+export function roundBlock(x: Float32Array, start: number, end: number, q: Int8Array, bits = 8): number {
+  if (bits === 1) return takeSigns(x.subarray(start, end), q);
+  const levels = largestLevel(bits);
   let amax = 0;
   for (let k = start; k < end; k++) amax = Math.max(amax, Math.abs(x[k]));
-  const inverse = amax > smallestAmax ? f(127 / amax) : 0;
+  const inverse = amax > smallestAmax ? f(levels / amax) : 0;
   for (let k = start; k < end; k++) q[k - start] = nearestEven(f(x[k] * inverse));
-  return f(amax / 127);
+  return f(amax / levels);
+}
+
+function takeSigns(x: Float32Array, q: Int8Array): number {
+  const s = [0, 0, 0, 0];
+  x.forEach((value, i) => {
+    q[i] = value < 0 ? -1 : 1;
+    s[i % 4] = f(s[i % 4] + Math.abs(value));
+  });
+  return f(f(f(s[0] + s[1]) + f(s[2] + s[3])) / x.length);
 }
 
 function nearestEven(x: number): number {
@@ -45,7 +63,7 @@ function nearestEven(x: number): number {
 export function matmulInt8(
   out: Float32Array,
   x: Float32Array,
-  { rows: weight, integers, unit, block }: ReturnType<typeof int8Matrix>,
+  { rows: weight, integers, unit, block, bits }: ReturnType<typeof int8Matrix>,
   batch: number,
 ): void {
   const { rows, columns, codes, scales, offsets, blockColumns, scheme } = weight;
@@ -59,7 +77,7 @@ export function matmulInt8(
       const S = f((scales ? scales[g] : 1) * unit);
       const offset = offsets ? offsets[g] : 0;
       for (let m = 0; m < batch; m++) {
-        const d = roundBlock(x.subarray(m * columns, (m + 1) * columns), start, end, q);
+        const d = roundBlock(x.subarray(m * columns, (m + 1) * columns), start, end, q, bits);
         let [I, X] = [0, 0];
         for (let k = start; k < end; k++) {
           I += q[k - start] * integers[codes[k]];

@@ -7,7 +7,7 @@
  * instructions depends on how many vectors a block has (`sumsOf`).
  */
 import type { Activations } from "../backend.js";
-import { demandIntegers } from "../int8.js";
+import { activationBits, demandIntegers, largestLevel } from "../int8.js";
 import type { WeightRows } from "../weight-rows.js";
 import { cellBytes, type StoredBits, storedBits } from "./cells.js";
 import type { Decode } from "./decode.js";
@@ -21,6 +21,8 @@ export interface ByteDot {
   readonly step?: number;
   readonly bias: number;
   readonly unit: number;
+  /** The largest rounded activation: 127 of int8. */
+  readonly levels: number;
   /**
    * `relaxed`: four byte products at once by the relaxed dot, whose second operand is the weight; `plain`: i16 pairs.
    * Both are exact, so they give the same integers.
@@ -59,6 +61,7 @@ export function planInt8(
 ): { decode: Decode; factor: 1; recode: Uint8Array; dot: ByteDot; why: string } {
   const format = weight.scheme.element;
   const { integers, unit, error } = demandIntegers(weight, activations);
+  const levels = largestLevel(activationBits(activations) ?? 8);
   const low = Math.min(...integers);
   const span = Math.max(...integers) - low;
   const wide = span > 127;
@@ -84,14 +87,14 @@ export function planInt8(
       decode,
       factor: 1,
       recode,
-      dot: { bits, lookup, step, bias, unit, arithmetic, sums: 1 },
+      dot: { bits, lookup, step, bias, unit, levels, arithmetic, sums: 1 },
       why,
     };
   }
   const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
   const recode = Uint8Array.from(integers, (q) => q + bias);
   const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
-  const dot = { bits, step: 1, bias, unit, arithmetic, sums: 1 } as const;
+  const dot = { bits, step: 1, bias, unit, levels, arithmetic, sums: 1 } as const;
   if (low >= 0 || low + span < 128) {
     const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
     return { decode, factor: 1, recode, dot, why };

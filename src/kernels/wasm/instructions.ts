@@ -322,6 +322,7 @@ export const i8x16 = {
   abs: vectorUnary(96),
   neg: vectorUnary(97),
   popcnt: vectorUnary(98),
+  bitmask: unary("v128", "i32", simd(100)),
   narrow_i16x8_s: vectorBinary(101),
   narrow_i16x8_u: vectorBinary(102),
   shl: vectorShift(107),

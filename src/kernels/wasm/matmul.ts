@@ -1,11 +1,12 @@
 /** Products with loaded matrices: activations rounded and padded as a layout wants them, and the kernels called in passes. */
+import { BitProducts } from "./bit-products.js";
 import { byLookup } from "./byte-dot.js";
 import type { CompiledModule, Engine } from "./engine.js";
 import { type Layout, roundUp } from "./layout.js";
 import { lookupTables, tableBytes } from "./lookup-sums.js";
 import * as f32 from "./matmul-f32.js";
 import * as int8 from "./matmul-int8.js";
-import type { WasmMatrix } from "./matrix.js";
+import type { CodeMatrix, WasmMatrix } from "./matrix.js";
 import { activationBytes, roundRows } from "./round-activations.js";
 import * as rows from "./rows.js";
 import { gemmFrom, tilingOf } from "./tile.js";
@@ -26,6 +27,7 @@ interface Rounding {
   readonly blockColumns: number;
   readonly paddedBlock: number;
   readonly bytes: number;
+  readonly levels: number;
   readonly q: number;
   readonly scales: number;
   readonly sums: number;
@@ -37,28 +39,36 @@ export class Matmul {
   readonly #engine: Engine;
   /** The module of the kernels that work on rows of f32. */
   readonly #core: CompiledModule;
+  readonly #bits: BitProducts;
   #rounding: Rounding | undefined;
 
   constructor(engine: Engine, core: CompiledModule) {
     this.#engine = engine;
     this.#core = core;
+    this.#bits = new BitProducts(engine);
   }
 
   /** out[b, n] = sum_k x[b, k] weight[n, k], at addresses; nothing is empty. */
   run(out: number, x: number, matrix: WasmMatrix, batch: number): void {
-    if (int8.isInt8(matrix.layout)) this.#int8(out, x, matrix, matrix.layout, batch);
+    if (matrix.kind === "bits") this.#bits.run(out, x, matrix, batch);
+    else if (int8.isInt8(matrix.layout)) this.#int8(out, x, matrix, matrix.layout, batch);
     else this.#f32(out, x, matrix, batch);
   }
 
   /** out[i] = row ids[i] of the matrix, `ids` the address of `count` numbers. */
-  embed(out: number, ids: number, { layout, module, address, table }: WasmMatrix, count: number): void {
+  embed(out: number, ids: number, matrix: WasmMatrix, count: number): void {
+    if (matrix.kind === "bits") this.#bits.embed(out, ids, matrix, count);
+    else this.#embed(out, ids, matrix, count);
+  }
+
+  #embed(out: number, ids: number, { layout, module, address, table }: CodeMatrix, count: number): void {
     const { columns, quadBytes, blocks, blockCells: cells, blockColumns } = layout;
     const place = { weights: address, quadBytes, blocks, cells, blockColumns, table };
     const args = { out, ids, columns, ...place, ...this.#panels(layout) };
     this.#engine.run(module, f32.embed, args, count, 4 * count * columns);
   }
 
-  #f32(out: number, x: number, matrix: WasmMatrix, batch: number): void {
+  #f32(out: number, x: number, matrix: CodeMatrix, batch: number): void {
     const { paddedColumns } = matrix.layout;
     const padded = this.#padded(x, matrix.layout, batch);
     this.#intoRows(out, matrix.layout, batch, (target, outBytes) => {
@@ -88,14 +98,14 @@ export class Matmul {
     this.#engine.run(this.#core, rows.cutRows, args, batch, batch * outputs);
   }
 
-  #gemv(out: number, x: number, { layout, module, address, table }: WasmMatrix): void {
+  #gemv(out: number, x: number, { layout, module, address, table }: CodeMatrix): void {
     const { quads, quadBytes, blocks, blockCells: cells, columns } = layout;
     const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
     const args = { out, x, weights: address, quadBytes, quads, quadsPerItem, blocks, cells, table };
     this.#engine.run(module, f32.gemv, args, items, 4 * quads * columns);
   }
 
-  #gemm(out: number, outBytes: number, x: number, matrix: WasmMatrix, batch: number): void {
+  #gemm(out: number, outBytes: number, x: number, matrix: CodeMatrix, batch: number): void {
     const { layout, module, address, table } = matrix;
     const { quads, quadBytes, blocks, blockCells: cells, paddedColumns, tile } = layout;
     const panels = Math.ceil(quads / tile.quads);
@@ -107,7 +117,7 @@ export class Matmul {
     this.#engine.run(module, f32.gemm, args, items, batch * 4 * quads * paddedColumns);
   }
 
-  #int8(out: number, x: number, matrix: WasmMatrix, layout: int8.Int8Layout, batch: number): void {
+  #int8(out: number, x: number, matrix: CodeMatrix, layout: int8.Int8Layout, batch: number): void {
     const rounded = this.#rounded(x, matrix, layout, batch);
     this.#intoRows(out, layout, batch, (target, outBytes) => {
       if (batch < gemmFrom) this.#gemvInt8(target, outBytes, rounded, matrix, layout);
@@ -115,7 +125,7 @@ export class Matmul {
     });
   }
 
-  #gemvInt8(out: number, outBytes: number, rounded: Rounding, matrix: WasmMatrix, layout: int8.Int8Layout): void {
+  #gemvInt8(out: number, outBytes: number, rounded: Rounding, matrix: CodeMatrix, layout: int8.Int8Layout): void {
     const { module, address } = matrix;
     const { columns, blocks, quadBytes, quads, paddedColumns, dot } = layout;
     const { batch } = rounded;
@@ -140,7 +150,7 @@ export class Matmul {
     }
   }
 
-  #gemmInt8(out: number, outBytes: number, rounded: Rounding, matrix: WasmMatrix, layout: int8.Int8Layout): void {
+  #gemmInt8(out: number, outBytes: number, rounded: Rounding, matrix: CodeMatrix, layout: int8.Int8Layout): void {
     const { module, address: weights } = matrix;
     const { columns, blocks, quadBytes, quads, paddedColumns, dot, tile } = layout;
     const { batch, q, scales, sums } = rounded;
@@ -163,16 +173,17 @@ export class Matmul {
   }
 
   /** What sums of four rounded activations each can be, for weights of one bit. */
-  #tables(q: number, { module }: WasmMatrix, count: number): number {
+  #tables(q: number, { module }: CodeMatrix, count: number): number {
     const tables = this.#engine.scratch("lookup tables", count * tableBytes);
     this.#engine.run(module, lookupTables, { q, tables }, count / 4, 8 * count);
     return tables;
   }
 
   /** Activations rounded to int8, or what the last product has left of the same: projections share their input. */
-  #rounded(x: number, { module }: WasmMatrix, layout: int8.Int8Layout, batch: number): Rounding {
+  #rounded(x: number, { module }: CodeMatrix, layout: int8.Int8Layout, batch: number): Rounding {
     const { columns, blocks, blockColumns, paddedBlock, paddedColumns, dot } = layout;
     const bytes = activationBytes(dot);
+    const { levels } = dot;
     const last = this.#rounding;
     if (
       last?.x === x &&
@@ -181,6 +192,7 @@ export class Matmul {
       last.paddedBlock === paddedBlock &&
       last.blockColumns === blockColumns &&
       last.bytes === bytes &&
+      last.levels === levels &&
       this.#engine.unchangedSince(x, last.operation)
     ) {
       return last;
@@ -207,7 +219,7 @@ export class Matmul {
       this.#engine.run(module, roundRows, args, count * blocks, 4 * count * columns);
     }
     const { operations: operation } = this.#engine;
-    this.#rounding = { x, batch, columns, blockColumns, paddedBlock, bytes, q, scales, sums, operation };
+    this.#rounding = { x, batch, columns, blockColumns, paddedBlock, bytes, levels, q, scales, sums, operation };
     return this.#rounding;
   }
 

@@ -84,7 +84,7 @@ export function emitRoundRows(
       emitBlock(f, layout, hand, count);
     });
     f.set(at, i32.shl(i32.add(at, within), 2));
-    f.emit(f32.store(i32.add(scales, at), f32.div(amax, 127)));
+    f.emit(f32.store(i32.add(scales, at), f32.div(amax, dot.levels)));
     f.emit(i32.store(i32.add(sums, at), sum));
     f.advance(block, 1);
   });
@@ -93,7 +93,8 @@ export function emitRoundRows(
 /** Words of 32 bits that hold four activations of a row. */
 const wordsOf = (dot: ByteDot) => activationBytes(dot);
 
-const inverseOf = (amax: Local<"f32">) => select(f32.div(127, amax), f32.const(0), f32.gt(amax, smallestAmax));
+const inverseOf = (amax: Local<"f32">, { levels }: ByteDot) =>
+  select(f32.div(levels, amax), f32.const(0), f32.gt(amax, smallestAmax));
 
 /** A block of any length, of any numbers. */
 function emitBlock(f: FunctionBuilder, { paddedBlock, dot }: Blocks, hand: Block, count: Local<"i32">): void {
@@ -116,7 +117,7 @@ function emitBlock(f: FunctionBuilder, { paddedBlock, dot }: Blocks, hand: Block
   overLanes(f, count, (offset, mask) => f.set(largest, f32x4.max(largest, f32x4.abs(values(offset, mask)))));
   const lane = (i: number) => f32x4.extract_lane(largest, i);
   f.set(amax, f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3))));
-  f.set(inverse, inverseOf(amax));
+  f.set(inverse, inverseOf(amax, dot));
   f.set(total, zeroVector);
   overLanes(f, count, (offset, mask) => {
     const scaled = f32x4.mul(values(offset, mask), f32x4.splat(inverse));
@@ -183,7 +184,7 @@ function emitWholeBlock(f: FunctionBuilder, { blockColumns, dot }: Blocks, hand:
   f.set(bits, i32x4.extract_lane(i32x4.max_s(largest, shuffled(4)), 0));
   f.if(i32.lt_u(bits, 0x7f800000), () => {
     f.set(amax, f32.reinterpret_i32(bits));
-    f.set(factor, f32x4.splat(inverseOf(amax)));
+    f.set(factor, f32x4.splat(inverseOf(amax, dot)));
     f.set(magic, f32x4.splat(12582912));
     f.set(magicBits, i32x4.splat(0x4b400000));
     f.set(total, zeroVector);
