@@ -3,7 +3,14 @@ import { readdir, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { schemes } from "../formats/index.js";
-import { type Activations, type Backend, type BackendInfo, backends, type Exactness } from "../kernels/index.js";
+import {
+  ACTIVATIONS as ACTIVATION_KINDS,
+  type Activations,
+  type Backend,
+  type BackendInfo,
+  backends,
+  type Exactness,
+} from "../kernels/index.js";
 import {
   type CacheScheme,
   type Model,
@@ -26,14 +33,13 @@ export const ENGINE_OPTIONS = {
   backend: named("--backend <name>", `how to compute (${backends.names.join(", ")})`, backends, backends.names[0]),
 };
 
-const KINDS: readonly Activations[] = ["f32", "int8", "int8-rounded"];
-const isKind = (name: string): name is Activations => KINDS.some((kind) => kind === name);
+const isKind = (name: string): name is Activations => ACTIVATION_KINDS.some((kind) => kind === name);
 
 /** How activations enter the products, for commands that run one model. */
 export const ACTIVATIONS = choice(
   "--activations <kind>",
-  "f32: as they are; int8: rounded by blocks, for integer and 4-bit float weights, about three times faster where the engine has relaxed SIMD; int8-rounded: likewise, and the values of other 4-bit codebooks (NF4) too",
-  KINDS,
+  "f32: as they are; int8: rounded by blocks, for integer and 4-bit float weights, about three times faster where the engine has relaxed SIMD; int8-rounded: likewise, and the values of other 4-bit codebooks (NF4) too; int7 to int1: fewer bits, at a cost in quality",
+  ACTIVATION_KINDS,
   "f32",
 );
 

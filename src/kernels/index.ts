@@ -4,17 +4,18 @@ import type { Backend, BackendOptions, BackendRecord } from "./backend.js";
 import { reference } from "./reference/index.js";
 import { wasm } from "./wasm/index.js";
 
-export type {
-  Activations,
-  AttentionShape,
-  Backend,
-  BackendInfo,
-  BackendOptions,
-  BackendRecord,
-  Buffer,
-  Exactness,
-  Matrix,
-  RowStore,
+export {
+  ACTIVATIONS,
+  type Activations,
+  type AttentionShape,
+  type Backend,
+  type BackendInfo,
+  type BackendOptions,
+  type BackendRecord,
+  type Buffer,
+  type Exactness,
+  type Matrix,
+  type RowStore,
 } from "./backend.js";
 export { type LoadedFactor, type Products, plainProducts, productsOn, transposed } from "./products.js";
 

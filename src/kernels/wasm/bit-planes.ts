@@ -39,13 +39,13 @@ export interface BitLayout {
 export const mostTogether = 4;
 
 /**
- * The most planes of weights times planes of activations that are counted sooner than bytes are multiplied: in GMAC/s (docs/kernels.md)
- * counting makes some 200 and 140 of one plane each, byte products 80 and 18, looked up sums of one-bit weights 110 and 50.
+ * The most planes of weights times planes of activations that are counted sooner than bytes are multiplied or sums looked up, as
+ * measured (docs/kernels.md). Activations of one bit are always counted.
  */
-const mostPlanes = (weightBits: number, relaxedDot: RelaxedDot): number => {
-  if (weightBits === 1) return relaxedDot === "none" ? 2 : 1;
-  return relaxedDot === "none" ? 8 : 2;
-};
+function mostPlanes(weightBits: number, relaxedDot: RelaxedDot): number {
+  if (relaxedDot !== "none") return 1;
+  return weightBits === 1 ? 2 : 4;
+}
 
 /** The layout of a weight whose products with such activations are counted; undefined where bytes are multiplied. */
 export function planBits(weight: WeightRows, activations: Activations, relaxedDot: RelaxedDot): BitLayout | undefined {

@@ -17,7 +17,7 @@ import { activationBlock } from "../int8.js";
 import type { WeightRows } from "../weight-rows.js";
 import { type ByteDot, byLookup, planInt8, sumsOf } from "./byte-dot.js";
 import { cellBytes, cellColumns, storedBits } from "./cells.js";
-import type { Decode, Order } from "./decode.js";
+import { type Decode, type Order, orderOf } from "./decode.js";
 import type { RelaxedDot } from "./features.js";
 import { fitsE4m3Factor, isE4m3, type SharedForm, SharedNumbers } from "./shared.js";
 import { streamsOf } from "./streams.js";
@@ -99,7 +99,7 @@ export function planLayout(
     fused: fused && exact,
     relaxed: relaxedDot !== "none",
     tile: tileOf({ fused, dot: plan.dot }),
-    order: exact ? "k major" : "column major",
+    order: exact ? orderOf(plan.decode) : "column major",
   };
 }
 
@@ -217,14 +217,22 @@ export function divisor(count: number, limit: number): number {
 
 /** A layout in one line, with its reason. */
 export function describe(layout: Layout): string {
-  const { why, decode, bytes, rows, columns, fused } = layout;
-  const held = rows * columns === 0 ? "" : `; ${((8 * bytes) / rows / columns).toFixed(2)} bits a weight in memory`;
+  const { why, decode, fused } = layout;
   const table = decode.kind === "table" ? " (slow)" : "";
   const streams = `; one row of activations reads ${streamsOf(layout)} streams`;
-  return `${why}${table}${describeShared(layout)}${held}${streams}${fused ? "; fused multiply-adds" : ""}`;
+  return `${why}${table}${describeHeld(layout)}${streams}${fused ? "; fused multiply-adds" : ""}`;
 }
 
-function describeShared({ scale, offset, offsets, blocks, blockColumns }: Layout): string {
+type Held = Pick<Layout, "rows" | "columns" | "bytes" | "scale" | "offset" | "offsets" | "blocks" | "blockColumns">;
+
+/** How scales and offsets are held, and what a weight takes with them. */
+export function describeHeld(layout: Held): string {
+  const { rows, columns, bytes } = layout;
+  const bits = rows * columns === 0 ? "" : `; ${((8 * bytes) / rows / columns).toFixed(2)} bits a weight in memory`;
+  return `${describeShared(layout)}${bits}`;
+}
+
+function describeShared({ scale, offset, offsets, blocks, blockColumns }: Held): string {
   const shared = [scale && `scale (${scale.kind})`, offsets && `${offset} (${offsets.kind})`].filter((part) => part);
   if (shared.length === 0) return "";
   return `, ${shared.join(" and ")} for ${blocks > 1 ? `${blockColumns} columns` : "a row"}`;

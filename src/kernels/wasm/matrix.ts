@@ -7,7 +7,7 @@ import { bitsKey, bitsModule } from "./count-bits.js";
 import type { CompiledModule, Engine, Place } from "./engine.js";
 import { detectFeatures } from "./features.js";
 import { fillLayout } from "./fill.js";
-import { describe, type Layout, planLayout } from "./layout.js";
+import { describe, describeHeld, type Layout, planLayout } from "./layout.js";
 import { layoutKey, matmulModule } from "./matmul-f32.js";
 
 interface Loaded extends Matrix {
@@ -65,14 +65,14 @@ export function loadMatrix(
 
 /** A weight whose products are counted. */
 export function loadBits(engine: Engine, weight: WeightRows, layout: BitLayout, activations: Activations): BitMatrix {
-  const { rows, columns, bytes, why } = layout;
+  const { rows, columns, bytes } = layout;
   const scheme = weight.scheme.name;
   const place = engine.placeWeight(bytes, `a ${scheme} weight`);
   const { room, address } = place;
   fillBits(layout, weight, engine.weightMemory(room).buffer, address);
   const module = engine.module(bitsKey(layout), (limits) => bitsModule(layout, limits), room);
   return {
-    ...{ rows, columns, scheme, activations, bytes, plan: why },
+    ...{ rows, columns, scheme, activations, bytes, plan: `${layout.why}${describeHeld(layout)}` },
     ...{ kind: "bits", engine, layout, module, place, address, freed: false },
   };
 }
