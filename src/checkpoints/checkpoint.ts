@@ -123,6 +123,8 @@ export interface Container extends Named {
   open(path: string): Promise<Checkpoint>;
   /** Whether a tensor of this scheme and shape can be written, and if not, why. */
   canHold(scheme: Scheme, shape: readonly number[]): true | string;
+  /** Throws what would keep `write` from putting so many bytes there, before there are any; writes nothing. */
+  checkOutput(path: string, bytes: number, options?: WriteOptions): Promise<void>;
   /** Writes to temporary names and renames when everything is complete. */
   write(path: string, content: CheckpointContent, options?: WriteOptions): Promise<Written>;
 }

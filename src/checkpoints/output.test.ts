@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type BitloomError, FileError, InputError } from "../errors.js";
-import { writeFileWhole, writeFolderWhole } from "./output.js";
+import { checkFileOutput, checkFolderOutput, writeFileWhole, writeFolderWhole } from "./output.js";
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "bitloom-output-")));
 after(() => rmSync(folder, { recursive: true }));
@@ -138,4 +138,19 @@ test("a folder without permission to write is an error", async (t) => {
     writeFileWhole(join(at("locked"), "x"), [], async () => {}),
     FileError,
   );
+});
+
+test("what would keep an output from its place is told before there is one, and no folder is made", async () => {
+  mkdirSync(at("full"));
+  writeFileSync(at("full/notes"), "mine");
+  const no = async () => "it holds notes";
+  await assert.rejects(checkFileOutput(at("full"), [], 1), /cannot write/);
+  await assert.rejects(checkFolderOutput(at("full"), [], 1, no), /is not replaced/);
+  await assert.rejects(checkFileOutput(at("full/notes"), [at("full/notes")], 1), /would overwrite the input/);
+  await assert.rejects(checkFileOutput(at("full/x"), [], 2 ** 60), /no room/);
+  await assert.rejects(checkFileOutput(at("full/notes/x"), [], 1), /cannot write/);
+  await checkFileOutput(at("not/yet/there"), [], 1);
+  await checkFolderOutput(at("not"), [], 1, no);
+  assert.deepEqual(readdirSync(at("full")), ["notes"]);
+  assert.equal(readdirSync(folder).includes("not"), false);
 });

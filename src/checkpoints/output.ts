@@ -3,7 +3,7 @@
  * flushed to disk, and renamed at the end; an error removes it. A killed run leaves its temporary name behind, which the
  * next run that writes the same output removes, because no process of that id lives any more.
  */
-import { mkdir, open, readdir, readFile, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, readFile, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { InputError, SystemError } from "../errors.js";
 import type { ByteSink } from "./checkpoint.js";
@@ -18,15 +18,7 @@ export async function writeFileWhole<T>(
 ): Promise<T> {
   return systemErrorsOf(path, async () => {
     const target = await targetOf(path, inputs);
-    const found = await kindOf(target);
-    if (found !== "nothing" && found !== "file") {
-      throw new SystemError(`cannot write ${path}`, {
-        kind: "output-refused",
-        where: path,
-        why: `it is a ${found}`,
-        try: "name a file",
-      });
-    }
+    await checkedFile(path, target);
     const temporary = await temporaryName(target);
     try {
       const result = await writeNewFile(temporary, path, work);
@@ -38,6 +30,42 @@ export async function writeFileWhole<T>(
       throw error;
     }
   });
+}
+
+/** Throws what would keep `writeFileWhole` from putting a file of so many bytes there. Makes no folder that is missing. */
+export const checkFileOutput = (path: string, inputs: readonly string[], bytes: number): Promise<void> =>
+  checkPlace(path, inputs, bytes, (target) => checkedFile(path, target));
+
+/** The same for `writeFolderWhole`. */
+export const checkFolderOutput = (
+  path: string,
+  inputs: readonly string[],
+  bytes: number,
+  replaceable: (folder: string) => Promise<true | string>,
+): Promise<void> =>
+  checkPlace(path, inputs, bytes, async (target) => void (await checkedFolder(path, target, replaceable)));
+
+async function checkPlace(
+  path: string,
+  inputs: readonly string[],
+  bytes: number,
+  checkTarget: (target: string) => Promise<void>,
+): Promise<void> {
+  await systemErrorsOf(path, async () => {
+    const folder = dirname(resolve(path));
+    const existing = await nearestFolder(folder);
+    if (existing === folder) await checkTarget(await targetIn(folder, path, inputs));
+    await rm(await mkdtemp(join(existing, ".bitloom-")), { recursive: true });
+    await checkSpace(existing, path, bytes);
+  });
+}
+
+/** The folder itself, or the one in which it would have to be made. */
+async function nearestFolder(path: string): Promise<string> {
+  const found = await kindOf(path);
+  if (found === "nothing") return nearestFolder(dirname(path));
+  if (found === "folder") return path;
+  throw Object.assign(new Error("not a directory"), { code: "ENOTDIR", syscall: "mkdir" });
 }
 
 /** A folder in the making. */
@@ -87,6 +115,17 @@ async function swap(temporary: string, target: string): Promise<void> {
     throw error;
   }
   await rm(aside, { recursive: true, force: true });
+}
+
+async function checkedFile(path: string, target: string): Promise<void> {
+  const found = await kindOf(target);
+  if (found === "nothing" || found === "file") return;
+  throw new SystemError(`cannot write ${path}`, {
+    kind: "output-refused",
+    where: path,
+    why: `it is a ${found}`,
+    try: "name a file",
+  });
 }
 
 async function checkedFolder(
@@ -156,6 +195,10 @@ async function checkSpace(folder: string, shown: string, bytes: number): Promise
 async function targetOf(path: string, inputs: readonly string[]): Promise<string> {
   const folder = dirname(resolve(path));
   await makeFolder(folder);
+  return targetIn(folder, path, inputs);
+}
+
+async function targetIn(folder: string, path: string, inputs: readonly string[]): Promise<string> {
   const target = await realpath(path).catch(async (error) => {
     if (isSystemError(error) && error.code === "ENOENT") return join(await realpath(folder), basename(resolve(path)));
     throw error;
@@ -208,7 +251,8 @@ async function temporaryName(target: string): Promise<string> {
   return join(folder, `.${name}.${process.pid}-${++written}.partial`);
 }
 
-async function isAlive(pid: number): Promise<boolean> {
+/** Whether a process of that id is at work. */
+export async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0);
   } catch (error) {

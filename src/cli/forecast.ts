@@ -3,7 +3,7 @@
  * that are alive at once (garbage comes on top); the second measures each method on a slice of random numbers or, with
  * calibration, scales up what the first layer took when the plan was tried out.
  */
-import { needsAtLeast, type PlannedTensor, type QuantizePlan, type TriedPlan } from "../quantize/index.js";
+import { type LayerSeconds, needsAtLeast, type PlannedTensor, type QuantizePlan } from "../quantize/index.js";
 import { randomUniform } from "../random.js";
 import { dequantize } from "../tensor/index.js";
 import { tensorBytes } from "./tensor-bytes.js";
@@ -21,7 +21,7 @@ const TILE_ROWS = 32;
 const weightsOf = ({ shape }: PlannedTensor) => shape.reduce((a, b) => a * b, 1);
 const bytesOf = ({ scheme, shape }: PlannedTensor) => tensorBytes(scheme, shape);
 
-export function forecast(plan: QuantizePlan, layerSeconds?: TriedPlan["layerSeconds"]): Forecast {
+export function forecast(plan: QuantizePlan, layerSeconds?: LayerSeconds): Forecast {
   const { calibrated, recipe, tensors } = plan;
   // With calibration finished tensors wait on disk, and only a layer that was tried tells how long the others take.
   if (calibrated) {
@@ -48,12 +48,15 @@ const layerOf = ({ spec }: PlannedTensor) => Number(/^layers\.(\d+)\./.exec(spec
  * Each layer's inputs are seen once and its outputs computed once, window by window (a pass costs about half as much as
  * seeing); codes are chosen once. What is not in a layer counts by its weights.
  */
-function calibratedSeconds({ tensors, recipe, config }: QuantizePlan, seconds: NonNullable<TriedPlan["layerSeconds"]>) {
+function calibratedSeconds({ tensors, recipe, config, architecture }: QuantizePlan, seconds: LayerSeconds) {
+  const { windows, sequential } = recipe.calibration;
   const weights = (some: readonly PlannedTensor[]) => some.reduce((sum, one) => sum + weightsOf(one), 0);
   const first = weights(tensors.filter((one) => layerOf(one) === 0));
   const quantized = weights(tensors.filter(({ quantizer }) => quantizer));
-  const passes = 1.5 * recipe.calibration.windows * config.layers;
-  return seconds.calibrating * passes + (seconds.quantizing * quantized) / Math.max(1, first);
+  const groups = architecture.parts.linears(config).length;
+  const seen = { none: 1, layers: 1.5, stages: groups + 0.5 }[sequential];
+  const layer = seconds.calibrating * seen * windows + seconds.transforming;
+  return config.layers * layer + (seconds.quantizing * quantized) / Math.max(1, first);
 }
 
 /** Hidden states before and after a layer, a layer's weights as read, as f32 and packed, and the moments of its inputs. */

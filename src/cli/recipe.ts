@@ -62,6 +62,10 @@ export const RECIPE_OPTIONS = {
     "text or conversations (JSON lines) for methods that look at activations; default: bundled text",
   ),
   imatrix: text("--imatrix <file>", "importance matrix in place of a text, for --method imatrix"),
+  parts: text(
+    "--parts <folder>",
+    "keep finished layers there, and take up those that fit: they are shared by runs whose recipes differ in other layers; default: kept beside the output until it is written",
+  ),
   ...ENGINE_OPTIONS,
 };
 
@@ -85,9 +89,9 @@ export type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | 
 
 /** What the flags ask for; an InputError if they contradict each other. */
 export async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {
-  const { output, recipe: file, calibrate = DEMO_CALIBRATION, threads, backend, imatrix } = chosen;
+  const { output, recipe: file, calibrate = DEMO_CALIBRATION, threads, backend, imatrix, parts } = chosen;
   const calibrationText = () => readText(calibrate);
-  const common = { input: modelPath(model), output, calibrationText, threads, backend, imatrix };
+  const common = { input: modelPath(model), output, calibrationText, threads, backend, imatrix, parts };
   return { ...common, ...(file === undefined ? shortForm(chosen) : await longForm(file, chosen)) };
 }
 

@@ -6,8 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, readFileSync } from "node:fs";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { mkdir, open, readdir, rename } from "node:fs/promises";
+import { join } from "node:path";
 import type { Checkpoint } from "../checkpoints/checkpoint.js";
 import { schemes } from "../formats/index.js";
 import type { Planes, Scheme } from "../formats/scheme.js";
@@ -58,14 +58,7 @@ export interface ArtifactStore {
   ): Promise<readonly { readonly role: string; readonly scheme: Scheme; readonly shape: readonly number[] }[]>;
   /** What the linear maps of a part do besides multiplying, by role. */
   linears(key: string): Promise<LinearRecords>;
-  /** Removes parts that are not among `keys`: leftovers of other recipes. */
-  keepOnly(keys: ReadonlySet<string>): Promise<void>;
-  remove(): Promise<void>;
 }
-
-/** The folder of parts that belongs to an output path. */
-export const workFolder = (output: string): string =>
-  join(dirname(resolve(output)), `.${basename(resolve(output))}.parts`);
 
 export async function openArtifacts(folder: string): Promise<ArtifactStore> {
   await mkdir(folder, { recursive: true });
@@ -109,12 +102,6 @@ export async function openArtifacts(folder: string): Promise<ArtifactStore> {
         }
         return finished;
       }),
-    async keepOnly(keys) {
-      for (const name of await readdir(folder)) {
-        if (!keys.has(name.replace(/\.part$/, ""))) await rm(join(folder, name), { force: true });
-      }
-    },
-    remove: () => rm(folder, { recursive: true, force: true }),
   };
 }
 

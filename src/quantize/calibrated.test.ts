@@ -10,8 +10,8 @@ import { openCheckpoint } from "../checkpoints/index.js";
 import { InputError } from "../errors.js";
 import { createBackend } from "../kernels/index.js";
 import { openModel } from "../models/index.js";
-import { workFolder } from "./artifacts.js";
 import { type QuantizeOptions, quantizeModel, RECIPE_KEY, type Recipe } from "./index.js";
+import { workFolder } from "./work.js";
 
 const demo = new URL("../../../demo", import.meta.url).pathname;
 const folder = mkdtempSync(join(tmpdir(), "bitloom-calibrated-"));

@@ -26,4 +26,4 @@ export { recipeOf } from "./short-form.js";
 export { type QuantizeSpeedRow, quantizeSpeedSection } from "./speed-document.js";
 export { type InputStatistics, type Needs, needsAtLeast } from "./statistics.js";
 export { transforms } from "./transforms.js";
-export { type TriedPlan, tryQuantization } from "./trial.js";
+export { type LayerSeconds, type TriedPlan, tryQuantization } from "./trial.js";

@@ -25,6 +25,7 @@ import { roundInput } from "./input-rounding.js";
 import { quantizeTogether, type TogetherOutcome } from "./layer-methods.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize-plan.js";
+import type { Quantizer } from "./read-recipe.js";
 import { rescaleLayer } from "./rescale.js";
 import { quantizeWeight } from "./row-blocks.js";
 import type { RowsRunner } from "./row-threads.js";
@@ -60,15 +61,23 @@ interface Tools {
   readonly rows: RowsRunner;
 }
 
-/** The units of a plan with the names of their artifacts. `base` stands for input, text and version. */
+/**
+ * The units of a plan with the names of their artifacts: hashes of all that decides what is in them, and nothing else, so that
+ * another recipe takes up what it shares. `base` stands for input, text and version.
+ */
 export function unitsOf({ tensors, architecture, config, recipe }: QuantizePlan, base: string): readonly Unit[] {
-  const { seed, calibration, json } = recipe;
-  const others = json.steps.filter((step) => !("quantize" in step));
+  const { seed, calibration, needs, transforms, folds, activations, compensations } = recipe;
+  const whole = [base, seed, calibration, needs, folds.map(({ json }) => json), transforms.length > 0];
   const units: Unit[] = [];
   const add = (name: string, members: readonly PlannedTensor[], layer?: number) => {
     const before = calibration.sequential === "none" ? "" : (units.at(-1)?.key ?? "");
-    const members_ = members.map(({ spec, scheme, quantizer }) => [spec?.role, scheme.name, quantizer?.json]);
-    const key = hashOf([base, seed, calibration, others, recipe.needs, name, members_, before]);
+    const decided = members.map((tensor) => {
+      const { spec, scheme, quantizer, name: called } = tensor;
+      const fits = ({ pattern }: Pick<Quantizer, "pattern">) => pattern.test(called) || pattern.test(spec?.role ?? "");
+      const others = [...transforms, ...activations, ...compensations].filter(fits);
+      return [spec?.role, scheme.name, ...[quantizer, ...others].map((step) => step && { ...step.json, tensors: "" })];
+    });
+    const key = hashOf([whole, name, decided, before]);
     if (members.length > 0) units.push({ name, layer, tensors: members, key });
   };
   const roleOf = (tensor: PlannedTensor) => tensor.spec?.role ?? "";
@@ -232,6 +241,7 @@ async function makeLayer(
   const weights = plainWeights(unit, values);
   const first = observe(runner, unit, weights, hidden, groups, whole, original);
   const statistics = new Map(first.statistics);
+  if (recipe.transforms.length > 0) await onUnit(unit, "transforming");
   const { notes, linears: rescaled } = rescaleLayer({
     plan: whole,
     backend,

@@ -22,6 +22,9 @@ import { needsAtLeast } from "./statistics.js";
 
 /** What would be written, found without reading any tensor. */
 export interface QuantizePlan {
+  /** What is read, as it lies on disk. */
+  readonly input: Checkpoint;
+  /** The same after the recipe's folds. */
   readonly checkpoint: Checkpoint;
   readonly architecture: Architecture;
   readonly config: ModelConfig;
@@ -55,6 +58,7 @@ export async function planQuantization(options: QuantizeOptions): Promise<Quanti
     const layered = recipe.needs !== "nothing" || recipe.transforms.length > 0 || recipe.compensations.length > 0;
     const calibrated = !importance && layered;
     const plan = {
+      input,
       checkpoint,
       architecture,
       config,

@@ -13,6 +13,7 @@ import { BLOCK_WEIGHTS, openRunner } from "./row-blocks.js";
 import { settledPlan } from "./settled.js";
 import type { ShortForm } from "./short-form.js";
 import { startedAhead } from "./started-ahead.js";
+import { openWork } from "./work.js";
 
 export interface QuantizeOptions extends ShortForm {
   /** What to read; see openCheckpoint. */
@@ -27,9 +28,13 @@ export interface QuantizeOptions extends ShortForm {
   readonly backend?: string;
   /** Of that backend, and threads that quantize. Default 1. The output's bytes do not depend on it. */
   readonly threads?: number;
+  /** A folder in which finished parts of calibrated runs stay, for runs that share some; else they are removed at the end. */
+  readonly parts?: string;
   /** Everything is decided and no work has begun. */
   readonly onPlan?: (plan: QuantizePlan) => void;
   readonly onProgress?: (progress: QuantizeProgress) => void;
+  /** With calibration: how many of the model's parts (layers, embedding, head) earlier runs have finished. */
+  readonly onParts?: (present: number, total: number) => void;
   /** With calibration: the first layer is finished and has been tried out. */
   readonly onRehearsal?: (rehearsal: Rehearsal) => void;
   /** A tensor is finished; waits for what it returns before the next. */
@@ -62,6 +67,8 @@ export interface QuantizeResult {
   /** Bits of tensor data in the output for each number in it. */
   readonly bitsPerWeight: number;
   readonly seconds: number;
+  /** With calibration: how many of the model's parts (layers, embedding, head) earlier runs had finished. */
+  readonly takenUp?: number;
   readonly tensors: readonly QuantizedTensor[];
 }
 
@@ -70,13 +77,20 @@ export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeR
   const plan = await planQuantization(options);
   const { checkpoint } = plan;
   options.onPlan?.(plan);
+  const work = plan.calibrated ? await openWork(options.output, options.parts) : undefined;
+  let finished = false;
   try {
-    const parts = plan.calibrated ? await calibratedParts(plan, options) : undefined;
+    let takenUp: number | undefined;
+    const onParts = (present: number, total: number) => {
+      takenUp = present;
+      options.onParts?.(present, total);
+    };
+    const parts = work && (await calibratedParts(plan, { ...options, onParts }, work));
     const settled = parts ? await settledPlan(plan, parts) : plan;
     const { tensors } = settled;
     const { metadata, sideFiles } = await outputFiles(settled, parts?.text);
     const reports = await writeTensors(settled, options, metadata, sideFiles, parts);
-    await parts?.store.remove();
+    finished = true;
     const output = await openCheckpoint(options.output);
     const { bytes, bitsPerWeight } = modelSize(output);
     const sizes = new Map(output.tensors.map((tensor) => [tensor.name, tensor.bytes]));
@@ -85,8 +99,9 @@ export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeR
     const rows = tensors.map(({ name, shape, scheme }, index) => {
       return { name, shape, scheme: scheme.name, bytes: sizes.get(name) ?? 0, ...reports[index] };
     });
-    return { output: options.output, bytes, bitsPerWeight, seconds, tensors: rows };
+    return { output: options.output, bytes, bitsPerWeight, seconds, takenUp, tensors: rows };
   } finally {
+    await work?.close(finished);
     await checkpoint.close();
   }
 }

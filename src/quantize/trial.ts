@@ -6,6 +6,7 @@ import { type Backend, backends, createBackend, productsOn } from "../kernels/in
 import { openArtifacts } from "./artifacts.js";
 import { calibrationOf, keysOf, rehearseUnit } from "./calibrated-run.js";
 import { makeUnits, type Unit } from "./pipeline.js";
+import { precheck } from "./precheck.js";
 import type { QuantizeOptions } from "./quantize.js";
 import { planQuantization, type QuantizePlan } from "./quantize-plan.js";
 import type { Rehearsal } from "./rehearsal.js";
@@ -15,56 +16,81 @@ import { openRunner } from "./row-blocks.js";
 export interface TriedPlan {
   readonly plan: QuantizePlan;
   readonly rehearsal: Rehearsal;
-  /** Seconds of the first layer with one window of text: seeing its inputs, and choosing codes. With calibration only. */
-  readonly layerSeconds?: { readonly calibrating: number; readonly quantizing: number };
+  /** What the first layer took; with calibration only. */
+  readonly layerSeconds?: LayerSeconds;
 }
 
-/** Plans, and does the first layer (with one window of text) in a folder that is removed again. */
+/** Seconds of seeing a layer's inputs for one window, of its transforms, and of choosing its codes. */
+export interface LayerSeconds {
+  readonly calibrating: number;
+  readonly transforming: number;
+  readonly quantizing: number;
+}
+
+/** Plans, and does the first layer (with few windows of text) in a folder that is removed again. */
 export async function tryQuantization(options: QuantizeOptions): Promise<TriedPlan> {
   const plan = await planQuantization(options);
-  const backend = await createBackend(options.backend ?? backends.names[0], { threads: options.threads });
-  const folder = await mkdtemp(join(tmpdir(), "bitloom-plan-"));
   try {
-    if (plan.calibrated) return await tryCalibrated(plan, options, backend, folder);
-    const tensors = plan.tensors.filter(({ spec }) => spec?.role.startsWith("layers.0."));
-    const ids = Array.from({ length: Math.min(64, plan.config.context) }, (_, i) => i % plan.config.vocabularySize);
-    return { plan, rehearsal: await rehearseUnit(plan, backend, { layer: 0, tensors }, undefined, ids) };
+    await precheck(plan, options, plan.calibrated ? 1 : 0);
+    const backend = await createBackend(options.backend ?? backends.names[0], { threads: options.threads });
+    try {
+      if (plan.calibrated) return await tryCalibrated(plan, options, backend);
+      const tensors = plan.tensors.filter(({ spec }) => spec?.role.startsWith("layers.0."));
+      const ids = Array.from({ length: Math.min(64, plan.config.context) }, (_, i) => i % plan.config.vocabularySize);
+      return { plan, rehearsal: await rehearseUnit(plan, backend, { layer: 0, tensors }, undefined, ids) };
+    } finally {
+      await backend.dispose();
+    }
   } finally {
-    await backend.dispose();
-    await rm(folder, { recursive: true, force: true });
     await plan.checkpoint.close();
   }
 }
 
-async function tryCalibrated(
-  plan: QuantizePlan,
-  options: QuantizeOptions,
-  backend: Backend,
-  folder: string,
-): Promise<TriedPlan> {
+/** Windows that the first layer sees. */
+const WINDOWS = 2;
+
+async function tryCalibrated(plan: QuantizePlan, options: QuantizeOptions, backend: Backend): Promise<TriedPlan> {
   const { ids, text, units } = await calibrationOf(plan, options);
-  const short = { ...plan, recipe: { ...plan.recipe, calibration: { ...plan.recipe.calibration, windows: 1 } } };
+  const windows = Math.min(WINDOWS, plan.recipe.calibration.windows);
+  const short = { ...plan, recipe: { ...plan.recipe, calibration: { ...plan.recipe.calibration, windows } } };
   const first = units.findIndex(({ layer }) => layer !== undefined);
   const wanted = units[first];
   // An untied embedding is quantized before the layers and feeds them.
   const needed = units.slice(0, first + 1);
-  const store = await openArtifacts(folder);
-  const times = new Map<string, number>();
-  const onUnit = async (unit: Unit, stage: string) => {
-    options.signal?.throwIfAborted();
-    if (unit === wanted) times.set(stage, performance.now());
-  };
+  const folder = await mkdtemp(join(tmpdir(), "bitloom-plan-"));
   const rows = await openRunner(options.threads, productsOn(backend));
   try {
-    await makeUnits({ plan: short, backend, ids, store, units: needed, rows, onUnit });
+    const store = await openArtifacts(folder);
+    const started = new Map<string, number>();
+    const onUnit = async (unit: Unit, stage: string) => {
+      options.signal?.throwIfAborted();
+      if (unit.name === wanted.name) started.set(stage, performance.now());
+    };
+    const setting = { plan: short, backend, ids, store, rows, onUnit };
+    // Once without choosing codes, because what runs for the first time is compiled on the way.
+    await makeUnits({ ...setting, units: needed.map(withoutMethods) });
+    started.clear();
+    await makeUnits({ ...setting, units: needed });
+    const end = performance.now();
+    const rehearsal = await rehearseUnit(short, backend, wanted, { store, keys: keysOf(needed), text }, ids);
+    const quantizing = started.get("quantizing") ?? end;
+    const transforming = started.get("transforming") ?? quantizing;
+    const calibrating = started.get("calibrating") ?? transforming;
+    const layerSeconds = {
+      calibrating: (transforming - calibrating) / 1000 / windows,
+      transforming: (quantizing - transforming) / 1000,
+      quantizing: (end - quantizing) / 1000,
+    };
+    return { plan, rehearsal, layerSeconds };
   } finally {
     await rows.close();
+    await rm(folder, { recursive: true, force: true });
   }
-  const end = performance.now();
-  const parts = { store, keys: keysOf(needed), text };
-  const rehearsal = await rehearseUnit(short, backend, wanted, parts, ids);
-  const quantizing = times.get("quantizing") ?? end;
-  const calibrating = times.get("calibrating") ?? quantizing;
-  const layerSeconds = { calibrating: (quantizing - calibrating) / 1000, quantizing: (end - quantizing) / 1000 };
-  return { plan, rehearsal, layerSeconds };
 }
+
+/** A unit whose tensors are rounded to nearest. */
+const withoutMethods = (unit: Unit): Unit => ({
+  ...unit,
+  key: `${unit.key}-rounded`,
+  tensors: unit.tensors.map(({ quantizer: _, ...tensor }) => tensor),
+});

@@ -24,6 +24,10 @@ export const ggufContainer: Container = {
     }
   },
   canHold,
+  async checkOutput(path, bytes, { inputs = [] } = {}) {
+    const { checkFileOutput } = await import("../output.js");
+    await checkFileOutput(path, inputs, bytes);
+  },
   async write(path, content, { inputs = [], sideFiles = [] } = {}) {
     if (sideFiles.length > 0) {
       throw new InputError("a GGUF file takes no side files", { why: sideFiles.map((file) => file.name).join(", ") });

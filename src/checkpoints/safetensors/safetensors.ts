@@ -1,5 +1,5 @@
 /** The safetensors container: a folder as on the Hugging Face hub, or a single file. */
-import type { Container } from "../checkpoint.js";
+import type { Container, WriteOptions } from "../checkpoint.js";
 import { openSafetensorsFile, openSafetensorsFolder } from "./open.js";
 import { writeSafetensors } from "./write.js";
 
@@ -24,10 +24,19 @@ export const safetensorsContainer: Container = {
     }
   },
   canHold: () => true,
+  async checkOutput(path, bytes, options = {}) {
+    const { checkFolderOutput } = await import("../output.js");
+    await checkFolderOutput(path, options.inputs ?? [], bytes, await replaceableFor(options));
+  },
   async write(path, content, options = {}) {
-    const [{ writeFolderWhole }, { replaceable }] = await Promise.all([import("../output.js"), import("./folder.js")]);
-    const sides = (options.sideFiles ?? []).map((file) => file.name);
-    const may = (folder: string) => replaceable(folder, sides);
+    const { writeFolderWhole } = await import("../output.js");
+    const may = await replaceableFor(options);
     return writeFolderWhole(path, options.inputs ?? [], may, (folder) => writeSafetensors(folder, content, options));
   },
 };
+
+async function replaceableFor({ sideFiles = [] }: WriteOptions) {
+  const { replaceable } = await import("./folder.js");
+  const sides = sideFiles.map((file) => file.name);
+  return (folder: string) => replaceable(folder, sides);
+}

@@ -43,6 +43,7 @@ const output = closed(
   },
   {
     seconds: number("not with --dry-run"),
+    takenUp: count("parts (layers, embedding, head) that earlier runs had finished; with calibration only"),
     peakRssBytes: count("most memory that the process held; not with --dry-run"),
     dryRun: boolean("true: nothing was written, and what follows is there"),
     bytesRead,
@@ -82,6 +83,9 @@ function quantizeWithProgress({ progress, emit, note }: Context, settings: Setti
           ? `; ${windows} windows of ${window} tokens, ${byteSize(scratchBytes)} of scratch`
           : "";
         note(`${size}${calibration}\n`);
+      },
+      onParts(present, total) {
+        if (present > 0) note(`${present} of ${total} parts were finished by an earlier run\n`);
       },
       onRehearsal: ({ unit }) => note(`${unit} was written, read again and run\n`),
       onProgress({ name, doneWeights, totalWeights }) {
