@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { openCheckpoint } from "../checkpoints/index.js";
 import { UnsupportedError } from "../errors.js";
 import { createBackend } from "../kernels/index.js";
-import { openModel, readLinears } from "../models/index.js";
+import { CACHE_KEY, openModel, readLinears } from "../models/index.js";
 import { planQuantization, type QuantizeOptions, quantizeModel, type Recipe } from "./index.js";
 
 const demo = new URL("../../../demo", import.meta.url).pathname;
@@ -90,6 +90,41 @@ test("rounding that every token decides for itself needs no text, and GGUF holds
   assert.equal(Object.keys(records).length, tensors.filter(({ shape }) => shape.length === 2).length);
   const [rounded, twice] = [await logitsOf(at("plain.gguf"), "wasm"), await logitsOf(at("plain.gguf"), "reference")];
   assert.deepEqual(rounded, twice);
+});
+
+test("a recipe of activations alone, or of a cache alone, keeps every weight's bytes and says what else is done", async () => {
+  const bytesOf = async (path: string) => {
+    const checkpoint = await openCheckpoint(path);
+    const { metadata, tensors } = checkpoint;
+    const linears = Object.keys(readLinears(metadata, path));
+    const matrices = tensors
+      .filter(({ shape }) => shape.length === 2)
+      .map(({ name }) => name)
+      .sort();
+    const contents = await Promise.all(matrices.map(async (name) => (await checkpoint.read(name)).planes.codes));
+    await checkpoint.close();
+    return { metadata, linears, contents };
+  };
+  const calibration = { windows: 1, window: 32 };
+  const made = async (name: string, step: Recipe["steps"][number]) => {
+    await quantizeTo(name, { recipe: { recipe: 1, calibration, steps: [step] } });
+    return bytesOf(at(name));
+  };
+  const original = await bytesOf(demo);
+  const dynamic = await made("dynamic.gguf", { activations: "dynamic", scheme: "int8-row" });
+  const fixed = await made("static", { activations: "static", scheme: "int8-row", options: { steps: 4 } });
+  const cache = await made("cache", { cache: "int8-row" });
+  for (const { contents } of [fixed, cache]) assert.deepEqual(contents, original.contents);
+  assert.deepEqual(fixed.linears.sort(), dynamic.linears.sort(), "the head among them, calibrated or not");
+  assert.equal(dynamic.linears.length, original.contents.length);
+  assert.deepEqual([cache.linears, typeof cache.metadata[CACHE_KEY]], [[], "string"]);
+  const exact = await logitsOf(demo, "wasm");
+  for (const name of ["dynamic.gguf", "static"]) {
+    const error = (await logitsOf(at(name), "wasm")).reduce((sum, y, i) => sum + (y - exact[i]) ** 2, 0);
+    const power = exact.reduce((sum, y) => sum + y * y, 0);
+    assert.ok(error > 0 && error < 0.01 * power, `${name}: the logits are off by ${(100 * error) / power} %`);
+  }
+  await assert.rejects(quantizeTo("nothing", { recipe: { recipe: 1, steps: [] } }), /changes nothing/);
 });
 
 test("what another engine would compute wrongly is refused for GGUF before work starts, and paired weights are not quantized again", async () => {

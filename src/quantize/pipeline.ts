@@ -21,7 +21,7 @@ import { calibrationWindows, observeHead, observeLayer } from "./calibration.js"
 import { compensated } from "./compensated.js";
 import { OriginalPath } from "./drift.js";
 import { relativeSquaredError } from "./errors.js";
-import { roundInput } from "./input-rounding.js";
+import { roundInput, roundingOf } from "./input-rounding.js";
 import { quantizeTogether, type TogetherOutcome } from "./layer-methods.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizePlan } from "./quantize-plan.js";
@@ -81,14 +81,20 @@ export function unitsOf({ tensors, architecture, config, recipe }: QuantizePlan,
     if (members.length > 0) units.push({ name, layer, tensors: members, key });
   };
   const roleOf = (tensor: PlannedTensor) => tensor.spec?.role ?? "";
-  const only = (role: string) => tensors.filter((tensor) => roleOf(tensor) === role && tensor.quantizer);
+  const only = (role: string, taken: (tensor: PlannedTensor) => unknown) =>
+    tensors.filter((tensor) => roleOf(tensor) === role && taken(tensor));
+  const quantized = ({ quantizer }: PlannedTensor) => quantizer;
   const head = architecture.parts.head?.role(config);
-  if (head !== "embedding") add("embedding", only("embedding"));
+  if (head !== "embedding") add("embedding", only("embedding", quantized));
   for (let layer = 0; layer < config.layers; layer++) {
     const inside = tensors.filter((tensor) => roleOf(tensor).startsWith(`layers.${layer}.`));
     add(`layers.${layer}`, inside, layer);
   }
-  if (head !== undefined) add("head", only(head));
+  if (head !== undefined)
+    add(
+      "head",
+      only(head, (tensor) => quantized(tensor) ?? roundingOf({ recipe }, [tensor])),
+    );
   return units;
 }
 

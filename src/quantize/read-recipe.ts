@@ -120,8 +120,8 @@ export function readRecipe(value: unknown, where = "recipe"): ReadRecipe {
     else throw foldTooLate(transform.name, chosen[0].transform.name, place);
     return rest.json;
   });
-  if (quantizers.length === 0 && !cache) {
-    throw new InputError("the recipe quantizes nothing", { kind: "wrong-recipe", where, try: "a quantize step" });
+  if (quantizers.length + folds.length + chosen.length + activations.length === 0 && !cache) {
+    throw new InputError("the recipe changes nothing", { kind: "wrong-recipe", where, try: "a quantize step" });
   }
   const needs = [
     ...quantizers.map(({ method, options }) => method.needs(options)),
