@@ -78,6 +78,8 @@ function packLong(codes: Codes, count: number, bits: number, out: Uint8Array, of
   if (filled > 0) out[at] = held;
 }
 
+const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
 /** Reads `count` codes from byte `offset` of `packed` into `out`. */
 export function unpackCodes(packed: Uint8Array, offset: number, bits: number, out: Codes, count: number): void {
   if (bits === 8) {
@@ -93,6 +95,12 @@ export function unpackCodes(packed: Uint8Array, offset: number, bits: number, ou
 }
 
 function unpackWords(packed: Uint8Array, offset: number, out: Codes, count: number): void {
+  const at = packed.byteOffset + offset;
+  // Bytes of words are in the machine's order where that is little-endian, which is where WebAssembly engines run.
+  if (LITTLE_ENDIAN && at % 4 === 0 && out instanceof Uint32Array) {
+    out.set(new Uint32Array(packed.buffer, at, count));
+    return;
+  }
   const view = new DataView(packed.buffer, packed.byteOffset + offset, 4 * count);
   for (let i = 0; i < count; i++) out[i] = view.getUint32(4 * i, true);
 }

@@ -20,8 +20,8 @@ export interface LayerRunner {
   load(layer: number, weights: LayerWeights, records?: LinearRecords): LoadedLayer;
   /** The head's input for hidden states under these weights, those of `parts.head.before`. */
   headInput(weights: LayerWeights, hidden: Float32Array): Float32Array;
-  /** X^T X of x [tokens, columns], in f32. */
-  gram(x: Float32Array, tokens: number): Float32Array;
+  /** Adds X^T X of x [tokens, columns], computed in f32, to `sum` on and below the diagonal. */
+  addGram(x: Float32Array, tokens: number, sum: Float64Array): void;
   /** Products of other matrices on the same backend. */
   readonly products: Products;
   dispose(): void;
@@ -119,8 +119,8 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
       dispose();
       return input;
     },
-    gram(x, tokens) {
-      return gramOf(products, transposed(x, x.length / tokens), tokens);
+    addGram(x, tokens, sum) {
+      addGram(products, transposed(x, x.length / tokens), tokens, sum);
     },
     products,
     dispose() {
@@ -132,21 +132,15 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
 /** Rows of A A^T that are computed together. */
 const GRAM_ROWS = 192;
 
-/** A A^T of a, [n, length]: the half on and below the diagonal is computed, block by block, and the rest is its mirror image. */
-function gramOf(products: Products, a: Float32Array, length: number): Float32Array {
+/** Adds A A^T of a, [n, length], to `sum`, [n, n]: what is above the diagonal is left alone but for blocks that cross it. */
+function addGram(products: Products, a: Float32Array, length: number, sum: Float64Array): void {
   const n = a.length / length;
-  const out = new Float32Array(n * n);
   for (let start = 0; start < n; start += GRAM_ROWS) {
-    const end = Math.min(start + GRAM_ROWS, n);
-    const width = end - start;
-    const product = products.multiply(a.subarray(start * length), a.subarray(start * length, end * length), length);
-    for (let i = start; i < n; i++) {
-      for (let j = start; j < end; j++) {
-        const value = product[(i - start) * width + j - start];
-        out[i * n + j] = value;
-        out[j * n + i] = value;
-      }
+    const width = Math.min(GRAM_ROWS, n - start);
+    const block = a.subarray(start * length, (start + width) * length);
+    const product = products.multiply(a.subarray(start * length), block, length);
+    for (let i = start, from = 0; i < n; i++, from += width) {
+      for (let j = 0, to = i * n + start; j < width; j++, to++) sum[to] += product[from + j];
     }
   }
-  return out;
 }

@@ -63,8 +63,8 @@ function addInput(
   tokens: number,
   needs: Needs,
 ): void {
-  const gram = needsAtLeast(needs, "hessian") ? runner.gram : undefined;
-  const sum = sums.get(role) ?? new StatisticsSum(x.length / tokens, gram);
+  const addGram = needsAtLeast(needs, "hessian") ? runner.addGram : undefined;
+  const sum = sums.get(role) ?? new StatisticsSum(x.length / tokens, addGram);
   sums.set(role, sum);
   sum.add(x, tokens);
 }

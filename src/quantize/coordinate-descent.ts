@@ -69,15 +69,12 @@ interface Group {
   readonly sums: Float32Array;
 }
 
-/** A change of one shared number of a row: the block's columns follow. */
-interface Move {
-  readonly block: Block;
-  readonly group: Group;
-  /** By how much a unit changes each element of the group, and H times that for the columns of the block. */
-  readonly slope: Float32Array;
-  readonly pull: Float32Array;
-  /** Of e, for the columns of the block. */
-  readonly changes: Float32Array;
+/** What a unit of a shared number does in some rows. */
+interface Effect {
+  /** To each element of the group, [rows, columns of the group], or one row for all. */
+  readonly slopes: Float32Array;
+  /** H times that, [rows, columns of the block], or one row for all. */
+  readonly pulls: Float32Array;
 }
 
 class Descent {
@@ -93,10 +90,6 @@ class Descent {
   private readonly errors: Float64Array;
   private readonly gradients: Float64Array;
   private firstRow = 0;
-  /** The row in hand, and its part of the above. */
-  private row = 0;
-  private e: Float64Array;
-  private gradient: Float64Array;
 
   constructor(
     grid: Grid,
@@ -116,8 +109,6 @@ class Descent {
     this.extra = (damping * this.diagonal.reduce((sum, x) => sum + x, 0)) / columns;
     this.errors = new Float64Array(rows * columns);
     this.gradients = new Float64Array(rows * columns);
-    this.e = this.errors;
-    this.gradient = this.gradients;
     this.ones = new Float32Array(size).fill(1);
     const width = size * Math.ceil(BLOCK_COLUMNS / size);
     this.blocks = rangesOf(0, columns, width).map(([start, end]) => ({
@@ -144,10 +135,7 @@ class Descent {
     let moved = 0;
     let active = rows;
     for (let sweep = 0; sweep < sweeps && active.length > 0; sweep++) {
-      const counts = active.map((row) => {
-        this.open(row);
-        return this.moveCodes();
-      });
+      const counts = active.map((row) => this.moveCodes(row));
       for (const block of this.blocks) this.moveScales(block, active, counts);
       moved += counts.reduce((sum, count) => sum + count, 0);
       active = active.filter((_, i) => counts[i] > 0);
@@ -159,29 +147,26 @@ class Descent {
     const { columns } = this.grid;
     this.firstRow = rows[0];
     for (const row of rows) {
-      this.open(row);
+      const base = this.baseOf(row);
       for (let j = 0; j < columns; j++) {
-        this.e[j] = this.errorAt(j);
-        this.gradient[j] = this.extra * this.e[j];
+        this.errors[base + j] = this.errorAt(row, j);
+        this.gradients[base + j] = this.extra * this.errors[base + j];
       }
     }
     for (const block of this.blocks) {
       const width = block.end - block.start;
       const changes = new Float32Array(rows.length * width);
       rows.forEach((row, i) => {
-        this.open(row);
-        changes.set(this.e.subarray(block.start, block.end), i * width);
+        const base = this.baseOf(row);
+        changes.set(this.errors.subarray(base + block.start, base + block.end), i * width);
       });
       this.push(block, rows, changes, columns, columns);
     }
   }
 
-  private open(row: number): void {
-    const { columns } = this.grid;
-    const at = (row - this.firstRow) * columns;
-    this.row = row;
-    this.e = this.errors.subarray(at, at + columns);
-    this.gradient = this.gradients.subarray(at, at + columns);
+  /** Where a row begins in errors and gradients. */
+  private baseOf(row: number): number {
+    return (row - this.firstRow) * this.grid.columns;
   }
 
   /** The gradients follow changes of e, [rows, columns of the block], in all columns but from .. to. */
@@ -203,25 +188,25 @@ class Descent {
     });
     const product = factor.times(some);
     moved.forEach((i, k) => {
-      this.open(rows[i]);
-      addTo(this.gradient, 0, from, product, k * columns);
-      addTo(this.gradient, to, columns, product, k * columns + to);
+      const base = this.baseOf(rows[i]);
+      addTo(this.gradients, base, base + from, product, k * columns);
+      addTo(this.gradients, base + to, base + columns, product, k * columns + to);
     });
   }
 
-  private errorAt(j: number): number {
-    const { grid, row, values, levels } = this;
+  private errorAt(row: number, j: number): number {
+    const { grid, values, levels } = this;
     const at = row * grid.columns + j;
     return values[at] - valueIn(grid, row * grid.groups + Math.floor(j / grid.size), levels[at]);
   }
 
-  /** One pass over the codes of the row in hand; how many moved. */
-  private moveCodes(): number {
-    const { grid, values, levels, hessian, diagonal, extra, e, gradient } = this;
+  /** One pass over the codes of a row; how many moved. */
+  private moveCodes(row: number): number {
+    const { grid, values, levels, hessian, diagonal, extra, errors, gradients } = this;
     const { columns: n, size, scales, offsets, offsetKind } = grid;
-    const first = this.row * n;
+    const [first, base] = [row * n, this.baseOf(row)];
     let moved = 0;
-    for (let start = 0, group = this.row * grid.groups; start < n; start += size, group++) {
+    for (let start = 0, group = row * grid.groups; start < n; start += size, group++) {
       const end = Math.min(start + size, n);
       const s = scales.values[group];
       // One level is as good as another.
@@ -232,17 +217,18 @@ class Descent {
         const own = diagonal[j];
         // A channel that was never active says nothing.
         if (own === 0) continue;
-        const lowest = e[j] - gradient[j] / (own + extra);
+        const [error, slope] = [errors[base + j], gradients[base + j]];
+        const lowest = error - slope / (own + extra);
         const level = nearestLevel(grid.levels, (values[first + j] - lowest - min) / s + shift);
         if (level === levels[first + j]) continue;
         const now = values[first + j] - valueIn(grid, group, level);
-        const change = now - e[j];
+        const change = now - error;
         // Equally good levels stay, so that the descent ends.
-        if (change * (2 * gradient[j] + (own + extra) * change) >= 0) continue;
+        if (change * (2 * slope + (own + extra) * change) >= 0) continue;
         // H is symmetric, so its rows serve as columns.
-        for (let k = 0, at = j * n; k < n; k++, at++) gradient[k] += change * hessian[at];
-        gradient[j] += change * extra;
-        e[j] = now;
+        for (let to = base, at = j * n; to < base + n; to++, at++) gradients[to] += change * hessian[at];
+        gradients[base + j] += change * extra;
+        errors[base + j] = now;
         levels[first + j] = level;
         moved++;
       }
@@ -253,22 +239,17 @@ class Descent {
   /** One pass over the scales and offsets of a block in some rows; adds what moved to their counts. */
   private moveScales(block: Block, rows: readonly number[], counts: number[]): void {
     const { scales, offsets, offsetKind, size, groups } = this.grid;
-    const width = block.end - block.start;
-    const changes = new Float32Array(rows.length * width);
+    const changes = new Float32Array(rows.length * (block.end - block.start));
     for (const group of block.groups) {
-      const own = group.end - group.start;
       const slopes = this.slopesOf(group, rows);
-      const pulls = group.factor.times(slopes);
+      const ofScale = { slopes, pulls: group.factor.times(slopes) };
+      const ofOffset = { slopes: this.ones, pulls: group.sums };
       for (let i = 0; i < rows.length; i++) {
         const k = rows[i] * groups + group.start / size;
         if (scales.values[k] === 0) continue;
-        this.open(rows[i]);
-        const common = { block, group, changes: changes.subarray(i * width, (i + 1) * width) };
-        const slope = slopes.subarray(i * own, (i + 1) * own);
-        const pull = pulls.subarray(i * width, (i + 1) * width);
-        if (this.moveShared(scales, k, { ...common, slope, pull })) counts[i]++;
+        if (this.moveShared(scales, k, block, group, ofScale, i, rows[i], changes, i)) counts[i]++;
         if (!offsets || offsetKind !== "min") continue;
-        if (this.moveShared(offsets, k, { ...common, slope: this.ones, pull: group.sums })) counts[i]++;
+        if (this.moveShared(offsets, k, block, group, ofOffset, 0, rows[i], changes, i)) counts[i]++;
       }
     }
     this.push(block, rows, changes, block.start, block.end);
@@ -289,14 +270,28 @@ class Descent {
     return slopes;
   }
 
-  /** Moves one shared number of the row in hand, if the stored result is better. */
-  private moveShared(shared: SharedValues, k: number, { block, group, slope, pull, changes }: Move): boolean {
-    const { gradient, extra, e } = this;
-    const { start, end } = group;
+  /** Moves shared number k, whose effect stands in row `i` of `effect`, if the stored result is better; adds to row `to` of the changes of e. */
+  private moveShared(
+    shared: SharedValues,
+    k: number,
+    block: Block,
+    { start, end }: Group,
+    { slopes, pulls }: Effect,
+    i: number,
+    row: number,
+    changes: Float32Array,
+    to: number,
+  ): boolean {
+    const { gradients, errors, extra } = this;
+    const width = block.end - block.start;
+    const base = this.baseOf(row);
+    const slopeAt = i * (end - start) - start;
+    const pullAt = i * width - block.start;
     let [along, curvature] = [0, 0];
-    for (let j = start, i = 0; j < end; j++, i++) {
-      along += slope[i] * gradient[j];
-      curvature += slope[i] * (pull[j - block.start] + extra * slope[i]);
+    for (let j = start; j < end; j++) {
+      const slope = slopes[slopeAt + j];
+      along += slope * gradients[base + j];
+      curvature += slope * (pulls[pullAt + j] + extra * slope);
     }
     if (!(curvature > 0)) return false;
     const before = shared.values[k];
@@ -305,12 +300,13 @@ class Descent {
     const step = shared.toValue(code, k) - before;
     if (!(step * (step * curvature - 2 * along) < 0)) return false;
     setCode(shared, k, code);
-    for (let j = block.start, i = 0; j < block.end; j++, i++) gradient[j] -= step * pull[i];
-    for (let j = start, i = 0; j < end; j++, i++) {
-      gradient[j] -= extra * step * slope[i];
-      const now = this.errorAt(j);
-      changes[j - block.start] += now - e[j];
-      e[j] = now;
+    for (let j = block.start; j < block.end; j++) gradients[base + j] -= step * pulls[pullAt + j];
+    const changeAt = to * width - block.start;
+    for (let j = start; j < end; j++) {
+      gradients[base + j] -= extra * step * slopes[slopeAt + j];
+      const now = this.errorAt(row, j);
+      changes[changeAt + j] += now - errors[base + j];
+      errors[base + j] = now;
     }
     return true;
   }

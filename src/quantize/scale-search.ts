@@ -53,18 +53,18 @@ class GroupError {
     this.norm = norm;
   }
 
-  /** The error with w = s * v + m and the nearest levels. */
-  of(s: number, m: number): number {
+  /** The error with w = s * v + m and the nearest levels; where it is `limit` or more, perhaps only a part of it that is. */
+  of(s: number, m: number, limit = Number.POSITIVE_INFINITY): number {
     if (s === 0) return Number.POSITIVE_INFINITY;
-    return this.norm === 2 && this.grid.levels.step > 0 ? this.squaredUniform(s, m) : this.general(s, m);
+    return this.norm === 2 && this.grid.levels.step > 0 ? this.squaredUniform(s, m, limit) : this.general(s, m, limit);
   }
 
-  private general(s: number, m: number): number {
+  private general(s: number, m: number, limit: number): number {
     const { x, h, norm } = this;
     const { levels } = this.grid;
     const inverse = 1 / s;
     let sum = 0;
-    for (let i = 0; i < x.length; i++) {
+    for (let i = 0; i < x.length && sum < limit; i++) {
       const e = x[i] - m - s * levels.values[nearestLevel(levels, (x[i] - m) * inverse)];
       sum += h[i] * (norm === 2 ? e * e : Math.abs(e) ** norm);
     }
@@ -72,14 +72,14 @@ class GroupError {
   }
 
   /** The same for evenly spaced levels and p = 2, which is nearly all the work there is. */
-  private squaredUniform(s: number, m: number): number {
+  private squaredUniform(s: number, m: number, limit: number): number {
     const { x, h } = this;
     const { values, step } = this.grid.levels;
     const [first, top] = [values[0], values.length - 1];
     const inverse = 1 / (s * step);
     const [shift, width, origin] = [0.5 - first / step, s * step, m + s * first];
     let sum = 0;
-    for (let i = 0; i < x.length; i++) {
+    for (let i = 0; i < x.length && sum < limit; i++) {
       const place = (x[i] - m) * inverse + shift;
       const level = place < 0 ? 0 : place >= top ? top : place | 0;
       const e = x[i] - origin - width * level;
@@ -121,7 +121,7 @@ function searchScale(group: GroupError, index: number, steps: number): void {
     const code = scales.toCode(scale, index);
     if (code === last) return;
     last = code;
-    const error = group.of(scales.toValue(code, index), 0);
+    const error = group.of(scales.toValue(code, index), 0, best.error);
     if (error < best.error) best = { code, error };
   };
   for (const sign of levels.symmetric ? [1] : [1, -1]) {
@@ -143,7 +143,7 @@ function searchMinimum(group: GroupError, index: number, steps: number): void {
   best.error = group.of(initial, offsets.values[index]);
   const consider = (s: number, m: number) => {
     const [scale, offset] = [scales.toCode(s, index), offsets.toCode(m, index)];
-    const error = group.of(scales.toValue(scale, index), offsets.toValue(offset, index));
+    const error = group.of(scales.toValue(scale, index), offsets.toValue(offset, index), best.error);
     if (error < best.error) best = { scale, offset, error };
   };
   const fit = (s: number, m: number) => {
@@ -177,7 +177,7 @@ function searchZero(group: GroupError, index: number, steps: number): void {
   const consider = (s: number, z: number) => {
     const [scale, offset] = [scales.toCode(s, index), offsets.toCode(z, index)];
     const exact = scales.toValue(scale, index);
-    const error = group.of(exact, -exact * offsets.toValue(offset, index));
+    const error = group.of(exact, -exact * offsets.toValue(offset, index), best.error);
     if (error < best.error) best = { scale, offset, error };
   };
   for (const factor of factors(steps)) {

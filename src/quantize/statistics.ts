@@ -108,12 +108,12 @@ export const needsAtLeast = (needs: Needs, wanted: Needs): boolean => NEEDS.inde
 const SAMPLE_ROWS = 512;
 
 /**
- * Sums over batches of inputs. The Hessian of a batch is the product X^T X, computed by `gram` (a backend's matmul) in f32
+ * Sums over batches of inputs. The Hessian of a batch is the product X^T X, computed by `addGram` (a backend's matmul) in f32
  * and added up in binary64, batch by batch in order: the result does not depend on threads.
  */
 export class StatisticsSum {
   private readonly columns: number;
-  private readonly gram: ((x: Float32Array, tokens: number) => Float32Array) | undefined;
+  private readonly addGram: AddGram | undefined;
   private tokens = 0;
   private readonly square: Float64Array;
   private readonly absolute: Float64Array;
@@ -125,15 +125,15 @@ export class StatisticsSum {
   private rows: { readonly key: number; readonly row: Float32Array }[] = [];
   private limit = 2 ** 32;
 
-  constructor(columns: number, gram?: (x: Float32Array, tokens: number) => Float32Array) {
+  constructor(columns: number, addGram?: AddGram) {
     this.columns = columns;
-    this.gram = gram;
+    this.addGram = addGram;
     this.square = new Float64Array(columns);
     this.absolute = new Float64Array(columns);
     this.sum = new Float64Array(columns);
     this.smallest = new Float64Array(columns).fill(Number.POSITIVE_INFINITY);
     this.largest = new Float64Array(columns).fill(Number.NEGATIVE_INFINITY);
-    this.products = gram && new Float64Array(columns * columns);
+    this.products = addGram && new Float64Array(columns * columns);
   }
 
   /** Adds inputs x, [tokens, columns]. */
@@ -150,8 +150,7 @@ export class StatisticsSum {
       }
     }
     this.keepRows(x, tokens);
-    const products = this.gram?.(x, tokens);
-    if (products && this.products) for (let i = 0; i < products.length; i++) this.products[i] += products[i];
+    if (this.products) this.addGram?.(x, tokens, this.products);
     this.tokens += tokens;
   }
 
@@ -183,7 +182,23 @@ export class StatisticsSum {
       maxAbsolute: largest.map((x, j) => Math.max(Math.abs(x), Math.abs(smallest[j]))),
       signed: { mean: mean(this.sum), smallest, largest },
       sample,
-      ...(this.products && { hessian: mean(this.products) }),
+      ...(this.products && { hessian: symmetricMean(this.products, columns, tokens) }),
     };
   }
+}
+
+/** Adds X^T X of x, [tokens, columns], to a sum; what it leaves above the diagonal does not count. */
+type AddGram = (x: Float32Array, tokens: number, sum: Float64Array) => void;
+
+/** Sums over tokens that are right on and below the diagonal, divided. */
+function symmetricMean(sums: Float64Array, n: number, tokens: number): Float64Array {
+  const mean = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) {
+      const value = sums[i * n + j] / tokens;
+      mean[i * n + j] = value;
+      mean[j * n + i] = value;
+    }
+  }
+  return mean;
 }

@@ -83,6 +83,10 @@ function unpackRow(layout: Layout, weight: WeightRows, out: Uint8Array | Uint16A
   const { blocks, blockColumns, paddedBlock, columns, recode, decode } = layout;
   const { codes } = weight;
   if (decode.kind === "binary32") {
+    if (weight.scheme.name === "f32" && blocks === 1) {
+      out.set(codes);
+      return;
+    }
     const floats = new Float32Array(out.buffer, out.byteOffset, out.length);
     const value = codeValue(weight.scheme.element);
     for (let block = 0; block < blocks; block++) {
