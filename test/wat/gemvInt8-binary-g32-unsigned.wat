@@ -55,7 +55,7 @@
       (local.set 95 (i32x4.splat (i32.const 131072)))
       (local.set 96 (local.get 12))
       (loop
-        (local.set 24 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 28))) (i32.const -1))))
+        (local.set 24 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 28))))
         (local.set 97 (local.get 29))
         (local.set 98 (local.get 40))
         (local.set 99 (local.get 51))
@@ -355,7 +355,7 @@
       (local.set 144 (i32x4.splat (i32.const 131072)))
       (local.set 145 (local.get 12))
       (loop
-        (local.set 118 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 122))) (i32.const -1))))
+        (local.set 118 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 122))))
         (local.set 146 (local.get 123))
         (local.set 123 (i32.add (local.get 123) (i32.const 32)))
         (local.set 132 (local.get 142))

@@ -40,7 +40,7 @@
       (local.set 42 (i8x16.splat (i32.const 15)))
       (local.set 46 (local.get 12))
       (loop
-        (local.set 22 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 26))) (i32.const -12))))
+        (local.set 22 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 26))))
         (local.set 47 (local.get 27))
         (local.set 48 (local.get 30))
         (local.set 49 (local.get 33))
@@ -144,7 +144,7 @@
       (local.set 63 (i8x16.splat (i32.const 15)))
       (local.set 67 (local.get 12))
       (loop
-        (local.set 52 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 56))) (i32.const -12))))
+        (local.set 52 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 56))))
         (local.set 68 (local.get 57))
         (local.set 58 (local.get 52))
         (local.set 64 (v128.load32_splat align=1 (local.get 55)))

@@ -41,7 +41,7 @@
       (local.set 47 (i8x16.splat (i32.const 240)))
       (local.set 51 (local.get 12))
       (loop
-        (local.set 23 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 27))) (i32.const -8))))
+        (local.set 23 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 27))))
         (local.set 52 (local.get 28))
         (local.set 53 (local.get 32))
         (local.set 54 (local.get 36))
@@ -150,7 +150,7 @@
       (local.set 70 (i8x16.splat (i32.const 240)))
       (local.set 74 (local.get 12))
       (loop
-        (local.set 58 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 62))) (i32.const -8))))
+        (local.set 58 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 62))))
         (local.set 75 (local.get 63))
         (local.set 64 (local.get 58))
         (local.set 65 (v128.const i32x4 0x0 0x0 0x0 0x0))

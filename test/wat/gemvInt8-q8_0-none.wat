@@ -32,7 +32,7 @@
       (local.set 32 (i16x8.splat (i32.const 255)))
       (local.set 36 (local.get 12))
       (loop
-        (local.set 20 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 24))) (i32.const -128))))
+        (local.set 20 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 24))))
         (local.set 37 (local.get 25))
         (local.set 38 (local.get 28))
         (local.set 26 (local.get 20))
@@ -94,7 +94,7 @@
       (local.set 50 (i16x8.splat (i32.const 255)))
       (local.set 54 (local.get 12))
       (loop
-        (local.set 41 (i32x4.splat (i32.mul (i32.load (i32.add (local.get 7) (local.get 45))) (i32.const -128))))
+        (local.set 41 (v128.load32_splat align=1 (i32.add (local.get 7) (local.get 45))))
         (local.set 55 (local.get 46))
         (local.set 47 (local.get 41))
         (local.set 56 (i32.const 2))

@@ -156,7 +156,7 @@
       )
       (local.set 19 (i32.shl (i32.add (local.get 19) (local.get 26)) (i32.const 2)))
       (f32.store (i32.add (local.get 10) (local.get 19)) (f32.div (local.get 23) (f32.const 127)))
-      (i32.store (i32.add (local.get 11) (local.get 19)) (local.get 22))
+      (i32.store (i32.add (local.get 11) (local.get 19)) (i32.mul (local.get 22) (i32.const -8)))
       (local.set 16 (i32.add (local.get 16) (i32.const 1)))
       (local.set 14 (i32.add (local.get 14) (i32.const 1)))
       (br_if 0 (i32.lt_u (local.get 14) (local.get 2)))

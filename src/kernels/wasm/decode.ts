@@ -45,8 +45,13 @@ const interleaveHigh8 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16.
 const interleaveLow16 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16.shuffle(a, b, low16);
 const interleaveHigh16 = (a: Expression<"v128">, b: Expression<"v128">) => i8x16.shuffle(a, b, high16);
 
-/** Where the codes of a byte-sized vector stand: byte 4 k + column, or byte 4 column + k (for byte dot products). */
+/** Where the codes of a byte-sized vector stand: byte 4 k + column, or byte 4 column + k (also for byte dot products). */
 export type Order = "k major" | "column major";
+
+/** The order from which codes become f32 in the fewest instructions. */
+export function orderOf(decode: Decode): Order {
+  return decode.kind === "minifloat" && decode.bits <= 8 ? "column major" : "k major";
+}
 
 /**
  * Emits the decoding of cells, in parts of at most four k. `each` is called for the k of a part in order, with the four
@@ -63,9 +68,10 @@ type EachVector = (k: number, value: Expression<"v128">) => void;
 /** A decoder for use inside the function `f`; constants that stay in registers are set here. */
 export function decoder(
   f: FunctionBuilder,
-  { decode, order, relaxed, dot }: Pick<Layout, "decode" | "order" | "relaxed" | "dot">,
+  layout: Pick<Layout, "decode" | "order" | "relaxed" | "fused" | "dot" | "headerBytes">,
   table: Local<"i32">,
 ): Decoder {
+  const { decode, order, relaxed, fused, dot, headerBytes } = layout;
   if (decode.kind === "table") return tableDecoder(f, order, table);
   if (decode.kind === "binary32") {
     return { width: 1, parts: 1, decode: (address, offset, _, each) => each(0, v128.load(address, offset)) };
@@ -85,19 +91,25 @@ export function decoder(
   });
   const bias = decode.kind === "integer" && decode.bias !== 0 ? f.let(i8x16.splat(decode.bias)) : undefined;
   const widen = byteWidener(f, decode, relaxed);
+  // Where sums are fused and decoding binds, a load is cheaper than a shift; behind a header there is a byte before the codes.
+  const above = (address: Local<"i32">, offset: number) =>
+    fused && decode.kind === "minifloat" && decode.bits === 8 && headerBytes > 0
+      ? v128.load(offset === 0 ? i32.sub(address, 1) : address, Math.max(0, offset - 1))
+      : i16x8.shl(codes, 8);
   return {
     width: 4,
     parts: cellColumns(decode.bits) / 4,
     decode(address, offset, part, each) {
       f.set(codes, read(address, offset, part));
       if (bias) f.set(codes, i8x16.sub(codes, bias));
-      if (order === "column major") f.set(codes, i8x16.shuffle(codes, codes, transpose4));
-      widen(codes, each);
+      if (order !== orderOf(decode)) f.set(codes, i8x16.shuffle(codes, codes, transpose4));
+      widen(codes, each, above(address, offset));
     },
   };
 }
 
-type Widen = (codes: Local<"v128">, each: EachVector) => void;
+/** `above`: every byte that stands second in a pair is the first one of the pair. */
+type Widen = (codes: Local<"v128">, each: EachVector, above?: Expression<"v128">) => void;
 
 type Widened = Exclude<Decode, { kind: "table" | "binary32" }>;
 
@@ -118,18 +130,20 @@ function byteWidener(f: FunctionBuilder, decode: Widened, relaxed: boolean): Wid
       each(3, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(b)));
     };
   }
-  // Codes stand left-aligned in their byte. In the upper half of an f32 the exponent begins at bit 7.
+  // Codes stand left-aligned in their byte, those of a column in its lane. In the upper half of an f32 the exponent begins at
+  // bit 7: two codes of a lane at a time move to where the halves of it have them, and then each to the upper half.
   const { exponentBits, significandBits } = decode;
   const magnitude = (2 ** (exponentBits + significandBits) - 1) << (7 - significandBits);
   const mask = f.let(i16x8.splat(0x8000 | magnitude));
+  const upper = f.let(i32x4.splat(0xffff0000));
   const place = (bytes: Expression<"v128">) => v128.and(i16x8.shr_s(bytes, 8 - exponentBits), mask);
-  return (codes, each) => {
-    f.set(a, place(interleaveLow8(zero, codes)));
-    f.set(b, place(interleaveHigh8(zero, codes)));
-    each(0, interleaveLow16(zero, a));
-    each(1, interleaveHigh16(zero, a));
-    each(2, interleaveLow16(zero, b));
-    each(3, interleaveHigh16(zero, b));
+  return (codes, each, above) => {
+    f.set(a, place(above ?? i16x8.shl(codes, 8)));
+    f.set(b, place(codes));
+    each(0, i32x4.shl(a, 16));
+    each(1, i32x4.shl(b, 16));
+    each(2, v128.and(a, upper));
+    each(3, v128.and(b, upper));
   };
 }
 
