@@ -25,14 +25,22 @@ export const gemmInt8: KernelSignature<
   reads: ["q", "scales", "sums"],
 };
 
+/** Vectors of a block of a panel before its codes: S of each quad, and M or what begins the integer sums. */
+const headVectors = ({ offset, tile }: Int8Layout) => (offset === "none" ? 1 : 2) * tile.quads;
+
+function panelBlockBytes(layout: Int8Layout): number {
+  const { paddedBlock, dot, tile } = layout;
+  return 16 * headVectors(layout) + paddedBlock * 4 * tile.quads * activationBytes(dot);
+}
+
 /** Blocks of a panel that are unpacked at a time: about 32 KiB, which stay in the L1 cache. */
-function chunkBlocks({ paddedBlock, dot, tile }: Int8Layout): number {
-  return Math.max(1, Math.floor(32768 / (paddedBlock * 4 * tile.quads * activationBytes(dot))));
+function chunkBlocks(layout: Int8Layout): number {
+  return Math.max(1, Math.floor(32768 / panelBlockBytes(layout)));
 }
 
 /** Bytes of scratch memory that one thread needs: a chunk of a panel. */
 export function panelBytes(layout: Int8Layout): number {
-  return chunkBlocks(layout) * layout.paddedBlock * 4 * layout.tile.quads * activationBytes(layout.dot);
+  return chunkBlocks(layout) * panelBlockBytes(layout);
 }
 
 export function emitGemm(
@@ -55,21 +63,26 @@ export function emitGemm(
       const chunkAt = f.let(i32.mul(block, layout.beside * layout.blockBytes));
       f.set(header, i32.add(first.header, chunkAt));
       f.set(codes, i32.add(first.codes, chunkAt));
-      emitUnpack(f, layout, quadBytes, { codes, count, panel: mine });
-      const place = { panel, header, block, count, mine };
+      emitUnpack(f, layout, quadBytes, { header, codes, count, panel: mine });
+      const place = { panel, block, count, mine };
       overTiles(f, layout.tile, args, (row, height) => emitTile(f, layout, args, place, row, height));
     });
   });
 }
 
-/** Unpacks `count` blocks of a panel: for each four k the vectors of its quads (as i16: all even, then all odd bytes). */
+/**
+ * Unpacks `count` blocks of a panel: for each its head, then for each four k the vectors of its quads (as i16: all even, then
+ * all odd bytes).
+ */
 function emitUnpack(
   f: FunctionBuilder,
   layout: Int8Layout,
   quadBytes: Local<"i32">,
-  { codes, count, panel }: { codes: Local<"i32">; count: Local<"i32">; panel: Local<"i32"> },
+  { header, codes, count, panel }: Readonly<Record<"header" | "codes" | "count" | "panel", Local<"i32">>>,
 ): void {
-  const { dot, blockCells, headerBytes, beside, tile } = layout;
+  const { dot, blockCells, blockBytes, headerBytes, beside, offset, tile } = layout;
+  const arithmetic = blockArithmetic(f, layout);
+  const head = f.local("i32");
   const relaxed = dot.arithmetic === "relaxed";
   const { parts, bytes, halves } = weightReader(f, dot);
   const to = f.local("i32");
@@ -78,7 +91,14 @@ function emitUnpack(
   for (let i = 0; i < tile.quads; i++) {
     f.set(to, i32.add(panel, 16 * i));
     f.set(source, i32.add(codes, i32.mul(beside === 1 ? quadBytes : 1, i)));
+    f.set(head, i32.add(header, i32.mul(beside === 1 ? quadBytes : headerBytes, i)));
     f.repeat(f.local("i32"), count, () => {
+      f.emit(v128.store(to, arithmetic.scale(head)));
+      if (offset !== "none") {
+        f.emit(v128.store(to, offset === "min" ? arithmetic.min(head) : arithmetic.zero(head), 16 * tile.quads));
+      }
+      f.advance(head, beside * blockBytes);
+      f.advance(to, 16 * headVectors(layout));
       f.repeat(f.local("i32"), blockCells, () => {
         for (let part = 0; part < parts; part++) {
           if (relaxed) f.emit(v128.store(to, bytes(source, 0, part), part * stride));
@@ -96,8 +116,7 @@ function emitUnpack(
 
 interface TilePlace {
   readonly panel: Local<"i32">;
-  /** The header of the panel's first quad at the chunk's first block, that block, and the blocks of the chunk. */
-  readonly header: Local<"i32">;
+  /** The chunk's first block, and its blocks. */
   readonly block: Local<"i32">;
   readonly count: Local<"i32">;
   readonly mine: Local<"i32">;
@@ -107,24 +126,24 @@ interface TilePlace {
 function emitTile(
   f: FunctionBuilder,
   layout: Int8Layout,
-  { out, outBytes, q, qBytes, scales, sums, quadBytes, blocks }: Fields<(typeof gemmInt8.fields)[number]>,
-  { panel, header: firstHeader, block, count, mine }: TilePlace,
+  { out, outBytes, q, qBytes, scales, sums, blocks }: Fields<(typeof gemmInt8.fields)[number]>,
+  { panel, block, count, mine }: TilePlace,
   row: Local<"i32">,
   height: number,
 ): void {
-  const { dot, blockBytes, headerBytes, beside, paddedBlock, tile } = layout;
+  const { dot, paddedBlock, tile } = layout;
   const relaxed = dot.arithmetic === "relaxed";
   const width = activationBytes(dot);
-  const steps = (paddedBlock / 4) * width;
-  const group = divisor(steps, relaxed ? 4 : 1);
   const arithmetic = blockArithmetic(f, layout);
   const [zeros, S, M] = [0, 1, 2].map(() => f.locals("v128", tile.quads));
   const weights = f.locals("v128", tile.quads);
   const [x, sum] = f.locals("v128", 2);
   const b = f.let(mine);
-  const headers = Array.from({ length: tile.quads }, (_, i) =>
-    f.let(i32.add(firstHeader, i32.mul(beside === 1 ? quadBytes : headerBytes, i))),
-  );
+  const head = f.let(mine);
+  const fromHead = (locals: readonly Local<"v128">[], place: number) =>
+    locals.forEach((local, i) => {
+      f.set(local, v128.load(head, 16 * (place * tile.quads + i)));
+    });
   const from = f.let(i32.add(i32.add(q, i32.mul(row, qBytes)), i32.mul(block, paddedBlock * width * height)));
   const index = f.let(i32.shl(i32.add(i32.mul(row, blocks), i32.mul(block, height)), 2));
   const [scaleAt, sumAt] = [f.let(i32.add(scales, index)), f.let(i32.add(sums, index))];
@@ -150,26 +169,27 @@ function emitTile(
       });
     });
   };
+  const steps = (paddedBlock / 4) * width;
+  const group = divisor(steps, relaxed ? 8 : 1);
+  const round = () => {
+    for (let g = 0; g < group; g++) step(g);
+    f.advance(from, 4 * height * group);
+    f.advance(b, 16 * tile.quads * group);
+  };
   f.repeat(f.local("i32"), count, () => {
-    headers.forEach((header, i) => {
-      if (layout.offset === "zeroPoint") f.set(zeros[i], arithmetic.zero(header));
-    });
+    f.set(b, i32.add(head, 16 * headVectors(layout)));
+    if (layout.offset === "zeroPoint") fromHead(zeros, 1);
     rows.forEach(({ integers }, r) => {
       f.set(sum, arithmetic.prepare(sumAt, 4 * r));
       integers.forEach((integer, i) => {
         f.set(integer, arithmetic.start(zeros[i], sum));
       });
     });
-    f.repeat(f.local("i32"), steps / group, () => {
-      for (let g = 0; g < group; g++) step(g);
-      f.advance(from, 4 * height * group);
-      f.advance(b, 16 * tile.quads * group);
-    });
-    headers.forEach((header, i) => {
-      f.set(S[i], arithmetic.scale(header));
-      if (layout.offset === "min") f.set(M[i], arithmetic.min(header));
-      f.advance(header, beside * blockBytes);
-    });
+    if (steps === group) round();
+    else f.repeat(f.local("i32"), steps / group, round);
+    fromHead(S, 0);
+    if (layout.offset === "min") fromHead(M, 1);
+    f.advance(head, panelBlockBytes(layout));
     rows.forEach(({ to, integers }, r) => {
       f.set(x, v128.load32_splat(scaleAt, 4 * r));
       if (layout.offset === "min") f.set(sum, arithmetic.scaledSum(sumAt, 4 * r, x));

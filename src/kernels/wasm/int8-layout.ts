@@ -15,6 +15,11 @@ export function isInt8(layout: Layout): layout is Int8Layout {
 
 type Vector = Expression<"v128">;
 
+/** What X, the sum of a block's activations, is kept times: -bias where integer sums begin with that product alone. */
+export function sumFactor({ offset, dot }: Pick<Int8Layout, "offset" | "dot">): number {
+  return offset === "none" && dot.bias !== 0 ? -dot.bias : 1;
+}
+
 /** How a block's integer sum begins and how it becomes part of the result. */
 export function blockArithmetic(f: FunctionBuilder, { offset, offsets, scale: scaleForm, dot }: Int8Layout) {
   const readOffset = offsets && sharedReader(f, offsets);
@@ -32,9 +37,9 @@ export function blockArithmetic(f: FunctionBuilder, { offset, offsets, scale: sc
     /** What `start` needs of a block: -(bias + Z). */
     zero: (header: Local<"i32">, at = 0) =>
       bias ? i32x4.sub(bias, i32x4.trunc_sat_f32x4_s(offsetOf(header, at))) : zeroVector,
-    /** What `start` needs of the activations of a block, whose X stands at `address`: for all columns alike. */
+    /** What `start` needs of the activations of a block, whose X (times sumFactor) is at `address`: for all columns alike. */
     prepare(address: Expression<"i32">, at = 0): Expression<"v128"> {
-      if (bias) return v128.load32_splat(address, at);
+      if (bias || (offset === "none" && dot.bias !== 0)) return v128.load32_splat(address, at);
       return dot.bias === 0 ? zeroVector : i32x4.splat(i32.mul(i32.load(address, at), -dot.bias));
     },
     /** -(bias + Z) X: where the integer sum begins, so that it ends as the sum of q (i - Z). */

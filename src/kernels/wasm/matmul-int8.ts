@@ -19,7 +19,7 @@ import { overQuads, streamsOf } from "./streams.js";
 
 export { gemmInt8, panelBytes } from "./gemm-int8.js";
 export { gemvInt8 } from "./gemv-int8.js";
-export { type Int8Layout, isInt8 } from "./int8-layout.js";
+export { type Int8Layout, isInt8, sumFactor } from "./int8-layout.js";
 
 export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
   defineKernel(m, roundRows, (f, args, range) => emitRoundRows(f, layout, args, range));

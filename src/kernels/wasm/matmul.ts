@@ -28,6 +28,7 @@ interface Rounding {
   readonly paddedBlock: number;
   readonly bytes: number;
   readonly levels: number;
+  readonly factor: number;
   readonly q: number;
   readonly scales: number;
   readonly sums: number;
@@ -184,6 +185,7 @@ export class Matmul {
     const { columns, blocks, blockColumns, paddedBlock, paddedColumns, dot } = layout;
     const bytes = activationBytes(dot);
     const { levels } = dot;
+    const factor = int8.sumFactor(layout);
     const last = this.#rounding;
     if (
       last?.x === x &&
@@ -193,6 +195,7 @@ export class Matmul {
       last.blockColumns === blockColumns &&
       last.bytes === bytes &&
       last.levels === levels &&
+      last.factor === factor &&
       this.#engine.unchangedSince(x, last.operation)
     ) {
       return last;
@@ -219,7 +222,20 @@ export class Matmul {
       this.#engine.run(module, roundRows, args, count * blocks, 4 * count * columns);
     }
     const { operations: operation } = this.#engine;
-    this.#rounding = { x, batch, columns, blockColumns, paddedBlock, bytes, levels, q, scales, sums, operation };
+    this.#rounding = {
+      x,
+      batch,
+      columns,
+      blockColumns,
+      paddedBlock,
+      bytes,
+      levels,
+      factor,
+      q,
+      scales,
+      sums,
+      operation,
+    };
     return this.#rounding;
   }
 

@@ -11,11 +11,13 @@ import { smallestAmax } from "../int8.js";
 import type { ByteDot } from "./byte-dot.js";
 import type { Expression, FunctionBuilder, Label, Local } from "./emitter.js";
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, select, v128 } from "./instructions.js";
+import { sumFactor } from "./int8-layout.js";
 import type { Fields, KernelSignature, Range } from "./kernel.js";
 import { overLanes, zeroVector } from "./lanes.js";
+import type { Layout } from "./layout.js";
 import { type Tiling, tilePlace } from "./tile.js";
 
-/** Items: blocks of rows. q: rounded activations; scales and sums: d and X of each block. */
+/** Items: blocks of rows. q: rounded activations; scales and sums: d and X of each block, X times sumFactor. */
 export const roundRows: KernelSignature<
   "x" | "columns" | "blocks" | "blockColumns" | "paddedBlock" | "q" | "scales" | "sums" | keyof Tiling
 > = {
@@ -34,6 +36,7 @@ export function activationBytes({ arithmetic }: ByteDot): number {
 interface Blocks {
   readonly blockColumns: number;
   readonly paddedBlock: number;
+  readonly offset: Layout["offset"];
   readonly dot: ByteDot;
 }
 
@@ -56,6 +59,7 @@ export function emitRoundRows(
 ): void {
   const { x, columns, blocks, q, scales, sums } = args;
   const { blockColumns, paddedBlock, dot } = layout;
+  const factor = sumFactor(layout);
   const fours = (paddedBlock / 4) * wordsOf(dot);
   const [item, row, block, count, target, at, source, stride, sum] = f.locals("i32", 9);
   const amax = f.local("f32");
@@ -85,7 +89,7 @@ export function emitRoundRows(
     });
     f.set(at, i32.shl(i32.add(at, within), 2));
     f.emit(f32.store(i32.add(scales, at), f32.div(amax, dot.levels)));
-    f.emit(i32.store(i32.add(sums, at), sum));
+    f.emit(i32.store(i32.add(sums, at), factor === 1 ? sum : i32.mul(sum, factor)));
     f.advance(block, 1);
   });
 }
