@@ -18,7 +18,7 @@ import type {
 } from "./architecture.js";
 import { traceDecoderLayer } from "./decoder-gradient.js";
 import { plainCache } from "./kv-cache.js";
-import { applyLinear } from "./linear.js";
+import { applyLinear, type Linear } from "./linear.js";
 import { makeScratch } from "./session.js";
 import { readVector } from "./weights.js";
 
@@ -30,9 +30,12 @@ export function decoderForward(
   rows: "all" | "last",
 ): Buffer {
   const { backend, config, weights, scratch } = state;
-  embed(state, ids);
-  for (let layer = 0; layer < config.layers; layer++) decoderLayer(state, layer, ids.length, position);
   const count = rows === "all" ? ids.length : 1;
+  embed(state, ids);
+  for (let layer = 0; layer < config.layers; layer++) {
+    // Beyond its keys and values, the last layer matters for the rows whose logits are wanted alone.
+    decoderLayer(state, layer, ids.length, position, undefined, layer + 1 < config.layers ? ids.length : count);
+  }
   const normed = headInput(state, ids.length, count);
   applyLinear(backend, scratch.logits, normed, weights.linear(headRole(config)), count);
   return scratch.logits.view(0, count * config.vocabularySize);
@@ -51,33 +54,45 @@ function roleOf(layer: number, name: string): string {
   return layerRoles[layer][name];
 }
 
-/** x += attention(norm(x)), x += swiglu(norm(x)). */
-function decoderLayer(state: ForwardState, layer: number, batch: number, position: number, observe?: Observer): void {
+/** x += attention(norm(x)), x += swiglu(norm(x)), for the last `wanted` rows; keys and values of all rows. */
+function decoderLayer(
+  state: ForwardState,
+  layer: number,
+  batch: number,
+  position: number,
+  observe?: Observer,
+  wanted = batch,
+): void {
   const { backend, config, weights, cache, scratch } = state;
   const { width, hidden, heads, kvHeads, headSize, epsilon } = config;
   const { x, normed, query, mixed, projected, gate, up, cos, sin } = scratch;
-  const linear = (out: Buffer, input: Buffer, name: string) => {
-    observe?.(name, input, batch);
-    applyLinear(backend, out, input, weights.linear(roleOf(layer, name)), batch);
+  const linear = (out: Buffer, input: Buffer, name: string, rows = wanted, before?: Linear): Linear => {
+    observe?.(name, input, rows);
+    const one = weights.linear(roleOf(layer, name));
+    applyLinear(backend, out, input, one, rows, before);
+    return one;
   };
+  const last = (buffer: Buffer, columns: number) =>
+    wanted === batch ? buffer : buffer.view((batch - wanted) * columns, wanted * columns);
   const { keys, values } = cache.fresh(layer, position, batch);
 
   backend.rmsNorm(normed, x, weights.vector(roleOf(layer, "attentionNorm")), batch, epsilon);
-  linear(query, normed, "query");
-  linear(keys, normed, "key");
-  linear(values, normed, "value");
+  const first = linear(query, normed, "query", batch);
+  const second = linear(keys, normed, "key", batch, first);
+  linear(values, normed, "value", batch, second);
   backend.rope(query, batch, heads, headSize, cos, sin, position);
   backend.rope(keys, batch, kvHeads, headSize, cos, sin, position);
   cache.attend(mixed, query, layer, position, batch);
-  linear(projected, mixed, "output");
-  backend.add(x, x, projected, batch * width);
+  const stream = last(x, width);
+  linear(projected, last(mixed, heads * headSize), "output");
+  backend.add(stream, stream, projected, wanted * width);
 
-  backend.rmsNorm(normed, x, weights.vector(roleOf(layer, "mlpNorm")), batch, epsilon);
-  linear(gate, normed, "gate");
-  linear(up, normed, "up");
-  backend.siluMultiply(gate, gate, up, batch * hidden);
+  backend.rmsNorm(normed, stream, weights.vector(roleOf(layer, "mlpNorm")), wanted, epsilon);
+  const third = linear(gate, normed, "gate");
+  linear(up, normed, "up", wanted, third);
+  backend.siluMultiply(gate, gate, up, wanted * hidden);
   linear(projected, gate, "down");
-  backend.add(x, x, projected, batch * width);
+  backend.add(stream, stream, projected, wanted * width);
 }
 
 function headInput({ backend, config, weights, scratch }: ForwardState, batch: number, count: number): Buffer {

@@ -7,7 +7,7 @@
  */
 import type { Backend, Buffer } from "../kernels/backend.js";
 import type { EncoderConfig, EncoderState, ForwardParts, LinearGroup, Observer, WeightSpec } from "./architecture.js";
-import { applyLinear } from "./linear.js";
+import { applyLinear, type Linear } from "./linear.js";
 
 /** The last layer's vectors, [ids.length, width]. */
 export function encoderForward(state: EncoderState, ids: ArrayLike<number>): Buffer {
@@ -44,14 +44,16 @@ function encoderLayer(state: EncoderState, layer: number, batch: number, positio
   const { backend, config, weights, scratch } = state;
   const { width, hidden, heads, kvHeads, headSize, gelu } = config;
   const { x, query, keys, values, mixed, projected, up } = scratch;
-  const linear = (out: Buffer, input: Buffer, name: string) => {
+  const linear = (out: Buffer, input: Buffer, name: string, before?: Linear): Linear => {
     observe?.(name, input, batch);
-    applyLinear(backend, out, input, weights.linear(`layers.${layer}.${name}`), batch);
+    const one = weights.linear(`layers.${layer}.${name}`);
+    applyLinear(backend, out, input, one, batch, before);
+    return one;
   };
 
-  linear(query, x, "query");
-  linear(keys, x, "key");
-  linear(values, x, "value");
+  const first = linear(query, x, "query");
+  const second = linear(keys, x, "key", first);
+  linear(values, x, "value", second);
   backend.attention(mixed, query, keys, values, { batch, position, heads, kvHeads, headSize, causal: false });
   linear(projected, mixed, "output");
   backend.add(x, x, projected, batch * width);

@@ -16,6 +16,7 @@ import {
   readLinears,
 } from "./linear.js";
 import { stepKinds } from "./steps/index.js";
+import type { StepRecord } from "./steps/step.js";
 
 const [ROWS, COLUMNS, BATCH, RANK] = [5, 64, 3, 2];
 const made: Backend[] = [];
@@ -101,6 +102,40 @@ test("a linear map is its matrix on the stepped input, plus bias, low-rank pair 
     });
   }
   for (const { y } of results) assert.deepEqual(y, results[0].y, "backends agree bit for bit");
+});
+
+test("maps of one input whose records say the same step it once, and give the bits that each gives alone", () => {
+  const steps: readonly StepRecord[] = [
+    { kind: "scale", factors: Array.from({ length: COLUMNS }, (_, j) => 1 + (j % 3)) },
+    { kind: "round", scheme: "int8-row" },
+  ];
+  const records: LinearRecords = {
+    a: { input: steps, apart: [3, 40] },
+    b: { input: structuredClone(steps), apart: [3, 40], rank: RANK },
+    c: { input: steps },
+  };
+  for (const backend of made) {
+    const matrix = (role: string) => {
+      const name = role.replace(/^[abc]/, "map");
+      return backend.loadMatrix(quantize(weights[name], [weights[name].length / widths[name], widths[name]], F32));
+    };
+    const linears = makeLinears({ backend, records, matrix, optionalVector: () => undefined });
+    const [a, b, c] = ["a", "b", "c"].map((role) => linears.linear(role));
+    assert.ok(a.entry === b.entry && a.entry !== c.entry);
+    const input = backend.upload(x);
+    const run = (linear: typeof a, before?: typeof a) => {
+      const out = backend.allocate(BATCH * ROWS);
+      applyLinear(backend, out, input, linear, BATCH, before);
+      return out.data().slice();
+    };
+    const alone = [a, b, c].map((linear) => run(linear));
+    const after_ = (linear: typeof a, before: typeof a) => {
+      basisInput(input, linear, BATCH);
+      return run(linear, before);
+    };
+    assert.deepEqual([run(a), after_(b, a), after_(c, b)], alone, "also where calibration looks on in between");
+    linears.dispose();
+  }
 });
 
 test("a map without a record is its matrix and bias; static steps round as quantizing with that scale does", () => {

@@ -36,42 +36,63 @@ export const LINEARS_KEY = "bitloom.linears";
 export interface Linear {
   readonly matrix: Matrix;
   readonly bias?: Buffer;
-  readonly input: readonly (PreparedStep & Pick<StepKind, "essential">)[];
+  readonly entry: Entry;
   readonly lowRank?: { readonly a: Matrix; readonly b: Matrix };
-  readonly apart?: { readonly matrix: Matrix; readonly columns: readonly number[] };
+  /** Of the columns kept apart. */
+  readonly apart?: Matrix;
   readonly room: Room;
+}
+
+/** What an input goes through; one object for all maps of one length whose records say the same. */
+export interface Entry {
+  readonly steps: readonly (PreparedStep & Pick<StepKind, "essential">)[];
+  /** Columns kept apart. */
+  readonly apart: readonly number[];
 }
 
 /** Buffers between the parts of a linear map, one for each purpose, as long as the longest use so far. */
 export interface Room {
-  take(purpose: "input" | "inner" | "correction" | "apart", length: number): Buffer;
+  take(purpose: "input" | "basis" | "inner" | "correction" | "apart", length: number): Buffer;
   dispose(): void;
 }
 
-/** out = linear(x) for `batch` rows. x stays as it is. */
-export function applyLinear(backend: Backend, out: Buffer, x: Buffer, linear: Linear, batch: number): void {
-  const { matrix, bias, lowRank, apart, room } = linear;
-  if (linear.input.length === 0 && !lowRank && !apart) {
-    backend.matmul(out, x, matrix, batch, bias);
-    return;
-  }
-  const { rows } = matrix;
-  const [essential, roundings] = splitSteps(linear);
-  const basis = afterSteps(x, linear, essential, batch);
-  const taken = apart && room.take("apart", batch * apart.columns.length);
-  const rest = apart && taken ? takeApart(basis, taken, linear, apart.columns, batch) : basis;
-  const changed = afterSteps(rest, linear, roundings, batch);
+/**
+ * out = linear(x) for `batch` rows. x stays as it is. `before`: the map that has just been applied to the same rows, whose
+ * stepped input serves again if its steps are those of this map (query, key and value round one input once).
+ */
+export function applyLinear(
+  backend: Backend,
+  out: Buffer,
+  x: Buffer,
+  linear: Linear,
+  batch: number,
+  before?: Linear,
+): void {
+  const { matrix, bias, entry, lowRank, apart, room } = linear;
+  const plain = entry.steps.length === 0 && entry.apart.length === 0;
+  if (!plain && before?.entry !== entry) enter(x, linear, batch);
+  const changed = plain ? x : room.take("input", batch * matrix.columns);
   backend.matmul(out, changed, matrix, batch, bias);
   const addProduct = (input: Buffer, factor: Matrix) => {
-    const correction = room.take("correction", batch * rows);
+    const correction = room.take("correction", batch * matrix.rows);
     backend.matmul(correction, input, factor, batch);
-    backend.add(out, out, correction, batch * rows);
+    backend.add(out, out, correction, batch * matrix.rows);
   };
-  if (apart && taken) addProduct(taken, apart.matrix);
+  if (apart) addProduct(room.take("apart", batch * entry.apart.length), apart);
   if (!lowRank) return;
   const inner = room.take("inner", batch * lowRank.b.rows);
   backend.matmul(inner, changed, lowRank.b, batch);
   addProduct(inner, lowRank.a);
+}
+
+/** Brings x into the room as the matrix wants it, and the columns kept apart beside it. */
+function enter(x: Buffer, linear: Linear, batch: number): void {
+  const { entry, room } = linear;
+  const [essential, roundings] = splitSteps(entry);
+  const basis = afterSteps(x, linear, essential, batch);
+  const taken = entry.apart.length > 0 ? room.take("apart", batch * entry.apart.length) : undefined;
+  const rest = taken ? takeApart(basis, taken, linear, entry.apart, batch) : basis;
+  afterSteps(rest, linear, roundings, batch);
 }
 
 /** Moves columns of x to `taken`, [batch, columns.length]; a buffer of the room with x and 0 in their places. */
@@ -100,18 +121,24 @@ function takeApart(
  * not through roundings. A buffer of the map's room, or x itself.
  */
 export function basisInput(x: Buffer, linear: Linear, batch: number): Buffer {
-  return afterSteps(x, linear, splitSteps(linear)[0], batch);
+  return afterSteps(x, linear, splitSteps(linear.entry)[0], batch, "basis");
 }
 
 /** The steps up to the last essential one, and those after it. */
-function splitSteps({ input }: Linear): readonly [Linear["input"], Linear["input"]] {
-  const end = input.findLastIndex((step) => step.essential) + 1;
-  return [input.slice(0, end), input.slice(end)];
+function splitSteps({ steps }: Entry): readonly [Entry["steps"], Entry["steps"]] {
+  const end = steps.findLastIndex((step) => step.essential) + 1;
+  return [steps.slice(0, end), steps.slice(end)];
 }
 
-function afterSteps(x: Buffer, { matrix, room }: Linear, steps: readonly PreparedStep[], batch: number): Buffer {
+function afterSteps(
+  x: Buffer,
+  { matrix, room }: Linear,
+  steps: readonly PreparedStep[],
+  batch: number,
+  purpose: "input" | "basis" = "input",
+): Buffer {
   if (steps.length === 0) return x;
-  const out = room.take("input", batch * matrix.columns);
+  const out = room.take(purpose, batch * matrix.columns);
   steps.forEach((step, index) => {
     step.run(out, index === 0 ? x : out, batch);
   });
@@ -153,19 +180,29 @@ interface Parts {
 export function makeLinears({ backend, records, matrix, optionalVector }: Parts): Linears {
   const room = makeRoom(backend);
   const made = new Map<string, Linear>();
+  const entries = new Map<string, Entry>();
+  const entryOf = (role: string, columns: number): Entry => {
+    const { input = [], apart = [] } = records[role] ?? {};
+    const key = JSON.stringify([columns, input, apart]);
+    const found = entries.get(key);
+    if (found) return found;
+    const steps = input.map((record) => {
+      const { prepare, essential } = stepKinds.get(record.kind);
+      return { ...prepare(backend, record, { role, columns }), essential };
+    });
+    const entry = { steps, apart };
+    entries.set(key, entry);
+    return entry;
+  };
   const make = (role: string): Linear => {
-    const { input = [], rank, apart } = records[role] ?? {};
+    const { rank, apart } = records[role] ?? {};
     const weight = matrix(role);
-    const place = { role, columns: weight.columns };
     return {
       matrix: weight,
       bias: optionalVector(`${role}.bias`),
-      input: input.map((record) => {
-        const { prepare, essential } = stepKinds.get(record.kind);
-        return { ...prepare(backend, record, place), essential };
-      }),
+      entry: entryOf(role, weight.columns),
       ...(rank !== undefined && { lowRank: { a: matrix(`${role}.lowrank_a`), b: matrix(`${role}.lowrank_b`) } }),
-      ...(apart && { apart: { matrix: matrix(`${role}.apart`), columns: apart } }),
+      ...(apart && { apart: matrix(`${role}.apart`) }),
       room,
     };
   };
@@ -177,7 +214,7 @@ export function makeLinears({ backend, records, matrix, optionalVector }: Parts)
   return {
     linear,
     dispose() {
-      for (const { input } of made.values()) for (const step of input) step.dispose();
+      for (const { steps } of entries.values()) for (const step of steps) step.dispose();
       room.dispose();
     },
   };
