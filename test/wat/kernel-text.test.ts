@@ -30,6 +30,7 @@ const samples: readonly Sample[] = [
   { scheme: "q8_0", activations: "int8", relaxedDot: "none", kernel: "gemvInt8" },
   { scheme: "q8_0", activations: "int8", relaxedDot: "none", kernel: "gemmInt8" },
   { scheme: "mxfp4", activations: "int8", relaxedDot: "7 bits", kernel: "gemvInt8" },
+  { scheme: "int2-g64", activations: "int8", relaxedDot: "unsigned", kernel: "gemvInt8" },
   { scheme: "binary-g32", activations: "int8", relaxedDot: "unsigned", kernel: "gemvInt8" },
   { scheme: "binary-g32", activations: "int8", relaxedDot: "none", kernel: "lookupTables" },
   { scheme: "q4_0", activations: "int8", relaxedDot: "unsigned", kernel: "roundRows" },

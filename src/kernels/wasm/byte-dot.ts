@@ -30,19 +30,27 @@ export interface ByteDot {
   readonly arithmetic: "relaxed" | "plain";
   /** Sums of a block in a product of one row, each for codes that stand equally high in their bytes. */
   readonly sums: 1 | 2;
+  /** Times that a block's codes are passed over in a product of one row. In two passes those in the upper half of bytes come first. */
+  readonly passes: 1 | 2;
 }
 
 /**
- * The number of sums that takes fewer instructions: with two of them the codes of a vector are shifted down half as
- * often, and a block ends with one shift and one addition more. (Four would leave registers for two quads at a time only,
- * and be slower.) Bytes in place may reach to the top bit, which only hosts that read them as unsigned allow.
+ * The numbers of sums and passes that take the fewest instructions: with two sums the codes of a vector are shifted down half
+ * as often, and a block ends with one shift and one addition more. (Four would leave registers for two quads at a time only,
+ * and be slower.) In two passes codes of 2 bits are never shifted, and sums twice between the passes. Bytes in place may reach
+ * to the top bit, which only hosts that read them as unsigned allow.
  */
-export function sumsOf({ bits, step, arithmetic }: ByteDot, blockCells: number, relaxedDot: RelaxedDot): 1 | 2 {
-  const whole = bits === 2 || (bits === 4 && relaxedDot === "unsigned");
-  if (step === undefined || arithmetic === "plain" || !whole) return 1;
+export function sumsOf(
+  { bits, step, arithmetic }: ByteDot,
+  blockCells: number,
+  relaxedDot: RelaxedDot,
+): Pick<ByteDot, "sums" | "passes"> {
+  const unsigned = relaxedDot === "unsigned";
+  const whole = bits === 2 || (bits === 4 && unsigned);
+  if (step === undefined || arithmetic === "plain" || !whole) return { sums: 1, passes: 1 };
   const vectors = (blockCells * cellBytes(bits)) / 16;
   const shiftsSaved = vectors * (8 / bits - 8 / bits / 2);
-  return shiftsSaved > 2 ? 2 : 1;
+  return { sums: shiftsSaved > 2 ? 2 : 1, passes: bits === 2 && unsigned && vectors > 2 ? 2 : 1 };
 }
 
 /** Whether one row is multiplied by looking sums up (lookup-sums.ts): bits, whose bytes are 0 and a power of two. */
@@ -87,14 +95,14 @@ export function planInt8(
       decode,
       factor: 1,
       recode,
-      dot: { bits, lookup, step, bias, unit, levels, arithmetic, sums: 1 },
+      dot: { bits, lookup, step, bias, unit, levels, arithmetic, sums: 1, passes: 1 },
       why,
     };
   }
   const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
   const recode = Uint8Array.from(integers, (q) => q + bias);
   const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
-  const dot = { bits, step: 1, bias, unit, levels, arithmetic, sums: 1 } as const;
+  const dot = { bits, step: 1, bias, unit, levels, arithmetic, sums: 1, passes: 1 } as const;
   if (low >= 0 || low + span < 128) {
     const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
     return { decode, factor: 1, recode, dot, why };

@@ -95,7 +95,7 @@ export function planLayout(
     ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockCells, blockBytes, headerBytes, quadBytes },
     ...{ beside, quads, storedQuads, ...plan, paddedColumns: blocks * paddedBlock, bytes },
     ...{ scale, offsets },
-    dot: plan.dot && { ...plan.dot, sums: sumsOf(plan.dot, blockCells, relaxedDot) },
+    dot: plan.dot && { ...plan.dot, ...sumsOf(plan.dot, blockCells, relaxedDot) },
     fused: fused && exact,
     relaxed: relaxedDot !== "none",
     tile: tileOf({ fused, dot: plan.dot }),
