@@ -113,7 +113,7 @@ for (const { name } of written) {
 }
 
 /** Scales, offsets and codes that no rule of the scheme has chosen. */
-for (const name of ["q4_0", "q4_k", "q6_k"]) {
+for (const name of ["q4_0", "iq4_nl", "q3_k", "q4_k", "q6_k"]) {
   const { logits, kl, reason } = toleranceOf(name);
   test(
     `${name} by gptq: llama.cpp's logits are within ${logits} of the largest and ${kl} nats (${reason})`,
