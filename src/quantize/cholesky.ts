@@ -1,23 +1,31 @@
 /** The triangular factor that GPTQ walks along, in binary64. */
+import { openTriangular, TRIANGULAR_BLOCK, type TriangularKernel } from "../kernels/index.js";
 
 /**
  * The upper triangular U, row-major, with H^-1 = U^T U, for a symmetric H of n x n; undefined if H is not positive
- * definite. H = R R^T with R upper triangular gives U = R^-1, so H is never inverted. `h` is overwritten by U.
+ * definite. H = R R^T with R upper triangular gives U = R^-1, so H is never inverted. What is below the diagonal of `h` is
+ * not read.
  */
 export function inverseUpperFactor(h: Float64Array, n: number): Float64Array | undefined {
-  if (!reverseCholesky(h, n)) return undefined;
-  invertUpper(h, n);
-  return h;
+  const kernel = openTriangular(n);
+  kernel.matrix.set(h);
+  if (!reverseCholesky(kernel, n)) return undefined;
+  invertUpper(kernel, n);
+  return kernel.matrix;
 }
 
-/** Rows or columns that pass over the rest of the matrix together, so that it is read from memory once for them. */
-const BLOCK = 4;
+/** Blocks of rows and columns from the last to the first, which may be smaller. */
+const blocksFromEnd = (n: number) =>
+  Array.from({ length: Math.ceil(n / TRIANGULAR_BLOCK) }, (_, i) => {
+    const end = n - i * TRIANGULAR_BLOCK;
+    return { start: Math.max(0, end - TRIANGULAR_BLOCK), end };
+  });
 
 /** Replaces the upper triangle of h by R with h = R R^T, from the last column back; false if a pivot is not positive. */
-function reverseCholesky(h: Float64Array, n: number): boolean {
-  for (let end = n; end > 0; end -= BLOCK) {
-    const start = Math.max(0, end - BLOCK);
-    takeOffLater(h, n, start, end);
+function reverseCholesky({ matrix: h, takeOffLater }: TriangularKernel, n: number): boolean {
+  for (const { start, end } of blocksFromEnd(n)) {
+    if (end - start === TRIANGULAR_BLOCK) takeOffLater(end);
+    else slowlyTakeOffLater(h, n, start, end);
     for (let j = end - 1; j >= start; j--) {
       let pivot = h[j * n + j];
       for (let k = j + 1; k < end; k++) pivot -= h[j * n + k] * h[j * n + k];
@@ -34,35 +42,13 @@ function reverseCholesky(h: Float64Array, n: number): boolean {
   return true;
 }
 
-/** h_ij -= sum_{k >= end} R_ik R_jk for the columns j of a block and all i <= j. */
-function takeOffLater(h: Float64Array, n: number, start: number, end: number): void {
-  if (end === n) return;
-  const [j0, j1, j2, j3] = [start, start + 1, start + 2, start + 3].map((j) => Math.min(j, end - 1) * n);
-  for (let i = 0; i < end; i++) {
-    const row = i * n;
-    let [s0, s1, s2, s3] = [0, 0, 0, 0];
-    for (let k = end; k < n; k++) {
-      const x = h[row + k];
-      s0 += x * h[j0 + k];
-      s1 += x * h[j1 + k];
-      s2 += x * h[j2 + k];
-      s3 += x * h[j3 + k];
-    }
-    if (i <= start) h[row + start] -= s0;
-    if (i <= start + 1 && start + 1 < end) h[row + start + 1] -= s1;
-    if (i <= start + 2 && start + 2 < end) h[row + start + 2] -= s2;
-    if (i <= start + 3 && start + 3 < end) h[row + start + 3] -= s3;
-  }
-}
-
 /** U_i = (e_i - sum_{k > i} R_ik U_k) / R_ii, from the last row up; the lower triangle is set to 0. */
-function invertUpper(r: Float64Array, n: number): void {
-  const factors = new Float64Array(BLOCK * n);
-  for (let end = n; end > 0; end -= BLOCK) {
-    const start = Math.max(0, end - BLOCK);
+function invertUpper({ matrix: r, factors, takeOffBelow }: TriangularKernel, n: number): void {
+  for (const { start, end } of blocksFromEnd(n)) {
     factors.set(r.subarray(start * n, end * n));
     r.fill(0, start * n, end * n);
-    takeOffBelow(r, n, start, end, factors);
+    if (end - start === TRIANGULAR_BLOCK) takeOffBelow(end);
+    else slowlyTakeOffBelow(r, factors, n, start, end);
     for (let i = end - 1; i >= start; i--) {
       const own = factors.subarray((i - start) * n, (i - start + 1) * n);
       const inverse = 1 / own[i];
@@ -76,26 +62,21 @@ function invertUpper(r: Float64Array, n: number): void {
   }
 }
 
-/** Rows start .. end of r less the sum over k >= end of factor_ik U_k. */
-function takeOffBelow(r: Float64Array, n: number, start: number, end: number, factors: Float64Array): void {
-  if (end - start < BLOCK) {
-    for (let i = start; i < end; i++) {
-      for (let k = end; k < n; k++) {
-        const factor = factors[(i - start) * n + k];
-        for (let j = k; j < n; j++) r[i * n + j] -= factor * r[k * n + j];
-      }
+/** What the kernel does for whole blocks: h_ij -= sum_{k >= end} R_ik R_jk for the columns j of a block and all i <= j. */
+function slowlyTakeOffLater(h: Float64Array, n: number, start: number, end: number): void {
+  for (let j = start; j < end; j++) {
+    for (let i = 0; i <= j; i++) {
+      for (let k = end; k < n; k++) h[i * n + j] -= h[i * n + k] * h[j * n + k];
     }
-    return;
   }
-  const [r0, r1, r2, r3] = [start * n, (start + 1) * n, (start + 2) * n, (start + 3) * n];
-  for (let k = end; k < n; k++) {
-    const [f0, f1, f2, f3] = [factors[k], factors[n + k], factors[2 * n + k], factors[3 * n + k]];
-    for (let j = k, at = k * n + k; j < n; j++, at++) {
-      const u = r[at];
-      r[r0 + j] -= f0 * u;
-      r[r1 + j] -= f1 * u;
-      r[r2 + j] -= f2 * u;
-      r[r3 + j] -= f3 * u;
+}
+
+/** The same: rows start .. end of r less the sum over k >= end of factor_ik U_k. */
+function slowlyTakeOffBelow(r: Float64Array, factors: Float64Array, n: number, start: number, end: number): void {
+  for (let i = start; i < end; i++) {
+    for (let k = end; k < n; k++) {
+      const factor = factors[(i - start) * n + k];
+      for (let j = k; j < n; j++) r[i * n + j] -= factor * r[k * n + j];
     }
   }
 }

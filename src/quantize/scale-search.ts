@@ -8,6 +8,7 @@
  * With h = 1 and p = 2 this is the usual MSE search; with h the mean squared activations of the input channels it is what
  * llama.cpp does with an importance matrix (make_qx_quants, make_qkx3_quants in ggml-quants.c).
  */
+import { scaleErrors } from "../kernels/index.js";
 import { type Grid, setCode } from "./grid.js";
 import { nearestLevel } from "./levels.js";
 
@@ -57,6 +58,13 @@ class GroupError {
   of(s: number, m: number, limit = Number.POSITIVE_INFINITY): number {
     if (s === 0) return Number.POSITIVE_INFINITY;
     return this.norm === 2 && this.grid.levels.step > 0 ? this.squaredUniform(s, m, limit) : this.general(s, m, limit);
+  }
+
+  /** The errors of several choices, none of scale 0; see `of`. */
+  ofAll(s: readonly number[], m: readonly number[], limit: number): Float64Array {
+    const { values, step } = this.grid.levels;
+    if (this.norm !== 2 || step === 0) return Float64Array.from(s, (one, i) => this.of(one, m[i], limit));
+    return scaleErrors().of(this.x, this.h, { first: values[0], step, count: values.length }, s, m);
   }
 
   private general(s: number, m: number, limit: number): number {
@@ -111,58 +119,96 @@ function* factors(steps: number): Generator<number> {
   for (let i = 0; i < steps; i++) yield low + ((high - low) * (i + 0.5)) / steps;
 }
 
+/** Stored scales and offsets of one group to be compared, in order. */
+class Candidates {
+  private readonly scales: number[] = [];
+  private readonly offsets: number[] = [];
+  private readonly s: number[] = [];
+  private readonly m: number[] = [];
+
+  /** Codes, and what they stand for: w = s v + m. A scale of 0 is none. */
+  add(scale: number, offset: number, s: number, m: number): void {
+    if (s === 0) return;
+    this.scales.push(scale);
+    this.offsets.push(offset);
+    this.s.push(s);
+    this.m.push(m);
+  }
+
+  /** The first of those with the least error, or `best` if none has less. */
+  betterThan(best: Best, group: GroupError): Best {
+    let found = best;
+    group.ofAll(this.s, this.m, best.error).forEach((error, i) => {
+      if (error < found.error) found = { scale: this.scales[i], offset: this.offsets[i], error };
+    });
+    return found;
+  }
+}
+
+interface Best {
+  readonly scale: number;
+  readonly offset: number;
+  readonly error: number;
+}
+
 function searchScale(group: GroupError, index: number, steps: number): void {
   const { scales, levels } = group.grid;
   const initial = scales.values[index];
   if (initial === 0) return;
-  let best = { code: scales.codes[index], error: group.of(initial, 0) };
+  let best: Best = { scale: scales.codes[index], offset: 0, error: group.of(initial, 0) };
   let last = -1;
-  const consider = (scale: number) => {
+  const consider = (scale: number, candidates: Candidates) => {
     const code = scales.toCode(scale, index);
-    if (code === last) return;
+    if (code !== last) candidates.add(code, 0, scales.toValue(code, index), 0);
     last = code;
-    const error = group.of(scales.toValue(code, index), 0, best.error);
-    if (error < best.error) best = { code, error };
   };
   for (const sign of levels.symmetric ? [1] : [1, -1]) {
     if (best.error === 0) return;
-    for (const factor of factors(steps)) consider(sign * factor * initial);
+    const candidates = new Candidates();
+    for (const factor of factors(steps)) consider(sign * factor * initial, candidates);
+    best = candidates.betterThan(best, group);
   }
   for (let repeat = 0; repeat < 2; repeat++) {
-    const { xv, v2 } = group.sums(scales.toValue(best.code, index), 0);
-    if (v2 > 0) consider(xv / v2);
+    const { xv, v2 } = group.sums(scales.toValue(best.scale, index), 0);
+    if (!(v2 > 0)) continue;
+    const candidates = new Candidates();
+    consider(xv / v2, candidates);
+    best = candidates.betterThan(best, group);
   }
-  setCode(scales, index, best.code);
+  setCode(scales, index, best.scale);
 }
 
 function searchMinimum(group: GroupError, index: number, steps: number): void {
   const { scales, offsets, levels } = group.grid;
   const initial = scales.values[index];
   if (initial === 0 || !offsets) return;
-  let best = { scale: scales.codes[index], offset: offsets.codes[index], error: 0 };
-  best.error = group.of(initial, offsets.values[index]);
-  const consider = (s: number, m: number) => {
+  let best: Best = { scale: scales.codes[index], offset: offsets.codes[index], error: 0 };
+  best = { ...best, error: group.of(initial, offsets.values[index]) };
+  const consider = (s: number, m: number, candidates: Candidates) => {
     const [scale, offset] = [scales.toCode(s, index), offsets.toCode(m, index)];
-    const error = group.of(scales.toValue(scale, index), offsets.toValue(offset, index), best.error);
-    if (error < best.error) best = { scale, offset, error };
+    candidates.add(scale, offset, scales.toValue(scale, index), offsets.toValue(offset, index));
   };
-  const fit = (s: number, m: number) => {
+  const fit = (s: number, m: number, candidates: Candidates) => {
     const { one, v1, v2, x1, xv } = group.sums(s, m);
     const determinant = one * v2 - v1 * v1;
     if (!(determinant > 1e-12 * one * v2)) return;
-    consider((one * xv - v1 * x1) / determinant, (v2 * x1 - v1 * xv) / determinant);
+    consider((one * xv - v1 * x1) / determinant, (v2 * x1 - v1 * xv) / determinant, candidates);
   };
   if (best.error === 0) return;
   const values = levels.values;
   const middle = (values[0] + values[values.length - 1]) / 2;
   const centre = offsets.values[index] + initial * middle;
+  const candidates = new Candidates();
   for (const factor of factors(steps)) {
     const s = initial * factor;
-    consider(s, centre - s * middle);
-    fit(s, centre - s * middle);
+    consider(s, centre - s * middle, candidates);
+    fit(s, centre - s * middle, candidates);
   }
+  best = candidates.betterThan(best, group);
   for (let repeat = 0; repeat < 2; repeat++) {
-    fit(scales.toValue(best.scale, index), offsets.toValue(best.offset, index));
+    const fitted = new Candidates();
+    fit(scales.toValue(best.scale, index), offsets.toValue(best.offset, index), fitted);
+    best = fitted.betterThan(best, group);
   }
   setCode(scales, index, best.scale);
   setCode(offsets, index, best.offset);
@@ -173,22 +219,30 @@ function searchZero(group: GroupError, index: number, steps: number): void {
   const initial = scales.values[index];
   if (initial === 0 || !offsets) return;
   const zero = offsets.values[index];
-  let best = { scale: scales.codes[index], offset: offsets.codes[index], error: group.of(initial, -initial * zero) };
-  const consider = (s: number, z: number) => {
+  let best: Best = {
+    scale: scales.codes[index],
+    offset: offsets.codes[index],
+    error: group.of(initial, -initial * zero),
+  };
+  const consider = (s: number, z: number, candidates: Candidates) => {
     const [scale, offset] = [scales.toCode(s, index), offsets.toCode(z, index)];
     const exact = scales.toValue(scale, index);
-    const error = group.of(exact, -exact * offsets.toValue(offset, index), best.error);
-    if (error < best.error) best = { scale, offset, error };
+    candidates.add(scale, offset, exact, -exact * offsets.toValue(offset, index));
   };
+  if (best.error === 0) return;
+  const candidates = new Candidates();
   for (const factor of factors(steps)) {
-    if (best.error === 0) return;
-    for (const shift of [0, -1, 1]) consider(initial * factor, zero + shift);
+    for (const shift of [0, -1, 1]) consider(initial * factor, zero + shift, candidates);
   }
+  best = candidates.betterThan(best, group);
   for (let repeat = 0; repeat < 2; repeat++) {
     const [s, z] = [scales.toValue(best.scale, index), offsets.toValue(best.offset, index)];
     const { v1, v2, xv, x1, one } = group.sums(s, -s * z);
     const power = v2 - 2 * z * v1 + z * z * one;
-    if (power > 0) consider((xv - z * x1) / power, z);
+    if (!(power > 0)) continue;
+    const fitted = new Candidates();
+    consider((xv - z * x1) / power, z, fitted);
+    best = fitted.betterThan(best, group);
   }
   setCode(scales, index, best.scale);
   setCode(offsets, index, best.offset);

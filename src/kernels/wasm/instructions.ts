@@ -415,6 +415,19 @@ export const f32x4 = {
   relaxed_madd: vectorTernary(0x105),
 };
 
+export const f64x2 = {
+  splat: unary("f64", "v128", simd(20)),
+  extract_lane: extractLane("f64", 33),
+  trunc: vectorUnary(122),
+  add: vectorBinary(240),
+  sub: vectorBinary(241),
+  mul: vectorBinary(242),
+  /** b < a ? b : a */
+  pmin: vectorBinary(246),
+  /** a < b ? b : a */
+  pmax: vectorBinary(247),
+};
+
 /** Instructions on memory as a whole and between threads. */
 export const memory = {
   copy: (to: Operand<"i32">, from: Operand<"i32">, bytes: Operand<"i32">): Statement => ({
