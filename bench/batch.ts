@@ -3,8 +3,8 @@
  * [--threads N] [--activations KIND] [--cache SCHEME]`. Prompts of 32 tokens are read before the clock starts.
  */
 import { parseArgs } from "node:util";
-import { type Activations, createBackend } from "../kernels/index.js";
-import { argmax, type Model, openModel, parseCacheScheme } from "../models/index.js";
+import { type Activations, createBackend } from "../src/kernels/index.js";
+import { argmax, type Model, openModel, parseCacheScheme } from "../src/models/index.js";
 
 const COUNTS = [1, 2, 4, 8, 16];
 const PROMPT = 32;

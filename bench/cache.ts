@@ -4,9 +4,9 @@
  * `node dist/bench/cache.js [--threads N]`.
  */
 import { parseArgs } from "node:util";
-import { schemes } from "../formats/index.js";
-import type { Backend, Past } from "../kernels/backend.js";
-import { createBackend } from "../kernels/index.js";
+import { schemes } from "../src/formats/index.js";
+import type { Backend, Past } from "../src/kernels/backend.js";
+import { createBackend } from "../src/kernels/index.js";
 
 const [HEADS, KV_HEADS, HEAD_SIZE, CHUNK, RECENT] = [9, 3, 64, 32, 64];
 const WIDTH = KV_HEADS * HEAD_SIZE;
