@@ -14,10 +14,16 @@ import { gemmFrom, tilingOf } from "./tile.js";
 /** At most so many rows of activations share one decoding of the weights; times 256 columns of f32 they fit the L2 cache. */
 const rowsPerPass = 252;
 
-/** Rows of a pass: the rows of a batch in runs of about equally many. */
-function rowsOfPass(batch: number): number {
-  return Math.ceil(batch / Math.ceil(batch / rowsPerPass));
+/** Rounded rows are smaller: as many as take half of an L2 cache, if that is more. */
+const roundedBytesPerPass = 2 ** 19;
+
+/** Rows of a pass: the rows of a batch in runs of about equally many, at most `most`. */
+function rowsOfPass(batch: number, most = rowsPerPass): number {
+  return Math.ceil(batch / Math.ceil(batch / most));
 }
+
+const roundedRowsOfPass = (batch: number, rowBytes: number) =>
+  rowsOfPass(batch, Math.max(rowsPerPass, Math.floor(roundedBytesPerPass / rowBytes)));
 
 /** Where rounded activations lie, what they were made of, and by which operation. */
 interface Rounding {
@@ -160,7 +166,7 @@ export class Matmul {
     const qBytes = paddedColumns * activationBytes(dot);
     const scratchBytes = roundUp(int8.panelBytes(layout), 64);
     const scratch = this.#engine.scratch("panels", scratchBytes * this.#engine.threads);
-    const rowsEach = rowsOfPass(batch);
+    const rowsEach = roundedRowsOfPass(batch, qBytes);
     for (let m = 0; m < batch; m += rowsEach) {
       const count = Math.min(rowsEach, batch - m);
       const [row, block] = [m * qBytes, 4 * m * blocks];
@@ -203,7 +209,7 @@ export class Matmul {
     const q = this.#engine.scratch("rounded activations", batch * paddedColumns * bytes);
     const scales = this.#engine.scratch("activation scales", 4 * batch * blocks);
     const sums = this.#engine.scratch("activation sums", 4 * batch * blocks);
-    const rowsEach = rowsOfPass(batch);
+    const rowsEach = roundedRowsOfPass(batch, paddedColumns * bytes);
     for (let m = 0; m < batch; m += rowsEach) {
       const count = Math.min(rowsEach, batch - m);
       const { height, tallRows } = batch < gemmFrom ? { height: 1, tallRows: batch } : tilingOf(count, layout.tile);
