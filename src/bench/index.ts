@@ -2,5 +2,5 @@
 export { benchDecode, type DecodeOptions, type DecodeReport } from "./decode.js";
 export { benchKernels, type KernelBenchOptions, type KernelReport, type KernelResult } from "./kernels.js";
 export { type PlanRow, planModel, planScheme } from "./plan.js";
-export { benchQuality, type QualityCase, type QualityOptions, qualityCase } from "./quality.js";
+export { type AnyQualityRow, benchQuality, type QualityCase, type QualityOptions, qualityCase } from "./quality.js";
 export { processClock, type Times } from "./timing.js";

@@ -1,18 +1,18 @@
 /**
- * What methods cost in quality: each file is written, read again and compared with the original model token by token on text
- * that neither training nor calibration has seen. Differences are paired, seeds fixed, so that the same command gives the same
- * numbers.
+ * What methods cost in quality: each file is written, read again and compared with the original model on text that neither
+ * training nor calibration has seen. Differences are paired, seeds fixed, so that the same command gives the same numbers.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { InputError, UnsupportedError } from "../errors.js";
-import { evaluate, liveReference, type Reference, remember } from "../evaluate/index.js";
+import { openCheckpoint } from "../checkpoints/index.js";
+import { UnsupportedError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import type { Backend } from "../kernels/index.js";
-import { type Model, openModel } from "../models/index.js";
+import { type Architecture, architectureOf } from "../models/index.js";
 import {
   compensations,
+  type EncoderQualityRow,
   methods,
   planQuantization,
   type QualityRow,
@@ -20,6 +20,9 @@ import {
   quantizeModel,
   transforms,
 } from "../quantize/index.js";
+import { type Judge, judges } from "./judges.js";
+
+export type AnyQualityRow = QualityRow | EncoderQualityRow;
 
 export interface QualityOptions {
   readonly backend: Backend;
@@ -28,16 +31,16 @@ export interface QualityOptions {
   /** What rows call the model. */
   readonly name: string;
   readonly cases: readonly QualityCase[];
-  /** What is predicted. */
+  /** What is predicted; what an encoder makes vectors of the sentences of. */
   readonly text: string;
   readonly calibrationText: string;
   /** Windows of calibration text. Default: the recipe's. */
   readonly windows?: number;
-  /** Tokens to predict, in windows of 512 or the model's context. */
+  /** Tokens that a decoder predicts. */
   readonly tokens: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number, what: string) => void;
-  readonly onRow?: (row: QualityRow) => void;
+  readonly onRow?: (row: AnyQualityRow) => void;
 }
 
 /** One row to be measured: how the model is quantized, and what the row calls it. */
@@ -61,45 +64,42 @@ export function qualityCase(scheme: string, text: string): QualityCase {
   return { scheme, method: text, how };
 }
 
-const WINDOW = 512;
-
-export async function benchQuality(options: QualityOptions): Promise<QualityRow[]> {
-  const { backend, input, text, cases, onProgress, onRow } = options;
+/** Measures every case. Rows are those of the kind of model that the input is. */
+export async function benchQuality(options: QualityOptions): Promise<AnyQualityRow[]> {
+  const { cases, onProgress, onRow } = options;
   const folder = mkdtempSync(join(tmpdir(), "bitloom-quality-"));
-  const base = await openModel(input, { backend });
-  const context = Math.min(WINDOW, base.config.context);
-  const reference = remember(liveReference(base, context));
+  const judge = await judges[await kindOf(options.input)](options);
   try {
-    const ids = base.tokenizer.encode(text);
-    if (ids.length < 2) throw new InputError("the text is too short to predict anything", { kind: "text-too-short" });
-    const rows: QualityRow[] = [];
+    const rows: AnyQualityRow[] = [];
     for (const [index, one] of cases.entries()) {
       onProgress?.(index, cases.length, `${one.scheme} ${one.method}`);
-      const row = await measure(options, one, { reference, ids, context, folder });
+      const row = await measure(options, one, judge, folder);
       rows.push(row);
       onRow?.(row);
     }
     onProgress?.(cases.length, cases.length, "");
     return rows;
   } finally {
-    reference.dispose();
-    base.dispose();
+    judge.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-interface Setting {
-  readonly reference: Reference;
-  readonly ids: readonly number[];
-  readonly context: number;
-  readonly folder: string;
+async function kindOf(input: string): Promise<Architecture["kind"]> {
+  const checkpoint = await openCheckpoint(input);
+  try {
+    return architectureOf(checkpoint).kind;
+  } finally {
+    await checkpoint.close();
+  }
 }
 
 async function measure(
-  { backend, input, name, calibrationText, windows, tokens, signal }: QualityOptions,
+  { backend, input, name, calibrationText, windows, signal }: QualityOptions,
   { scheme, method, how }: QualityCase,
-  { reference, ids, context, folder }: Setting,
-): Promise<QualityRow> {
+  judge: Judge,
+  folder: string,
+): Promise<AnyQualityRow> {
   const settings = {
     ...how,
     input,
@@ -109,19 +109,12 @@ async function measure(
     threads: backend.info.threads,
     signal,
   };
-  const written = await quantizeModel({ ...settings, output: await outputFor(settings, folder) });
-  const quantized: Model = await openModel(written.output, { backend });
-  try {
-    const found = evaluate(quantized, { ids, context, tokens, against: reference });
-    if (!found.comparison) throw new Error("an evaluation against a reference has no comparison");
-    const { deltaNll, deltaNllCi95, kl, klCi95, top1Agreement } = found.comparison;
-    const { bytes, bitsPerWeight, seconds } = written;
-    const size = { model: name, method, scheme, bytes, bitsPerWeight };
-    const quality = { tokens: found.tokens, perplexity: found.perplexity, deltaNll, ci95: deltaNllCi95, kl, klCi95 };
-    return { ...size, ...quality, top1Agreement, seconds, ...(windows !== undefined && { windows }) };
-  } finally {
-    quantized.dispose();
-  }
+  const { output, bytes, bitsPerWeight, seconds } = await quantizeModel({
+    ...settings,
+    output: await outputFor(settings, folder),
+  });
+  const size = { model: name, method, scheme, bytes, bitsPerWeight };
+  return { ...size, ...(await judge.judge(output)), seconds, ...(windows !== undefined && { windows }) };
 }
 
 /** A GGUF file where that can hold the result; a folder otherwise. */

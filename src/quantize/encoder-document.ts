@@ -1,4 +1,4 @@
-/** The part of docs/methods.md about encoders, made from what bench/encoder-quality measured. */
+/** The part of docs/methods.md about encoders, made from what `bitloom bench quality` measured of them. */
 
 /** One measurement: an encoder quantized by a method to a scheme, its vectors against the original's. */
 export interface EncoderQualityRow {
@@ -16,6 +16,8 @@ export interface EncoderQualityRow {
   readonly top10Overlap: number;
   readonly top10Ci95: readonly [number, number];
   readonly seconds: number;
+  /** Of calibration text, where fewer or more than the recipe's were asked for. */
+  readonly windows?: number;
 }
 
 const HEAD = [
@@ -36,7 +38,7 @@ export function encodersSection(rows: readonly EncoderQualityRow[]): string {
   return `
 ## Measured on encoders
 
-Sentences that calibration has not seen, each as a vector of the original and of the quantized model. The error is the mean of
+Sentences that calibration has not seen (\`bitloom bench quality FOLDER --keep bench/encoder-quality.json\`), each as a vector of the original and of the quantized model. The error is the mean of
 1 - cosine; nearest means nearest of the other sentences, by cosine. 95 % intervals over sentences. The table of words is quantized
 too, those of positions and token types are not. Rows named w8a8 and w6a6 are the recipes in bench/recipes/: static ranges of
 the maximum for activations, 2,048 tokens of calibration, weights of the layers rounded to nearest, the table of words left as it is.
@@ -69,7 +71,7 @@ function cellsOf(row: EncoderQualityRow, rtn: EncoderQualityRow | undefined): st
   const digits = (x: number) => x.toFixed(5);
   return [
     row.scheme,
-    row.method,
+    row.windows === undefined ? row.method : `${row.method} (${row.windows})`,
     row.bitsPerWeight.toFixed(3),
     `${digits(row.cosineError)} ${range(row.cosineErrorCi95, digits)}`,
     rtn ? `${(100 * (row.cosineError / rtn.cosineError - 1)).toFixed(0)} %` : "",
