@@ -14,6 +14,8 @@ export interface Forecast {
   readonly estimatedPeakBytes: number | null;
 }
 
+/** What a thread holds before it has any work: V8's heap and the code of the methods, as measured with Node 20. */
+const THREAD_BYTES = 36 * 2 ** 20;
 const SLICE_WEIGHTS = 2 ** 16;
 /** Schemes with tiles want whole ones. */
 const TILE_ROWS = 32;
@@ -21,13 +23,14 @@ const TILE_ROWS = 32;
 const weightsOf = ({ shape }: PlannedTensor) => shape.reduce((a, b) => a * b, 1);
 const bytesOf = ({ scheme, shape }: PlannedTensor) => tensorBytes(scheme, shape);
 
-export function forecast(plan: QuantizePlan, layerSeconds?: LayerSeconds): Forecast {
+export function forecast(plan: QuantizePlan, threads: number, layerSeconds?: LayerSeconds): Forecast {
   const { calibrated, recipe, tensors } = plan;
+  const held = process.memoryUsage.rss() + (threads > 1 ? threads * THREAD_BYTES : 0);
   // With calibration finished tensors wait on disk, and only a layer that was tried tells how long the others take.
   if (calibrated) {
     const scratchBytes = tensors.reduce((sum, one) => sum + bytesOf(one), 0);
     const estimatedSeconds = layerSeconds ? calibratedSeconds(plan, layerSeconds) : null;
-    return { scratchBytes, estimatedSeconds, estimatedPeakBytes: process.memoryUsage.rss() + calibratedBytes(plan) };
+    return { scratchBytes, estimatedSeconds, estimatedPeakBytes: held + calibratedBytes(plan) };
   }
   const secondsPerWeight = new Map<string, number>();
   let estimatedSeconds = 0;
@@ -38,7 +41,7 @@ export function forecast(plan: QuantizePlan, layerSeconds?: LayerSeconds): Forec
     secondsPerWeight.set(key, speed);
     estimatedSeconds += speed * weightsOf(tensor);
   }
-  const estimatedPeakBytes = process.memoryUsage.rss() + Math.max(0, ...tensors.map(workingBytes));
+  const estimatedPeakBytes = held + Math.max(0, ...tensors.map(workingBytes));
   return { scratchBytes: 0, estimatedSeconds, estimatedPeakBytes };
 }
 
@@ -46,17 +49,19 @@ const layerOf = ({ spec }: PlannedTensor) => Number(/^layers\.(\d+)\./.exec(spec
 
 /**
  * Each layer's inputs are seen once and its outputs computed once, window by window (a pass costs about half as much as
- * seeing); codes are chosen once. What is not in a layer counts by its weights.
+ * seeing); codes are chosen once. What is not in a layer counts by its weights, times the columns that each step of a method
+ * with a Hessian works on.
  */
 function calibratedSeconds({ tensors, recipe, config, architecture }: QuantizePlan, seconds: LayerSeconds) {
   const { windows, sequential } = recipe.calibration;
-  const weights = (some: readonly PlannedTensor[]) => some.reduce((sum, one) => sum + weightsOf(one), 0);
-  const first = weights(tensors.filter((one) => layerOf(one) === 0));
-  const quantized = weights(tensors.filter(({ quantizer }) => quantizer));
+  const steps = needsAtLeast(recipe.needs, "hessian") ? ({ shape }: PlannedTensor) => shape[shape.length - 1] : () => 1;
+  const work = (some: readonly PlannedTensor[]) => some.reduce((sum, one) => sum + weightsOf(one) * steps(one), 0);
+  const quantized = tensors.filter(({ quantizer }) => quantizer);
+  const first = work(quantized.filter((one) => layerOf(one) === 0));
   const groups = architecture.parts.linears(config).length;
   const seen = { none: 1, layers: 1.5, stages: groups + 0.5 }[sequential];
   const layer = seconds.calibrating * seen * windows + seconds.transforming;
-  return config.layers * layer + (seconds.quantizing * quantized) / Math.max(1, first);
+  return config.layers * layer + (seconds.quantizing * work(quantized)) / Math.max(1, first);
 }
 
 /** Hidden states before and after a layer, a layer's weights as read, as f32 and packed, and the moments of its inputs. */

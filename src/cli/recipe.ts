@@ -85,7 +85,9 @@ const SHORT_FORM = [
   "window",
   "seed",
 ] as const;
-export type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal">;
+export type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal" | "threads"> & {
+  readonly threads: number;
+};
 
 /** What the flags ask for; an InputError if they contradict each other. */
 export async function settingsOf(model: string, chosen: Chosen): Promise<Settings> {

@@ -151,6 +151,19 @@ test("an output that cannot be written ends with 6", { skip: withoutDemo }, asyn
   assert.equal(code, 6, stderr);
 });
 
+test("a report or an importance matrix that cannot be written ends with 6 before the work, which leaves nothing", {
+  skip: withoutDemo,
+}, async () => {
+  const out = temporaryFolder();
+  const report = ["quantize", "demo", "--to", "q4_0", "-o", join(out, "x.gguf"), "--report", join(text, "x.html")];
+  for (const args of [report, ["imatrix", "demo", "-o", join(text, "x.gguf")]]) {
+    const { code, stderr } = await bitloom(args);
+    assert.equal(code, 6, stderr);
+    assert.match(stderr, /cannot write .*\n.*\n.*is a file, not a folder/);
+  }
+  assert.deepEqual(readdirSync(out), []);
+});
+
 test("an output in a place that holds no folders ends with 6, and soon", {
   skip: withoutDemo || (existsSync("/proc/self") ? false : "skipped, because there is no /proc"),
 }, async () => {

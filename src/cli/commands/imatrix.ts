@@ -4,6 +4,7 @@ import { ENGINE_OPTIONS } from "../engine.js";
 import { DEMO_CALIBRATION, MODEL, modelPath, readText } from "../model-path.js";
 import { duration, grouped } from "../numbers.js";
 import { integer, requiredText, text } from "../option.js";
+import { checkWhole } from "../report/write.js";
 import { closed, count, number, string } from "../schema.js";
 import { pairs } from "../table.js";
 import { printable } from "../terminal.js";
@@ -45,6 +46,7 @@ export const imatrix = command({
     { output, text: source = DEMO_CALIBRATION, windows, window, threads, backend },
   ): Promise<Result> {
     const begin = performance.now();
+    await checkWhole(output);
     let started = false;
     const importance = await collectImportance({
       input: modelPath(model),

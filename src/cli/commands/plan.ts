@@ -73,7 +73,7 @@ export const plan = command({
       rehearsal,
       layerSeconds,
     } = await interruptible((signal) => tryQuantization({ ...settings, signal }));
-    const planned = plannedOf(made, settings.output, forecast(made, layerSeconds));
+    const planned = plannedOf(made, settings.output, forecast(made, settings.threads, layerSeconds));
     const stages = new Map<string, { tensors: number; bytes: number }>();
     for (const [index, { spec }] of made.tensors.entries()) {
       const name = /^(layers\.\d+)\./.exec(spec?.role ?? "")?.[1] ?? spec?.role ?? "copied";

@@ -22,7 +22,7 @@ import {
   settingsOf,
 } from "../recipe.js";
 import { quantizePage } from "../report/quantize-page.js";
-import { writeWhole } from "../report/write.js";
+import { checkWhole, writeWhole } from "../report/write.js";
 import { boolean, closed, count, list, number, string, tensorSchema } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { printable, type Style } from "../terminal.js";
@@ -63,7 +63,7 @@ const options = {
 async function planOf(settings: Settings, explain: boolean): Promise<Plan> {
   const plan = await planQuantization(settings);
   await plan.checkpoint.close();
-  const planned = plannedOf(plan, settings.output, forecast(plan));
+  const planned = plannedOf(plan, settings.output, forecast(plan, settings.threads));
   return { dryRun: true, ...planned, ...(explain && explainPlan(plan)) };
 }
 
@@ -76,7 +76,11 @@ function quantizeWithProgress({ progress, emit, note }: Context, settings: Setti
       signal,
       onTensor: emit,
       onPlan(plan) {
-        const { bytes, bitsPerWeight, scratchBytes, tensors } = plannedOf(plan, settings.output, forecast(plan));
+        const { bytes, bitsPerWeight, scratchBytes, tensors } = plannedOf(
+          plan,
+          settings.output,
+          forecast(plan, settings.threads),
+        );
         const size = `${tensors.length} tensors, ${byteSize(bytes)}, ${bitsPerWeight.toFixed(3)} bits per weight`;
         const { windows, window } = plan.recipe.calibration;
         const calibration = plan.calibrated
@@ -152,6 +156,7 @@ export const quantize = command({
   async run(context, [model], chosen): Promise<Quantized | Plan> {
     const settings = await settingsOf(model, chosen);
     if (chosen.dryRun || chosen.explain) return planOf(settings, chosen.explain);
+    if (chosen.report) await checkWhole(chosen.report);
     const result = await quantizeWithProgress(context, settings);
     const quantized = { ...result, peakRssBytes: 1024 * process.resourceUsage().maxRSS };
     if (chosen.report) await writeWhole(chosen.report, quantizePage({ input: model, ...quantized }));

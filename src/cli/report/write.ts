@@ -1,7 +1,9 @@
-import { rename, writeFile } from "node:fs/promises";
+/** Small files that commands write beside their result. */
+import { checkFileOutput, writeFileWhole } from "../../checkpoints/output.js";
 
-/** Puts a file in its place at once, so that a reader never sees half of it. */
-export async function writeWhole(path: string, content: string): Promise<void> {
-  await writeFile(`${path}.partial`, content);
-  await rename(`${path}.partial`, path);
-}
+/** Throws what would keep a file from being written there, before the work that it tells of. */
+export const checkWhole = (path: string): Promise<void> => checkFileOutput(path, [], 0);
+
+/** Puts a file in its place at once, so that a reader never sees half of it; folders that are missing are made. */
+export const writeWhole = (path: string, content: string): Promise<void> =>
+  writeFileWhole(path, [], (sink) => sink.write(0, new TextEncoder().encode(content)));
