@@ -13,9 +13,13 @@ import { i8x16, i16x8, v128 } from "./instructions.js";
 
 export type StoredBits = 1 | 2 | 3 | 4 | 5 | 6 | 8 | 16 | 32;
 
+const planeWidths: Readonly<Record<StoredBits, readonly number[]>> = {
+  ...{ 1: [1], 2: [2], 3: [2, 1], 4: [4], 5: [4, 1], 6: [4, 2], 8: [8], 16: [16], 32: [32] },
+};
+
 /** Widths of the planes of a code, low bits first. */
 export function planesOf(bits: StoredBits): readonly number[] {
-  return { 1: [1], 2: [2], 3: [2, 1], 4: [4], 5: [4, 1], 6: [4, 2], 8: [8], 16: [16], 32: [32] }[bits];
+  return planeWidths[bits];
 }
 
 /** The narrowest stored width that holds codes of `bits` bits, at most 8. */
@@ -79,40 +83,48 @@ function bitReader(f: FunctionBuilder): CodeReader {
   };
 }
 
+type LaneArray = Uint8Array | Uint16Array | Uint32Array;
+
+/** Packs `cells` cells of codes, read from `from` on, into the words from `at` on. */
+export type CellPacker = (from: number, cells: number, words: Uint32Array, at: number) => void;
+
 /**
- * Packs codes, an array for each of four columns read from `from` on, into cells from word `at` on. "column major": byte j of a
- * vector is column j / 4 and k = j mod 4; "k major": k = j / 4 and column j mod 4.
+ * A packer of codes, an array for each of four columns. "column major": byte j of a vector is column j / 4 and k = j mod 4;
+ * "k major": k = j / 4 and column j mod 4.
  */
-export function packCells(
-  lanes: readonly ArrayLike<number>[],
-  from: number,
+export function cellPacker(
+  lanes: readonly LaneArray[],
   bits: StoredBits,
-  cells: number,
   order: "k major" | "column major",
-  words: Uint32Array,
-  at: number,
-): void {
-  if (bits === 32) packWords(lanes, from, cells, words, at);
-  else if (bits === 16) packHalves(lanes, from, cells, words, at);
-  else {
-    const pack = order === "column major" ? packByColumn : packByK;
-    let low = 0;
-    let to = at;
-    for (const width of planesOf(bits)) {
-      const plane = { from, low, width, cells, columns: cellColumns(bits), stride: cellBytes(bits) / 4 };
-      pack(lanes, plane, words, to);
-      low += width;
-      to += (plane.columns * width) / 8;
+): CellPacker {
+  if (bits === 32) return (from, cells, words, at) => packWords(lanes, from, cells, words, at);
+  if (bits === 16) return (from, cells, words, at) => packHalves(lanes, from, cells, words, at);
+  const byColumn = order === "column major";
+  // Bytes of four k at a time.
+  const fours = byColumn
+    ? lanes.map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length >> 2))
+    : [];
+  const [columns, stride] = [cellColumns(bits), cellBytes(bits) / 4];
+  let [low, start] = [0, 0];
+  const planes = planesOf(bits).map((width): Plane => {
+    const plane = { low, start, width, columns, stride };
+    low += width;
+    start += (columns * width) / 8;
+    return plane;
+  });
+  return (from, cells, words, at) => {
+    for (const plane of planes) {
+      if (byColumn) packByColumn(fours, plane, from / 4, cells, words, at);
+      else packByK(lanes, plane, from, cells, words, at);
     }
-  }
+  };
 }
 
-/** Bits [low, low + width) of the codes of `cells` cells; `stride` words from cell to cell. */
+/** Bits [low, low + width) of codes, from word `start` of a cell on; `stride` words from cell to cell. */
 interface Plane {
-  readonly from: number;
   readonly low: number;
+  readonly start: number;
   readonly width: number;
-  readonly cells: number;
   readonly columns: number;
   readonly stride: number;
 }
@@ -144,12 +156,12 @@ export function packEights(lanes: Lanes, from: number, cells: number, bytes: Uin
   }
 }
 
-function packByK([a, b, c, d]: Lanes, plane: Plane, words: Uint32Array, at: number): void {
-  const { from, low, width, cells, columns, stride } = plane;
+function packByK([a, b, c, d]: Lanes, plane: Plane, from: number, cells: number, words: Uint32Array, at: number): void {
+  const { low, start, width, columns, stride } = plane;
   const mask = ((2 ** width - 1) * 0x01010101) | 0;
   const step = 32 / width;
   for (let cell = 0; cell < cells; cell++) {
-    let to = at + cell * stride;
+    let to = at + start + cell * stride;
     const end = from + (cell + 1) * columns;
     for (let first = end - columns; first < end; first += step) {
       for (let i = 0; i < 4; i++) {
@@ -164,21 +176,25 @@ function packByK([a, b, c, d]: Lanes, plane: Plane, words: Uint32Array, at: numb
   }
 }
 
-function packByColumn(lanes: Lanes, plane: Plane, words: Uint32Array, at: number): void {
-  const { from, low, width, cells, columns, stride } = plane;
+/** `fours`: the bytes of each column four at a time, from four `from` on. */
+function packByColumn(
+  fours: readonly Uint32Array[],
+  { low, start, width, columns, stride }: Plane,
+  from: number,
+  cells: number,
+  words: Uint32Array,
+  at: number,
+): void {
   const mask = ((2 ** width - 1) * 0x01010101) | 0;
-  const step = 32 / width;
+  const [step, whole] = [8 / width, columns / 4];
   for (let lane = 0; lane < 4; lane++) {
-    const codes = lanes[lane];
+    const codes = fours[lane];
     for (let cell = 0; cell < cells; cell++) {
-      let to = at + cell * stride + lane;
-      const end = from + (cell + 1) * columns;
-      for (let first = end - columns; first < end; first += step) {
+      let to = at + start + cell * stride + lane;
+      const end = from + (cell + 1) * whole;
+      for (let first = end - whole; first < end; first += step) {
         let word = 0;
-        for (let shift = 0, k = first; shift < 8; shift += width, k += 4) {
-          const bytes = codes[k] | (codes[k + 1] << 8) | (codes[k + 2] << 16) | (codes[k + 3] << 24);
-          word |= ((bytes >> low) & mask) << shift;
-        }
+        for (let shift = 0, k = first; shift < 8; shift += width, k++) word |= ((codes[k] >> low) & mask) << shift;
         words[to] = word;
         to += 4;
       }

@@ -2,7 +2,7 @@
 import { decodeTableF32 } from "../../formats/table.js";
 import { demandIntegerZeroPoints } from "../int8.js";
 import { codeValue, type WeightRows } from "../weight-rows.js";
-import { packCells, packEights } from "./cells.js";
+import { cellPacker, packEights } from "./cells.js";
 import type { Layout } from "./layout.js";
 import { type SharedForm, sharedCode } from "./shared.js";
 
@@ -18,6 +18,7 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
   const lanes = [0, 1, 2, 3].map((lane) => unpacked.subarray(lane * paddedColumns, (lane + 1) * paddedColumns));
   const zero = layout.decode.kind === "binary32" ? 0 : zeroCode(weight);
   const pad = layout.recode ? layout.recode[zero] : zero;
+  const pack = cellPacker(lanes, layout.decode.bits, layout.order);
   const writeHeaders = headerWriter(layout, weight, memory, address);
   for (let quad = 0; quad < storedQuads; quad++) {
     const member = quad % beside;
@@ -33,7 +34,7 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
       const at = group + (block * layout.blockBytes + headerBytes) * beside;
       const from = block * paddedBlock;
       if (beside > 1) packEights(lanes, from, layout.blockCells, bytes, at + member);
-      else packCells(lanes, from, layout.decode.bits, layout.blockCells, layout.order, words, at / 4);
+      else pack(from, layout.blockCells, words, at / 4);
     }
   }
 }
