@@ -18,7 +18,11 @@ export type RowMap = (rows: Float32Array) => Float32Array;
 
 /** Column j of every row times s_j. */
 export function scaleColumns(values: Float32Array, s: ArrayLike<number>): Float32Array {
-  return values.map((x, i) => x * s[i % s.length]);
+  const out = new Float32Array(values.length);
+  for (let start = 0; start < values.length; start += s.length) {
+    for (let j = 0; j < s.length; j++) out[start + j] = values[start + j] * s[j];
+  }
+  return out;
 }
 
 /** Row r divided by s_r; a vector is a matrix of one column. */

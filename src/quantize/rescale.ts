@@ -146,7 +146,10 @@ function squaredOutput({ products }: LayerRunner, errors: Float32Array, statisti
 /** Rows of the sample that candidates are judged on. */
 const JUDGES = 192;
 
-/** ||Q(X') Q(W')^T - X' W'^T||^2 of all consumers, on a sample, with inputs and weights rounded as the recipe says. */
+/**
+ * ||Q(X') Q(W')^T - (X - z) W^T||^2 of all consumers, on a sample, with inputs and weights rounded as the recipe says: the bias
+ * takes z W^T over, so that this is what rounding changes in the outputs.
+ */
 function roundingError(
   { plan, backend, runner }: LayerAtHand,
   maps: readonly PlannedTensor[],
@@ -155,20 +158,29 @@ function roundingError(
 ) {
   const { columns } = before;
   const activations = roundingOf(plan, maps);
+  const { multiply } = runner.products;
+  const sampleOf = ({ sample }: InputStatistics) => {
+    if (!sample) throw new Error("candidates are judged on a sample of the input");
+    return someRows(sample, columns);
+  };
+  let shifted: { readonly by?: Float64Array; readonly wanted: readonly Float32Array[] } | undefined;
+  const outputsFor = (shift: Float64Array | undefined) => {
+    if (shifted && shifted.by === shift) return shifted.wanted;
+    const x = sampleOf(shift ? shiftedStatistics(before, shift) : before);
+    const wanted = consumers.map(({ values }) => multiply(x, values, columns));
+    shifted = { by: shift, wanted };
+    return wanted;
+  };
   return ({ scales, shift }: TransformOutcome): number => {
     const now = scaledStatistics(shift ? shiftedStatistics(before, shift) : before, scales);
-    if (!now.sample) throw new Error("candidates are judged on a sample of the input");
-    const x = someRows(now.sample, columns);
-    const steps = activations ? stepsOf(activations, now) : [];
-    const rounded = throughSteps(backend, steps, x, columns);
-    let sum = 0;
-    for (const { values, rounded: roundWeight } of consumers) {
-      const weight = scaleColumns(values, scales);
-      const wanted = runner.products.multiply(x, weight, columns);
-      const got = runner.products.multiply(rounded, roundWeight(weight), columns);
+    const rounded = throughSteps(backend, activations ? stepsOf(activations, now) : [], sampleOf(now), columns);
+    const outputs = outputsFor(shift);
+    return consumers.reduce((sum, { values, rounded: roundWeight }, k) => {
+      const got = multiply(rounded, roundWeight(scaleColumns(values, scales)), columns);
+      const wanted = outputs[k];
       for (let i = 0; i < got.length; i++) sum += (got[i] - wanted[i]) ** 2;
-    }
-    return sum;
+      return sum;
+    }, 0);
   };
 }
 
