@@ -28,7 +28,7 @@ const OPTIONS = {
     "activation",
   ),
   ...SCALE_OPTIONS,
-  block: { kind: "integer", summary: "columns updated together", default: 128, min: 1, max: 65536 },
+  block: { kind: "integer", summary: "columns updated together", default: 64, min: 1, max: 65536 },
   sweeps: {
     kind: "integer",
     summary: "passes of coordinate descent over codes and scales afterwards",

@@ -337,10 +337,12 @@ function observe(
   weights: LayerWeights,
   hidden: readonly Float32Array[],
   groups: readonly LinearGroup[],
-  { recipe, linears }: QuantizePlan,
+  { recipe, linears, architecture, config }: QuantizePlan,
   original?: OriginalPath,
 ) {
-  const loaded = runner.load(unit.layer ?? 0, weights, linears);
+  const last = architecture.parts.linears(config).at(-1)?.roles ?? [];
+  const needed = recipe.calibration.sequential === "none" ? weights : withoutRows(weights, unit, last);
+  const loaded = runner.load(unit.layer ?? 0, needed, linears);
   try {
     const seen = observeLayer(runner, loaded, hidden, groups, recipe.needs);
     if (!original) return seen;
@@ -350,6 +352,18 @@ function observe(
   } finally {
     loaded.dispose();
   }
+}
+
+/** The last maps of a layer without any outputs: nothing that is observed comes after them, and their products take long. */
+function withoutRows(weights: LayerWeights, unit: Unit, roles: readonly string[]): LayerWeights {
+  const fewer = new Map(weights);
+  for (const role of roles.map((one) => `${unit.name}.${one}`)) {
+    const whole = weights.get(role);
+    if (!whole || whole instanceof Float32Array) continue;
+    fewer.set(role, plain(new Float32Array(), [0, whole.shape[1]]));
+    fewer.delete(`${role}.bias`);
+  }
+  return fewer;
 }
 
 /** Numbers that lie in the scheme already are kept as they are, if nothing has moved them. */

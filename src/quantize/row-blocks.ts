@@ -24,7 +24,7 @@ import type { InputStatistics } from "./statistics.js";
 import { reportFrom } from "./tensor-report.js";
 
 /** Weights of a block, at most (or one row). */
-export const BLOCK_WEIGHTS = 2 ** 20;
+export const BLOCK_WEIGHTS = 2 ** 19;
 
 /** Does every task at once where it is asked for. */
 const runnerOn = (products?: Products): RowsRunner => ({

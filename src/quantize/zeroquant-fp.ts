@@ -21,7 +21,7 @@ const OPTIONS = {
   ...SCALE_OPTIONS,
   damping: { kind: "number", summary: "share of the mean diagonal added to H", default: 0.05, min: 0, max: 1 },
   order: choice("order of columns, as for gptq", ["activation", "groups", "none"], "activation"),
-  block: { kind: "integer", summary: "columns updated together", default: 128, min: 1, max: 65536 },
+  block: { kind: "integer", summary: "columns updated together", default: 64, min: 1, max: 65536 },
 } as const;
 
 export const zeroquantFp = method({
