@@ -40,7 +40,7 @@ export const mostTogether = 4;
 
 /**
  * The most planes of weights times planes of activations that are counted sooner than bytes are multiplied or sums looked up, as
- * measured (docs/kernels.md). Activations of one bit are always counted.
+ * measured (docs/kernels.md).
  */
 function mostPlanes(weightBits: number, relaxedDot: RelaxedDot): number {
   if (relaxedDot !== "none") return 1;
@@ -53,7 +53,7 @@ export function planBits(weight: WeightRows, activations: Activations, relaxedDo
   if (bits === undefined || bits === 8) return undefined;
   const layout = layoutBits(weight, activations, bits);
   const planes = layout.weightBits * bits;
-  return bits === 1 || planes <= mostPlanes(layout.weightBits, relaxedDot) ? layout : undefined;
+  return planes <= mostPlanes(layout.weightBits, relaxedDot) ? layout : undefined;
 }
 
 /** The layout for activations of so many bits, whatever is faster. */

@@ -23,6 +23,8 @@ export interface ByteDot {
   readonly unit: number;
   /** The largest rounded activation: 127 of int8. */
   readonly levels: number;
+  /** Activations are signs, times the mean magnitude of their block. */
+  readonly signs: boolean;
   /**
    * `relaxed`: four byte products at once by the relaxed dot, whose second operand is the weight; `plain`: i16 pairs.
    * Both are exact, so they give the same integers.
@@ -69,7 +71,8 @@ export function planInt8(
 ): { decode: Decode; factor: 1; recode: Uint8Array; dot: ByteDot; why: string } {
   const format = weight.scheme.element;
   const { integers, unit, error } = demandIntegers(weight, activations);
-  const levels = largestLevel(activationBits(activations) ?? 8);
+  const activationsBits = activationBits(activations) ?? 8;
+  const rounding = { levels: largestLevel(activationsBits), signs: activationsBits === 1 };
   const low = Math.min(...integers);
   const span = Math.max(...integers) - low;
   const wide = span > 127;
@@ -95,14 +98,14 @@ export function planInt8(
       decode,
       factor: 1,
       recode,
-      dot: { bits, lookup, step, bias, unit, levels, arithmetic, sums: 1, passes: 1 },
+      dot: { bits, lookup, step, bias, unit, ...rounding, arithmetic, sums: 1, passes: 1 },
       why,
     };
   }
   const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
   const recode = Uint8Array.from(integers, (q) => q + bias);
   const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
-  const dot = { bits, step: 1, bias, unit, levels, arithmetic, sums: 1, passes: 1 } as const;
+  const dot = { bits, step: 1, bias, unit, ...rounding, arithmetic, sums: 1, passes: 1 } as const;
   if (low >= 0 || low + span < 128) {
     const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
     return { decode, factor: 1, recode, dot, why };

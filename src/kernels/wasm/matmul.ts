@@ -34,6 +34,7 @@ interface Rounding {
   readonly paddedBlock: number;
   readonly bytes: number;
   readonly levels: number;
+  readonly signs: boolean;
   readonly factor: number;
   readonly q: number;
   readonly scales: number;
@@ -190,7 +191,7 @@ export class Matmul {
   #rounded(x: number, { module }: CodeMatrix, layout: int8.Int8Layout, batch: number): Rounding {
     const { columns, blocks, blockColumns, paddedBlock, paddedColumns, dot } = layout;
     const bytes = activationBytes(dot);
-    const { levels } = dot;
+    const { levels, signs } = dot;
     const factor = int8.sumFactor(layout);
     const last = this.#rounding;
     if (
@@ -201,6 +202,7 @@ export class Matmul {
       last.blockColumns === blockColumns &&
       last.bytes === bytes &&
       last.levels === levels &&
+      last.signs === signs &&
       last.factor === factor &&
       this.#engine.unchangedSince(x, last.operation)
     ) {
@@ -236,6 +238,7 @@ export class Matmul {
       paddedBlock,
       bytes,
       levels,
+      signs,
       factor,
       q,
       scales,

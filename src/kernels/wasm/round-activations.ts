@@ -13,7 +13,7 @@ import type { Expression, FunctionBuilder, Label, Local } from "./emitter.js";
 import { f32, f32x4, i8x16, i16x8, i32, i32x4, select, v128 } from "./instructions.js";
 import { sumFactor } from "./int8-layout.js";
 import type { Fields, KernelSignature, Range } from "./kernel.js";
-import { overLanes, zeroVector } from "./lanes.js";
+import { overLanes, totalOf, zeroVector } from "./lanes.js";
 import type { Layout } from "./layout.js";
 import { type Tiling, tilePlace } from "./tile.js";
 
@@ -46,7 +46,7 @@ interface Block {
   readonly source: Local<"i32">;
   readonly target: Local<"i32">;
   readonly stride: Local<"i32">;
-  /** Results: the largest magnitude, and the sum of the rounded numbers. */
+  /** Results: the largest magnitude (the mean one of signs), and the sum of the rounded numbers. */
   readonly amax: Local<"f32">;
   readonly sum: Local<"i32">;
 }
@@ -65,7 +65,7 @@ export function emitRoundRows(
   const amax = f.local("f32");
   const place = tilePlace(f, args, row);
   const hand: Block = { source, target, stride, amax, sum };
-  const whole = blockColumns % 16 === 0 && blockColumns === paddedBlock;
+  const whole = blockColumns % 16 === 0 && blockColumns === paddedBlock && !dot.signs;
   f.set(row, i32.div_u(from, blocks));
   f.set(block, i32.sub(from, i32.mul(row, blocks)));
   const { first, height, within } = place();
@@ -118,14 +118,20 @@ function emitBlock(f: FunctionBuilder, { paddedBlock, dot }: Blocks, hand: Block
     }
   };
   f.set(largest, zeroVector);
-  overLanes(f, count, (offset, mask) => f.set(largest, f32x4.max(largest, f32x4.abs(values(offset, mask)))));
+  const gathered = dot.signs ? f32x4.add : f32x4.max;
+  overLanes(f, count, (offset, mask) => f.set(largest, gathered(largest, f32x4.abs(values(offset, mask)))));
   const lane = (i: number) => f32x4.extract_lane(largest, i);
-  f.set(amax, f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3))));
+  if (dot.signs) f.set(amax, f32.div(totalOf(largest), f32.convert_i32_u(count)));
+  else f.set(amax, f32.max(f32.max(lane(0), lane(1)), f32.max(lane(2), lane(3))));
   f.set(inverse, inverseOf(amax, dot));
   f.set(total, zeroVector);
+  const rounded = (value: Expression<"v128">, mask?: Local<"v128">) => {
+    if (!dot.signs) return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(value, f32x4.splat(inverse))));
+    const sign = v128.or(f32x4.lt(value, zeroVector), i32x4.splat(1));
+    return mask ? v128.and(sign, mask) : sign;
+  };
   overLanes(f, count, (offset, mask) => {
-    const scaled = f32x4.mul(values(offset, mask), f32x4.splat(inverse));
-    f.set(v, i32x4.trunc_sat_f32x4_s(f32x4.nearest(scaled)));
+    f.set(v, rounded(values(offset, mask), mask));
     f.set(total, i32x4.add(total, v));
     f.set(v, i16x8.narrow_i32x4_s(v, v));
     f.set(v, relaxed ? i8x16.narrow_i16x8_s(v, v) : pairsApart(v));
