@@ -14,16 +14,16 @@ const { values: LEVELS } = iq4Nl;
 const LAST = LEVELS.length - 1;
 const TRIES = 7;
 
+/** The first level above x, for every integer part of x - LEVELS[0]: levels are integers. */
+const ABOVE = Uint8Array.from({ length: LEVELS[LAST] - LEVELS[0] }, (_, i) =>
+  LEVELS.findIndex((level) => level > LEVELS[0] + i),
+);
+
 /** The index of the nearest level; of the upper one where both are equally near (best_index_int8). */
 function nearestLevel(x: number): number {
   if (x <= LEVELS[0]) return 0;
   if (x >= LEVELS[LAST]) return LAST;
-  let [low, high] = [0, LAST];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (x < LEVELS[middle]) high = middle;
-    else low = middle;
-  }
+  const high = ABOVE[(x - LEVELS[0]) | 0];
   return f(x - LEVELS[high - 1]) < f(LEVELS[high] - x) ? high - 1 : high;
 }
 
@@ -39,14 +39,16 @@ export function searchedScale(x: Float32Array, { start, end }: GroupRange): numb
   if (abs(extreme) < WEAK) return 0;
   let [fit, square] = [0, 0];
   const measure = (inverse: number) => {
-    [fit, square] = [0, 0];
+    let [a, b] = [0, 0];
     for (let i = start; i < end; i++) {
       const v = x[i];
       const q = LEVELS[nearestLevel(f(inverse * v))];
       const wq = f(f(v * v) * q);
-      fit = f(fit + f(wq * v));
-      square = f(square + f(wq * q));
+      a = f(a + f(wq * v));
+      b = f(b + f(wq * q));
     }
+    fit = a;
+    square = b;
   };
   measure(f(1 / f(-extreme / LEVELS[0])));
   let scale = square > 0 ? f(fit / square) : 0;

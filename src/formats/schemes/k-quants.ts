@@ -80,11 +80,10 @@ function largestOf(values: Float32Array, count: number): number {
  * candidate of least error wins. Returns the scale and the minimum's magnitude; leaves the codes of the winner.
  */
 function affineSearch({ per, levels, first, step, steps, error, weight }: AffineSearch) {
-  const weights = new Float32Array(per);
-  const trial = new Uint8Array(per);
+  // Numbers of f32 in arrays of binary64: rounding is costly in JavaScript where numbers must be widened again.
+  const [xs, weights, trial, chosen] = [0, 1, 2, 3].map(() => new Float64Array(per));
   const [rmin, rdelta] = [f(first), f(step)];
   const absolute = error === "absolute";
-  const level = (x: number) => max(0, min(levels, nearestInt(x)));
   return (x: Float32Array, { start, end, at }: GroupRange, codes: Codes) => {
     const n = end - start;
     const rms = weight === "rms" ? rmsOf(x, start, end) : 0;
@@ -93,6 +92,7 @@ function affineSearch({ per, levels, first, step, steps, error, weight }: Affine
     for (let i = 0; i < n; i++) {
       const v = x[start + i];
       const w = f(rms + abs(v));
+      xs[i] = v;
       weights[i] = w;
       if (v < low) low = v;
       if (v > high) high = v;
@@ -100,25 +100,29 @@ function affineSearch({ per, levels, first, step, steps, error, weight }: Affine
       sumX = f(sumX + f(w * v));
     }
     if (low > 0) low = 0;
-    codes.fill(0, at, at + n);
-    if (high === low) return { scale: 0, minimum: 0 - low };
+    if (high === low) {
+      codes.fill(0, at, at + n);
+      return { scale: 0, minimum: 0 - low };
+    }
     let inverse = f(levels / f(high - low));
     let scale = f(1 / inverse);
     let minimum = low;
     let best = 0;
     for (let i = 0; i < n; i++) {
-      const v = x[start + i];
-      const l = level(f(inverse * f(v - minimum)));
-      codes[at + i] = l;
+      const v = xs[i];
+      const l = clamped(nearestInt(f(inverse * f(v - minimum))), levels);
+      chosen[i] = l;
       const d = f(f(f(scale * l) + minimum) - v);
       best = f(best + f(weights[i] * (absolute ? abs(d) : f(d * d))));
     }
     for (let is = 0; is <= steps; is++) {
       inverse = f(f(f(rmin + f(rdelta * is)) + levels) / f(high - minimum));
-      let [sumL, sumL2, sumXL] = [0, 0, 0];
+      let sumL = 0;
+      let sumL2 = 0;
+      let sumXL = 0;
       for (let i = 0; i < n; i++) {
-        const v = x[start + i];
-        const l = level(f(inverse * f(v - minimum)));
+        const v = xs[i];
+        const l = clamped(nearestInt(f(inverse * f(v - minimum))), levels);
         trial[i] = l;
         const wl = f(weights[i] * l);
         sumL = f(sumL + wl);
@@ -136,18 +140,21 @@ function affineSearch({ per, levels, first, step, steps, error, weight }: Affine
       // Sums only grow, so a candidate that has reached the best error has lost.
       let sum = 0;
       for (let i = 0; i < n && sum < best; i++) {
-        const d = f(f(f(trialScale * trial[i]) + trialMinimum) - x[start + i]);
+        const d = f(f(f(trialScale * trial[i]) + trialMinimum) - xs[i]);
         sum = f(sum + f(weights[i] * (absolute ? abs(d) : f(d * d))));
       }
       if (!(sum < best)) continue;
-      for (let i = 0; i < n; i++) codes[at + i] = trial[i];
+      for (let i = 0; i < n; i++) chosen[i] = trial[i];
       best = sum;
       scale = trialScale;
       minimum = trialMinimum;
     }
+    for (let i = 0; i < n; i++) codes[at + i] = chosen[i];
     return { scale, minimum: 0 - minimum };
   };
 }
+
+const clamped = (l: number, top: number): number => (l < 0 ? 0 : l > top ? top : l);
 
 function rmsOf(x: Float32Array, start: number, end: number): number {
   let sum = 0;
@@ -196,7 +203,10 @@ function symmetricRule({ half, scaleHalf, floor, search }: SymmetricSearch): Sch
   });
 }
 
-const level = (x: number, half: number) => max(-half, min(half - 1, nearestInt(x)));
+function level(x: number, half: number): number {
+  const l = nearestInt(x);
+  return l < -half ? -half : l > half - 1 ? half - 1 : l;
+}
 
 export const q3Rule = symmetricRule({ half: 4, scaleHalf: 32, floor: 0, search: refinedScale });
 export const q6Rule = symmetricRule({ half: 32, scaleHalf: 128, floor: WEAK, search: candidateScale });
@@ -207,27 +217,38 @@ export const q6Rule = symmetricRule({ half: 32, scaleHalf: 128, floor: WEAK, sea
  */
 function candidateScale(x: Float32Array, { start, end, at }: GroupRange, codes: Codes, half: number): number {
   const extreme = extremeOf(x, start, end);
-  codes.fill(0, at, at + end - start);
-  if (abs(extreme) < WEAK) return 0;
-  let [scale, best] = [0, Number.NEGATIVE_INFINITY];
+  if (abs(extreme) < WEAK) {
+    codes.fill(0, at, at + end - start);
+    return 0;
+  }
+  const n = end - start;
+  for (let i = 0; i < n; i++) {
+    const v = x[start + i];
+    VALUES[i] = v;
+    WEIGHTS[i] = f(v * v);
+    PRODUCTS[i] = f(WEIGHTS[i] * v);
+  }
+  let [scale, best, chosen] = [0, Number.NEGATIVE_INFINITY, 0];
   for (const step of CANDIDATES) {
     const inverse = f(-f(half + f(f(0.1) * step)) / extreme);
     let [sumXL, sumL2] = [0, 0];
-    for (let i = start; i < end; i++) {
-      const v = x[i];
-      const l = level(f(inverse * v), half);
-      const w = f(v * v);
-      sumXL = f(sumXL + f(f(w * v) * l));
-      sumL2 = f(sumL2 + f(f(w * l) * l));
+    for (let i = 0; i < n; i++) {
+      const l = level(f(inverse * VALUES[i]), half);
+      sumXL = f(sumXL + f(PRODUCTS[i] * l));
+      sumL2 = f(sumL2 + f(f(WEIGHTS[i] * l) * l));
     }
     const first = step === 0;
     if (!first && !(sumL2 > 0 && f(sumXL * sumXL) > f(best * sumL2))) continue;
-    for (let i = start; i < end; i++) codes[at + i - start] = level(f(inverse * x[i]), half) + half;
+    chosen = inverse;
     scale = sumL2 > 0 ? f(sumXL / sumL2) : 0;
     best = f(scale * sumXL);
   }
+  for (let i = 0; i < n; i++) codes[at + i] = level(f(chosen * VALUES[i]), half) + half;
   return scale;
 }
+
+/** Of the group in hand: x, w = x^2 and w x, of f32 in binary64. */
+const [VALUES, WEIGHTS, PRODUCTS] = [0, 1, 2].map(() => new Float64Array(16));
 
 const CANDIDATES = [0, -9, -8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
