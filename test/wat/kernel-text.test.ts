@@ -33,6 +33,7 @@ const samples: readonly Sample[] = [
   { scheme: "int2-g64", activations: "int8", relaxedDot: "unsigned", kernel: "gemvInt8" },
   { scheme: "binary-g32", activations: "int8", relaxedDot: "unsigned", kernel: "gemvInt8" },
   { scheme: "binary-g32", activations: "int8", relaxedDot: "none", kernel: "lookupTables" },
+  { scheme: "int2-g64", activations: "int8", relaxedDot: "none", kernel: "gemvInt8" },
   { scheme: "q4_0", activations: "int8", relaxedDot: "unsigned", kernel: "roundRows" },
   { scheme: "mxfp8", activations: "f32", relaxedDot: "none", kernel: "gemv" },
   { scheme: "q4_1", activations: "f32", relaxedDot: "none", kernel: "gemm" },

@@ -24,8 +24,15 @@ test("one row times weights of one bit looks sums up for four quads side by side
   assert.equal(planned("int4-g32", "none").beside, 1);
 });
 
-test("two bits, and bits whose bytes are 0 and no power of two, are not looked up", () => {
-  const { dot } = planned("int2-g128", "none");
-  assert.equal(dot && byLookup(dot), false);
-  assert.equal(byLookup({ bits: 1, step: undefined }), false);
+test("two bits are looked up where there is no relaxed dot; four, and bits whose bytes are 0 and no power of two, never", () => {
+  for (const [name, relaxedDot, looked] of [
+    ["int2-g128", "none", true],
+    ["ternary-g128", "none", true],
+    ["int2-g128", "unsigned", false],
+    ["int4-g128", "none", false],
+  ] as const) {
+    const { dot } = planned(name, relaxedDot);
+    assert.equal(dot && byLookup(dot), looked, `${name}, ${relaxedDot}`);
+  }
+  assert.equal(byLookup({ bits: 1, step: undefined, arithmetic: "plain" }), false);
 });

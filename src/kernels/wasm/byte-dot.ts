@@ -55,9 +55,12 @@ export function sumsOf(
   return { sums: shiftsSaved > 2 ? 2 : 1, passes: bits === 2 && unsigned && vectors > 2 ? 2 : 1 };
 }
 
-/** Whether one row is multiplied by looking sums up (lookup-sums.ts): bits, whose bytes are 0 and a power of two. */
-export function byLookup({ bits, step }: Pick<ByteDot, "bits" | "step">): boolean {
-  return bits === 1 && step !== undefined;
+/**
+ * Whether one row is multiplied by looking sums up (lookup-sums.ts): codes of one bit whose bytes are 0 and a power of two, and
+ * of two bits where there is no relaxed dot: each bit costs half as much as a byte product of a whole code then.
+ */
+export function byLookup({ bits, step, arithmetic }: Pick<ByteDot, "bits" | "step" | "arithmetic">): boolean {
+  return step !== undefined && (bits === 1 || (bits === 2 && arithmetic === "plain"));
 }
 
 /**
@@ -91,7 +94,7 @@ export function planInt8(
         : ` rounded to ${integers.length} bytes (off by at most ${(100 * error).toFixed(2)} % of the largest)`;
     const step = stepOf(lookup);
     const bytes = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes${rounded}, ${dots(arithmetic)}`;
-    const why = byLookup({ bits, step })
+    const why = byLookup({ bits, step, arithmetic })
       ? `one row by lookup of sums of four activations, 16 rows side by side; more: ${bytes}`
       : bytes;
     return {

@@ -5,8 +5,8 @@
  * each in vectors of its own. A cell is the shortest run of k that fills whole vectors of every plane; its planes follow
  * each other, low bits first.
  *
- * Codes of one bit may instead lie by eights, to be looked up four k at a time (lookup-sums.ts): a byte has eight k of one
- * column, and four quads lie side by side (places.ts).
+ * Codes of one or two bits may instead lie by eights, to be looked up four k at a time (lookup-sums.ts): a byte has one bit of
+ * eight k of one column, the upper bits follow the lower ones, and four quads lie side by side (places.ts).
  */
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i8x16, i16x8, v128 } from "./instructions.js";
@@ -49,7 +49,7 @@ export function codeReader(
   bits: StoredBits,
   { align = "right", byEight = false }: { readonly align?: "right" | "left"; readonly byEight?: boolean } = {},
 ): CodeReader {
-  if (byEight) return bitReader(f);
+  if (byEight) return bitReader(f, bits);
   let bit = align === "left" ? 8 - bits : 0;
   let start = 0;
   const pieces = planesOf(bits).map((width) => {
@@ -73,13 +73,18 @@ export function codeReader(
 }
 
 /** Bits of eight k, a byte in every four: four of each column spread to bytes, and each but its own bit masked away. */
-function bitReader(f: FunctionBuilder): CodeReader {
+function bitReader(f: FunctionBuilder, bits: StoredBits): CodeReader {
   const masks = [0, 4].map((low) => f.let(v128.const(Array.from({ length: 16 }, (_, i) => 1 << (low + (i & 3))))));
   const columns = f.let(v128.const(Array.from({ length: 16 }, (_, i) => i & 12)));
   const one = f.let(i8x16.splat(1));
   return (address, offset, part) => {
-    const spread = i8x16.swizzle(v128.load(address, offset + 16 * (part >> 1)), columns);
-    return i8x16.min_u(v128.and(spread, masks[part & 1]), one);
+    const bit = (plane: number) => {
+      const spread = i8x16.swizzle(v128.load(address, offset + 16 * (bits * (part >> 1) + plane)), columns);
+      return i8x16.min_u(v128.and(spread, masks[part & 1]), one);
+    };
+    return Array.from({ length: bits }, (_, plane) => bit(plane)).reduce((low, high, plane) =>
+      v128.or(low, i16x8.shl(high, plane)),
+    );
   };
 }
 
@@ -145,14 +150,27 @@ function packHalves([a, b, c, d]: Lanes, from: number, cells: number, words: Uin
   }
 }
 
-/** Packs bits by eights, as `codeReader` reads them `byEight`: those of column c and the eight k from 8 w on at 16 w + 4 c from `at`. */
-export function packEights(lanes: Lanes, from: number, cells: number, bytes: Uint8Array, at: number): void {
-  for (let word = 0, k = from; word < 4 * cells; word++, k += 8) {
-    lanes.forEach((codes, lane) => {
-      let packed = 0;
-      for (let bit = 0; bit < 8; bit++) packed |= codes[k + bit] << bit;
-      bytes[at + 16 * word + 4 * lane] = packed;
-    });
+/**
+ * Packs codes by eights, as `codeReader` reads them `byEight`: bit p of column c and the eight k from 8 w on at
+ * 16 (bits w + p) + 4 c from `at`.
+ */
+export function packEights(
+  lanes: Lanes,
+  from: number,
+  bits: StoredBits,
+  cells: number,
+  bytes: Uint8Array,
+  at: number,
+): void {
+  const end = from + cells * cellColumns(bits);
+  for (let k = from, to = at; k < end; k += 8) {
+    for (let plane = 0; plane < bits; plane++, to += 16) {
+      lanes.forEach((codes, lane) => {
+        let packed = 0;
+        for (let i = 0; i < 8; i++) packed |= ((codes[k + i] >> plane) & 1) << i;
+        bytes[to + 4 * lane] = packed;
+      });
+    }
   }
 }
 

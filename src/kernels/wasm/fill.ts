@@ -33,7 +33,7 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
     for (let block = 0; block < blocks; block++) {
       const at = group + (block * layout.blockBytes + headerBytes) * beside;
       const from = block * paddedBlock;
-      if (beside > 1) packEights(lanes, from, layout.blockCells, bytes, at + member);
+      if (beside > 1) packEights(lanes, from, layout.decode.bits, layout.blockCells, bytes, at + member);
       else pack(from, layout.blockCells, words, at / 4);
     }
   }

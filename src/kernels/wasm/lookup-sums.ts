@@ -1,13 +1,13 @@
 /**
- * Weights of one bit times one row of activations by lookup (T-MAC, Wei et al. 2024, arXiv:2407.00088, section 3). Four
+ * Weights of one or two bits times one row of activations by lookup (T-MAC, Wei et al. 2024, arXiv:2407.00088, section 3). Four
  * weights are an index into the 16 sums that four activations can make; `lookupTables` makes these tables once for all
  * rows, and one byte shuffle then serves 16 rows, whose codes lie side by side (places.ts). That takes fewer instructions
  * than a mask and a byte product for every 16 weights, and less than half of those of i16 pairs.
  *
  * A sum of four int8 has 10 bits. Tables hold the 6 low ones, of which four can be added in a byte, and the 4 high ones
  * plus 8, of which 16 can. Bytes are added to sums of i16, even ones with the odd ones 256 times, and odd ones alone; the
- * end takes the latter from the former. That is arithmetic modulo 2^16, and up to 256 columns stay within it, so the
- * integers are exact.
+ * end takes the latter from the former. That is arithmetic modulo 2^16, and up to 256 columns (64 of two bits) stay within
+ * it, so the integers are exact. Of two bits the upper ones come first; their sums are doubled before the lower ones are added.
  */
 import { cellBytes, cellColumns } from "./cells.js";
 import { pickBytes } from "./decode.js";
@@ -31,9 +31,11 @@ export const lookupTables: KernelSignature<"q" | "tables"> = {
 /** Bytes of tables for each activation: 16 low and 16 high parts for four. */
 export const tableBytes = 8;
 
-/** Columns whose low parts fit a byte, whose high parts do, and whose sums fit i16, all in lookups of four columns. */
-const [lowLookups, highLookups, wordLookups] = [4, 16, 64];
-const lookupsOfCell = cellColumns(1) / 4;
+/**
+ * Columns whose low parts fit a byte, whose high parts do, and whose sums fit i16, all in lookups of four columns. (16 of two bits
+ * would fit; engines without relaxed SIMD, which alone look two bits up, run shorter code faster.)
+ */
+const [lowLookups, highLookups, wordLookups] = [4, 16, { 1: 64, 2: 8 }];
 
 export function emitTables(
   f: FunctionBuilder,
@@ -83,7 +85,8 @@ export function emitLookups(f: FunctionBuilder, layout: Int8Layout, args: Args, 
 
 function emitGroups(f: FunctionBuilder, layout: Int8Layout, args: Args, members: readonly Local<"i32">[]): void {
   const { out, q, scales, sums, weights, quadBytes, quads, blocks } = args;
-  const { headerBytes, blockCells } = layout;
+  const { headerBytes, blockCells, dot } = layout;
+  const bits = dot.bits === 1 ? 1 : 2;
   const block = blockArithmetic(f, layout);
   const [sum, d, Xd] = f.locals("v128", 3);
   const [at, index] = [f.let(q), f.let(i32.const(0))];
@@ -94,8 +97,8 @@ function emitGroups(f: FunctionBuilder, layout: Int8Layout, args: Args, members:
     integers: [0, 1, 2, 3].map(() => f.local("v128")),
     words: f.locals("v128", 2),
   }));
-  const segmentCells = divisor(blockCells, wordLookups / lookupsOfCell);
-  const addSegment = emitSegment(f, layout, at, segmentCells, groups);
+  const segmentCells = divisor(blockCells, (wordLookups[bits] * 4) / cellColumns(bits));
+  const addSegment = emitSegment(f, layout, at, { bits, cells: segmentCells }, groups);
   f.repeat(f.local("i32"), blocks, () => {
     f.set(sum, block.prepare(i32.add(sums, index)));
     const headers = groups.map(({ address }) => f.let(address));
@@ -138,28 +141,29 @@ function emitSegment(
   f: FunctionBuilder,
   { dot, relaxed }: Int8Layout,
   at: Local<"i32">,
-  cells: number,
+  { bits, cells }: { readonly bits: 1 | 2; readonly cells: number },
   groups: readonly Group[],
 ): (add: boolean) => void {
+  const lookupsOfCell = cellColumns(bits) / 4;
   const pick = pickBytes(relaxed);
   const mask = f.let(i8x16.splat(15));
   const [lowTable, highTable, index] = f.locals("v128", 3);
   const parts = groups.map(() => ({ low: f.local("v128"), high: f.local("v128"), highs: f.locals("v128", 2) }));
-  // The bias of the high parts, in units of 64.
-  const start = f.let(i16x8.splat(-8 * 64 * cells * lookupsOfCell));
+  // The bias of the high parts, in units of 64; half of it where it will be doubled.
+  const start = f.let(i16x8.splat((-8 * 64 * cells * lookupsOfCell * (2 ** bits - 1)) / bits));
   const lanes = [f.let(i32x4.splat(dot.step ?? 1)), f.let(i32x4.splat((dot.step ?? 1) << 16))];
   const stepCells = divisor(cells, highLookups / lookupsOfCell);
   const widen = (sums: readonly Local<"v128">[], bytes: Local<"v128">) => {
     f.set(sums[0], i16x8.add(sums[0], bytes));
     f.set(sums[1], i16x8.add(sums[1], i16x8.shr_u(bytes, 8)));
   };
-  const step = () => {
+  const step = (plane: number) => {
     for (let lookup = 0; lookup < stepCells * lookupsOfCell; lookup++) {
       f.set(lowTable, v128.load(at, 32 * lookup));
       f.set(highTable, v128.load(at, 32 * lookup + 16));
       groups.forEach(({ address, words }, g) => {
         const { low, high } = parts[g];
-        const stored = v128.load(address, 16 * (lookup >> 1));
+        const stored = v128.load(address, 16 * (bits * (lookup >> 1) + plane));
         const added = (to: Local<"v128">, fresh: boolean, part: Expression<"v128">) =>
           f.set(to, fresh ? part : i8x16.add(to, part));
         f.set(index, v128.and(lookup % 2 === 0 ? stored : i16x8.shr_u(stored, 4), mask));
@@ -168,19 +172,25 @@ function emitSegment(
         if (lookup % lowLookups === lowLookups - 1) widen(words, low);
       });
     }
-    groups.forEach(({ address }, g) => {
-      widen(parts[g].highs, parts[g].high);
-      f.advance(address, 4 * cellBytes(1) * stepCells);
-    });
-    f.advance(at, cellColumns(1) * stepCells * tableBytes);
+    for (const { high, highs } of parts) widen(highs, high);
+    if (plane > 0) return;
+    for (const { address } of groups) f.advance(address, 4 * cellBytes(bits) * stepCells);
+    f.advance(at, cellColumns(bits) * stepCells * tableBytes);
   };
   return (add) => {
     groups.forEach(({ words }, g) => {
       for (const word of words) f.set(word, start);
       for (const high of parts[g].highs) f.set(high, zeroVector);
     });
-    if (cells === stepCells) step();
-    else f.repeat(f.local("i32"), cells / stepCells, step);
+    if (bits === 2) {
+      // A segment of two bits is one step.
+      step(1);
+      groups.forEach(({ words }, g) => {
+        for (const sum of [...words, ...parts[g].highs]) f.set(sum, i16x8.add(sum, sum));
+      });
+    }
+    if (cells === stepCells) step(0);
+    else f.repeat(f.local("i32"), cells / stepCells, () => step(0));
     groups.forEach(({ words, integers }, g) => {
       const { highs } = parts[g];
       words.forEach((word, odd) => {

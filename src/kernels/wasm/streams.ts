@@ -11,8 +11,8 @@ import type { Layout } from "./layout.js";
 
 /** Quads computed at once: more hide latencies, fewer leave registers for decoding. */
 export function streamsOf({ decode, dot, offset, fused }: Layout): number {
-  // Groups of four quads: two keep all sums in registers, but beyond the caches four are a quarter faster.
-  if (dot && byLookup(dot)) return 4;
+  // Groups of four quads: two keep all sums in registers, but beyond the caches four are a quarter faster for one bit.
+  if (dot && byLookup(dot)) return dot.bits === 1 ? 4 : 2;
   if (dot) return dot.arithmetic === "relaxed" ? 4 : 2;
   if (fused) return 6;
   if (decode.kind === "binary32") return 4;
