@@ -52,7 +52,9 @@ export const tensorSchema = closed(
     method: string("that chose the codes"),
     seconds: number(),
     clippedShare: number("share of weights beyond what their group can hold; for schemes whose groups have scales"),
-    relativeOutputError: number("E||(W - W') x||^2 / E||W x||^2, with calibration only"),
+    relativeOutputError: number(
+      "E||(W - W') x||^2 / E||W x||^2 on the calibration text: of some rows where the method needs a Hessian, else as if channels were independent",
+    ),
     rtnOutputError: number("the same had it been rounded to nearest"),
     notes: { type: "object", additionalProperties: { type: "number" }, description: "what the method has to say" },
   },

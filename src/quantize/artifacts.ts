@@ -28,7 +28,7 @@ export interface TensorReport {
   readonly seconds?: number;
   /** Share of weights beyond what their group can hold. */
   readonly clippedShare?: number;
-  /** E||(W - W') x||^2 / E||W x||^2 if input channels were independent; with calibration only. */
+  /** E||(W - W') x||^2 / E||W x||^2 on the calibration text: of some rows with a Hessian, else as if channels were independent. */
   readonly relativeOutputError?: number;
   /** The same had the tensor been rounded to nearest. */
   readonly rtnOutputError?: number;

@@ -1,4 +1,5 @@
 /** What is to be said about a quantized tensor: its errors, what was clipped, and how long it took. */
+import { plainProducts } from "../kernels/index.js";
 import { dequantize, type PackedTensor, quantize } from "../tensor/index.js";
 import type { TensorReport } from "./artifacts.js";
 import { gridOf, hasGrid, valueIn } from "./grid.js";
@@ -12,7 +13,7 @@ export interface ErrorSums {
   readonly power: number;
   /** Weights beyond what their group can hold. */
   readonly clipped?: number;
-  /** The same sums weighted by E[x^2] of the input channels, and that of the error of round to nearest. */
+  /** E||W x||^2 of some rows, the same of the error, and of the error of round to nearest. */
   readonly output?: { readonly error: number; readonly power: number; readonly rtn: number };
 }
 
@@ -67,14 +68,53 @@ export function errorSums(job: QuantizationJob, packed: PackedTensor): ErrorSums
     error,
     power,
     ...(clipped !== undefined && { clipped }),
-    ...(statistics && {
-      output: outputErrors(values, result, dequantize(quantize(values, shape, scheme)), statistics.meanSquare),
-    }),
+    ...(statistics && { output: outputErrors(job, result, dequantize(quantize(values, shape, scheme))) }),
   };
 }
 
-/** Output errors before and after, as if input channels were independent (which is cheap to know). */
+/** Output errors before and after: with E[x x^T] what outputs really lose, of some rows; else as if channels were independent. */
 function outputErrors(
+  job: QuantizationJob,
+  result: Float32Array,
+  rounded: Float32Array,
+): NonNullable<ErrorSums["output"]> {
+  const { values: original, statistics, products = plainProducts } = job;
+  if (!statistics) throw new Error("output errors need statistics");
+  const { columns, hessian, meanSquare } = statistics;
+  if (!hessian) return independentErrors(original, result, rounded, meanSquare);
+  const rows = original.length / columns;
+  const taken = Math.min(rows, SAMPLE_ROWS);
+  const sampled = (of: (at: number) => number) => {
+    const sample = new Float32Array(taken * columns);
+    for (let i = 0; i < sample.length; i++) {
+      const row = Math.floor((Math.floor(i / columns) * rows) / taken);
+      sample[i] = of(row * columns + (i % columns));
+    }
+    return sample;
+  };
+  const factor = products.load(Float32Array.from(hessian), columns);
+  const power = (x: Float32Array) => {
+    const times = factor.times(x);
+    return Math.max(
+      0,
+      x.reduce((sum, value, i) => sum + value * times[i], 0),
+    );
+  };
+  try {
+    return {
+      power: power(sampled((at) => original[at])),
+      error: power(sampled((at) => original[at] - result[at])),
+      rtn: power(sampled((at) => original[at] - rounded[at])),
+    };
+  } finally {
+    factor.dispose();
+  }
+}
+
+/** Rows (of a block) whose outputs are looked at: a product with E[x x^T] for all would take as long as some methods. */
+const SAMPLE_ROWS = 64;
+
+function independentErrors(
   original: Float32Array,
   result: Float32Array,
   rounded: Float32Array,

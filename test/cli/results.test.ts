@@ -148,11 +148,14 @@ test("inspect, quantize, eval, run and tokenize print one document that their sc
   assert.equal(ids.length, count);
 });
 
-test("quantize --report writes a page that names every tensor", { skip: withoutDemo }, async () => {
+test("quantize --report writes a page that names every tensor and the steps of the recipe", {
+  skip: withoutDemo,
+}, async () => {
   const [output, page] = [join(folder, "paged.gguf"), join(folder, "page.html")];
   const { tensors } = await document<Sized>(["quantize", "demo", "--to", "q4_0", "-o", output, "--report", page]);
   const html = readFileSync(page, "utf8");
   for (const { name } of tensors) assert.ok(html.includes(`<td>${name}</td>`), name);
+  assert.match(html, /<dt>step 1<\/dt><dd>quantize rtn, scheme q4_0 /);
   assert.equal(html.match(/<circle/g)?.length, 36, "one mark for each of the 36 matrices");
 });
 

@@ -18,6 +18,7 @@ import {
   type Planned,
   plannedOf,
   RECIPE_OPTIONS,
+  readRecipeFile,
   type Settings,
   settingsOf,
 } from "../recipe.js";
@@ -159,7 +160,11 @@ export const quantize = command({
     if (chosen.report) await checkWhole(chosen.report);
     const result = await quantizeWithProgress(context, settings);
     const quantized = { ...result, peakRssBytes: 1024 * process.resourceUsage().maxRSS };
-    if (chosen.report) await writeWhole(chosen.report, quantizePage({ input: model, ...quantized }));
+    if (chosen.report)
+      await writeWhole(
+        chosen.report,
+        quantizePage({ input: model, recipe: await readRecipeFile(settings.output), ...quantized }),
+      );
     return quantized;
   },
   render,

@@ -5,15 +5,22 @@ import { element, escapeText } from "./svg.js";
 const cells = (tag: "td" | "th", texts: readonly string[]) =>
   texts.map((text) => element(tag, {}, escapeText(text))).join("");
 
-/** A table of texts; `first` is set apart as what the others are compared with. */
+interface TableSettings {
+  /** A line that is set apart as what the others are compared with. */
+  readonly first?: readonly string[];
+  /** "notes": texts in the last column are long. */
+  readonly class?: "notes";
+}
+
+/** A table of texts. */
 export function tableOf(
   titles: readonly string[],
   lines: readonly (readonly string[])[],
-  first?: readonly string[],
+  { first, class: kind }: TableSettings = {},
 ): string {
   return element(
     "table",
-    {},
+    kind ? { class: kind } : {},
     element("thead", {}, element("tr", {}, cells("th", titles))),
     element(
       "tbody",

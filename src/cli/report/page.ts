@@ -58,7 +58,7 @@ function mainTable({ original, rows }: Report): string {
     percent(row.top1Agreement),
     grouped(row.tokensPerSecond),
   ];
-  return tableOf(TITLES, rows.map(line), first);
+  return tableOf(TITLES, rows.map(line), { first });
 }
 
 function tensorTable({ rows }: Report): string {

@@ -1,6 +1,7 @@
 /** What quantizing did to every tensor, as one HTML file: errors before and after, what was clipped, and how long it took. */
-import type { QuantizedTensor, QuantizeResult } from "../../quantize/index.js";
+import type { QuantizedTensor, QuantizeResult, Recipe } from "../../quantize/index.js";
 import { byteSize, dimensions, duration, grouped, percent, significant } from "../numbers.js";
+import { settingsText } from "../recipe.js";
 import { type Area, drawAxes, scaleOf } from "./axes.js";
 import { card, documentOf, factList, tableOf } from "./document.js";
 import { element, escapeText } from "./svg.js";
@@ -13,7 +14,7 @@ const TITLES = [
   "bytes",
   "relative MSE",
   "output error",
-  "had it been rounded",
+  "if rounded",
   "clipped",
   "seconds",
   "notes",
@@ -25,7 +26,9 @@ const short = (value: number) => significant(value, 3);
 
 function lineOf(tensor: QuantizedTensor): string[] {
   const { name, shape, scheme, method = "", bytes, relativeMse, relativeOutputError, rtnOutputError } = tensor;
-  const notes = Object.entries(tensor.notes ?? {}).map(([key, value]) => `${key} ${short(value)}`);
+  const notes = Object.entries(tensor.notes ?? {}).flatMap(([key, value]) =>
+    value === 0 ? [] : `${key} ${short(value)}`,
+  );
   return [
     ...[name, dimensions(shape), scheme, method, grouped(bytes), relativeMse === 0 ? "exact" : short(relativeMse)],
     ...[optional(relativeOutputError, short), optional(rtnOutputError, short)],
@@ -69,8 +72,20 @@ function errorPlot(tensors: readonly QuantizedTensor[], reached: (tensor: Quanti
   );
 }
 
+/** What the method gained over rounding to nearest, in the middle of all tensors. */
+function gainText(tensors: readonly QuantizedTensor[]): string {
+  const ratios = tensors
+    .flatMap(({ relativeOutputError: own, rtnOutputError: rtn }) => (own !== undefined && rtn ? [own / rtn] : []))
+    .sort((a, b) => a - b);
+  if (ratios.length === 0) return "";
+  const gain = 1 - ratios[Math.floor(ratios.length / 2)];
+  const side = gain < 0 ? "above" : "below";
+  return ` Errors of outputs lie ${percent(Math.abs(gain), 0)} ${side} those of rounding to nearest (median).`;
+}
+
 export interface QuantizeReport extends QuantizeResult {
   readonly input: string;
+  readonly recipe: Recipe;
   readonly peakRssBytes: number;
 }
 
@@ -83,22 +98,32 @@ export function quantizePage(result: QuantizeReport): string {
     undefined,
   );
   const lead = worst
-    ? `${changed.length} tensors were changed; ${worst.name} suffered most (${short(reached(worst))} of its power).`
+    ? `${changed.length} tensors were changed; ${worst.name} suffered most (${short(reached(worst))} of its power).${gainText(changed)}`
     : "Every tensor was kept exactly.";
   const what = calibrated
-    ? "Blue: error of the tensor's outputs on the calibration text, input channels taken as independent, where it is known, else of its weights; orange: the same had it been rounded to nearest."
-    : "Error of every tensor's weights, |W - Q(W)|² / |W|².";
+    ? "Error of what the tensor's map puts out on the calibration text, ‖(W − Q(W))x‖² / ‖Wx‖², where it is known, else of its weights, ‖W − Q(W)‖² / ‖W‖²."
+    : "Error of every tensor's weights, ‖W − Q(W)‖² / ‖W‖².";
+  const legend = element(
+    "div",
+    { class: "legend" },
+    ...[
+      ["integer", "as it is"],
+      ["minifloat", "had it been rounded to nearest"],
+    ].map(([kind, text]) => element("span", {}, `${element("i", { class: kind }, "")}${text}`)),
+  );
   const body = [
     element("h1", {}, escapeText(`${result.output}`)),
     element("p", { class: "lead" }, escapeText(lead)),
     element("h2", {}, "Error of every tensor"),
     element("p", { class: "note" }, escapeText(what)),
+    ...(calibrated ? [legend] : []),
     ...(changed.length > 0 ? [card(errorPlot(changed, reached))] : []),
     element("h2", {}, "The numbers"),
-    card(tableOf(TITLES, result.tensors.map(lineOf))),
+    card(tableOf(TITLES, result.tensors.map(lineOf), { class: "notes" })),
     element("h2", {}, "The run"),
     factList([
       ["from", result.input],
+      ...result.recipe.steps.map((step, index) => [`step ${index + 1}`, settingsText(step)] as const),
       [
         "size",
         `${grouped(result.bytes)} bytes (${byteSize(result.bytes)}), ${result.bitsPerWeight.toFixed(3)} bits per weight`,

@@ -26,6 +26,9 @@ th { color: var(--soft); font-weight: 500; font-size: 13px; }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:last-child td { border-bottom: 0; }
 tr.original td { color: var(--soft); }
+table.notes { font-size: 13.5px; }
+table.notes th, table.notes td { padding: 5px 7px; }
+table.notes th:last-child, table.notes td:last-child { white-space: normal; text-align: left; color: var(--soft); }
 td.sample { text-align: left; white-space: pre-wrap; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
