@@ -7,7 +7,7 @@ import { createBackend, productsOn } from "../../src/kernels/index.js";
 import { readOptions } from "../../src/options.js";
 import { methods, type QuantizationMethod, readRecipe, transforms } from "../../src/quantize/index.js";
 import { StatisticsSum } from "../../src/quantize/statistics.js";
-import { isFold } from "../../src/quantize/transform.js";
+import { isFold, type TransformOutcome } from "../../src/quantize/transform.js";
 import { randomUniform } from "../../src/random.js";
 import { dequantize, quantize, sliceRows } from "../../src/tensor/index.js";
 
@@ -197,6 +197,49 @@ test("every transform that looks at data chooses positive finite scales, the sam
     ),
     undefined,
   );
+});
+
+/** X' and W' rounded, one static step for the whole input: what is left of the outputs of `x`, squared. */
+function errorOfRounded(x: Float32Array, { scales, shift }: TransformOutcome, w: Scheme, bits: number): number {
+  const at = (values: Float32Array, change: (v: number, j: number) => number) =>
+    values.map((v, i) => change(v, i % COLUMNS));
+  const changed = at(x, (v, j) => (v - (shift?.[j] ?? 0)) / scales[j]);
+  const seen = at(calibration.sample as Float32Array, (v, j) => (v - (shift?.[j] ?? 0)) / scales[j]);
+  const step = seen.reduce((most, v) => Math.max(most, Math.abs(v)), 0) / (2 ** (bits - 1) - 1);
+  const rounded = changed.map(
+    (v) => step * Math.max(-(2 ** (bits - 1)), Math.min(2 ** (bits - 1) - 1, Math.round(v / step))),
+  );
+  const scaled = at(weights, (v, j) => v * scales[j]);
+  const [got, wanted] = [
+    products.multiply(rounded, dequantize(quantize(scaled, [ROWS, COLUMNS], w)), COLUMNS),
+    products.multiply(changed, scaled, COLUMNS),
+  ];
+  return got.reduce((sum, y, i) => sum + (y - wanted[i]) ** 2, 0);
+}
+
+test("on inputs that it has not seen, every transform that looks at data leaves less error of rounded outputs than nothing does, or does nothing", () => {
+  const unseen = inputs(3, 128);
+  const none = { scales: new Float64Array(COLUMNS).fill(1) };
+  for (const transform of transforms.entries) {
+    if (isFold(transform)) continue;
+    // AWQ is for weights of few bits, the others are for inputs.
+    const [bits, w] = transform.name === "awq" ? [16, schemes.get("int3-g64")] : [6, schemes.get("int8-row")];
+    const rounded = (values: Float32Array) => dequantize(quantize(values, [ROWS, COLUMNS], w));
+    const h = Float32Array.from(calibration.hessian as Float64Array);
+    const job = {
+      consumers: [{ role: "x", values: weights, shape: [ROWS, COLUMNS], rounded }],
+      statistics: calibration,
+      canShift: true,
+      outputError: (e: Float32Array) => {
+        const product = products.multiply(e, h, COLUMNS);
+        return e.reduce((sum, v, i) => sum + v * product[i], 0);
+      },
+      roundingError: (one: TransformOutcome) => errorOfRounded(calibration.sample as Float32Array, one, w, bits),
+    };
+    const found = transform.choose(job, readOptions(transform.options, {}, transform.name) as never) ?? none;
+    const [mine, plain] = [errorOfRounded(unseen, found, w, bits), errorOfRounded(unseen, none, w, bits)];
+    assert.ok(mine < plain || found === none, `${transform.name}: ${mine} against ${plain}`);
+  }
 });
 
 test("a recipe that names something unknown, or has a key too many, is one input error", () => {

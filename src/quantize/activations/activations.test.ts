@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { InputError } from "../../errors.js";
-import { scheme } from "../../formats/index.js";
+import { decodeTable, scheme } from "../../formats/index.js";
 import { createBackend } from "../../kernels/index.js";
 import { stepKinds } from "../../models/index.js";
 import { readOptions } from "../../options.js";
@@ -70,6 +70,27 @@ test("dynamic rounding is what the scheme makes of each token, so what lies in i
       const row = heldOut.slice(t * COLUMNS, (t + 1) * COLUMNS);
       assert.deepEqual(once.slice(t * COLUMNS, (t + 1) * COLUMNS), dequantize(quantize(row, [COLUMNS], scheme(name))));
     }
+  }
+});
+
+test("inputs that lie on a grid which the method can choose are left exactly as they are, those of tokens not seen too", () => {
+  for (const method of activationMethods.entries) {
+    const { element } = scheme(schemeFor(method));
+    // One scale for all tokens: every token holds the largest value, and no number is an outlier of its token.
+    const levels = [...new Set(decodeTable(element))].filter((v) => Number.isFinite(v)).sort((a, b) => a - b);
+    const onGrid = (stream: number) =>
+      Float32Array.from({ length: TOKENS * COLUMNS }, (_, i) => {
+        const most = levels[levels.length - 1];
+        if (i % COLUMNS === stream) return most / 8;
+        const level = levels[Math.floor(randomUniform(4, stream, i) * levels.length)];
+        return Math.max(-most, level) / 8;
+      });
+    const sum = new StatisticsSum(COLUMNS);
+    sum.add(onGrid(1), TOKENS);
+    const options = readOptions(method.options, {}, method.name) as never;
+    const given = { scheme: scheme(schemeFor(method)), columns: COLUMNS, statistics: sum.result() };
+    const unseen = onGrid(2);
+    assert.deepEqual(rounded(method.choose(given, options), unseen), unseen, method.name);
   }
 });
 
