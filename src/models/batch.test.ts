@@ -154,6 +154,8 @@ test("steps that do not fit a batch are input errors, and a generation that is b
   ))
     break;
   stranger.dispose();
+  const long = [{ ids: [1] }, { ids: Array.from({ length: 9 }, () => 1) }];
+  assert.throws(() => [...generateBatch(batch, letters, long, { tokens: 1 })], /longer than the context/);
   batch.dispose();
   assert.throws(() => decoder.batch({ sequences: 0 }), InputError);
   assert.throws(() => [...generateBatch(batch, letters, [{ ids: [] }], { tokens: 1 })], InputError);

@@ -67,7 +67,16 @@ export function* generateBatch(
   prompts: readonly Prompt[],
   options: BatchGenerateOptions,
 ): Generator<BatchPiece, void> {
-  for (const { ids } of prompts) demandTokens(ids);
+  for (const [index, { ids }] of prompts.entries()) {
+    demandTokens(ids);
+    if (ids.length <= batch.context) continue;
+    const why = `it has ${ids.length} tokens, and ${batch.context} fit`;
+    throw new InputError("a prompt is longer than the context", {
+      kind: "context-full",
+      where: `prompt ${index}`,
+      why,
+    });
+  }
   const waiting = prompts.entries();
   let active: Working[] = [];
 

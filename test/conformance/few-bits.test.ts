@@ -15,6 +15,7 @@ import { loadBits } from "../../src/kernels/wasm/matrix.js";
 import { weightRows } from "../../src/kernels/weight-rows.js";
 import { dequantize } from "../../src/tensor/dequantize.js";
 import { quantize } from "../../src/tensor/quantize.js";
+import { assertSame, numbers } from "./numbers.js";
 
 const LEVELS: readonly Activations[] = ["int8", "int7", "int6", "int5", "int4", "int3", "int2", "int1"];
 /** Weights of 1 to 8 bits, with offsets of both kinds, scales of several forms, and blocks from 16 columns to a row. */
@@ -28,25 +29,8 @@ const others: Backend[] = [];
 for (const threads of [1, 2]) others.push(await createBackend("wasm", { threads }));
 after(() => Promise.all(others.map((backend) => backend.dispose())));
 
-function numbers(count: number, seed: number): Float32Array {
-  let state = (seed * 2654435761 + 12345) | 0;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    return (state >>> 8) / 2 ** 24;
-  };
-  return Float32Array.from({ length: count }, () => {
-    const bell = uniform() + uniform() + uniform() - 1.5;
-    return uniform() < 0.05 ? 0 : bell;
-  });
-}
-
 const packed = (name: string, rows: number, columns: number) =>
   quantize(numbers(rows * columns, rows + columns), [rows, columns], scheme(name));
-
-function assertSame(got: Float32Array, wanted: Float32Array, what: string): void {
-  const bad = wanted.findIndex((value, i) => got[i] !== value && !(Number.isNaN(value) && Number.isNaN(got[i])));
-  assert.equal(bad, -1, `${what}: number ${bad} is ${got[bad]}, wanted ${wanted[bad]}`);
-}
 
 /** The product of a weight with rows of activations, and some of its rows. */
 function results(backend: Backend, name: string, activations: Activations, shape: readonly number[], x: Float32Array) {

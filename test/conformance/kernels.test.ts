@@ -12,6 +12,7 @@ import { backends, createBackend } from "../../src/kernels/index.js";
 import { integerValues, roundedValues } from "../../src/kernels/int8.js";
 import { dequantize } from "../../src/tensor/dequantize.js";
 import { quantize } from "../../src/tensor/quantize.js";
+import { assertSame, numbers } from "./numbers.js";
 
 const families = [
   "int2-g32",
@@ -44,27 +45,6 @@ for (const { name } of backends.entries) {
 after(() => Promise.all(others.map((backend) => backend.dispose())));
 
 const titled = (backend: Backend) => `${backend.info.name} with ${backend.info.threads} thread(s)`;
-
-/** A reproducible bell-shaped sequence with some zeros. */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed * 2654435761 + 12345;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    return (state >>> 8) / 2 ** 24;
-  };
-  return Float32Array.from({ length: count }, () => {
-    const bell = uniform() + uniform() + uniform() - 1.5;
-    return uniform() < 0.02 ? 0 : bell;
-  });
-}
-
-function assertSame(got: Float32Array, wanted: Float32Array, what: string): void {
-  assert.equal(got.length, wanted.length, what);
-  for (let i = 0; i < wanted.length; i++) {
-    if (got[i] === wanted[i] || (Number.isNaN(got[i]) && Number.isNaN(wanted[i]))) continue;
-    assert.fail(`${what}: element ${i} is ${got[i]}, the reference has ${wanted[i]}`);
-  }
-}
 
 type Operation = (backend: Backend, buffers: Buffer[]) => void;
 

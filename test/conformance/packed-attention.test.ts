@@ -9,24 +9,12 @@ import { schemes } from "../../src/formats/index.js";
 import type { Backend, Buffer, PackedAttentionShape, Past } from "../../src/kernels/backend.js";
 import { createBackend } from "../../src/kernels/index.js";
 import { planPacked } from "../../src/kernels/wasm/packed-rows.js";
+import { assertSame, numbers } from "./numbers.js";
 
 const reference = await createBackend("reference");
 const others: Backend[] = [];
 for (const threads of [1, 2]) others.push(await createBackend("wasm", { threads }));
 after(() => Promise.all(others.map((backend) => backend.dispose())));
-
-/** Reproducible numbers, some of them zero or much larger than others. */
-function numbers(count: number, seed: number): Float32Array {
-  let state = (seed * 2654435761 + 12345) | 0;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    return (state >>> 8) / 2 ** 24;
-  };
-  return Float32Array.from({ length: count }, () => {
-    const x = uniform() + uniform() + uniform() - 1.5;
-    return uniform() < 0.05 ? 0 : uniform() < 0.02 ? 40 * x : x;
-  });
-}
 
 interface Case extends PackedAttentionShape {
   readonly keys: string;
@@ -73,11 +61,6 @@ function outcomes(backend: Backend, one: Case): readonly [Float32Array, Float32A
   for (const { past } of sides) backend.freeRows(past.store);
   for (const buffer of buffers.reverse()) backend.free(buffer);
   return results;
-}
-
-function assertSame(got: Float32Array, wanted: Float32Array, what: string): void {
-  const bad = wanted.findIndex((value, i) => got[i] !== value);
-  assert.equal(bad, -1, `${what}: number ${bad} is ${got[bad]}, wanted ${wanted[bad]}`);
 }
 
 function check(one: Case, backends: readonly Backend[]): void {

@@ -154,7 +154,9 @@ async function writeText(
   { prompt, pieces }: { readonly prompt: string; readonly pieces: readonly string[] },
   last: boolean,
 ): Promise<void> {
-  if (!context.json) await context.write(`${prompt}${pieces.join("")}\n${last ? "" : "---\n"}`);
+  if (context.json) return;
+  context.progress.stop();
+  await context.write(`${prompt}${pieces.join("")}\n${last ? "" : "---\n"}`);
 }
 
 const speedsOf = (promptTokens: number, promptMs: number, tokens: number, ms: number): Speeds => ({
