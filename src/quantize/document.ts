@@ -91,13 +91,16 @@ function gridOf(model: string): readonly string[] {
     : [];
 }
 
-/** Rows of recipes that change nothing but how keys and values are held. */
-const CACHE_METHOD = "cache";
+/** Rows of recipes that change how keys and values are held, after transforms that leave the model as it was: "ksort+cache". */
+const aboutCache = ({ method }: QualityRow) => method.split("+").at(-1) === "cache";
 
 /** In the order of the file: the scheme names the cache. */
 function cachesMeasured(rows: readonly QualityRow[]): string {
-  const cells = rows.map(({ model, tokens, scheme, deltaNll, ci95, kl, top1Agreement }) => [
-    ...[`${model}, ${tokens} tokens`, `\`${scheme}\``],
+  const cells = rows.map(({ model, tokens, method, scheme, deltaNll, ci95, kl, top1Agreement }) => [
+    ...[
+      `${model}, ${tokens} tokens`,
+      `\`${scheme}\`${method === "cache" ? "" : `, ${method.replace(/\+cache$/, "")}`}`,
+    ],
     `${deltaNll.toFixed(5)} (${ci95.map((x) => x.toFixed(5)).join(" to ")})`,
     ...[kl.toPrecision(3), `${(100 * top1Agreement).toFixed(1)} %`],
   ]);
@@ -158,15 +161,15 @@ A method is written \`transform+method+compensation/activations\`. Against the o
 (batch means). All matrices are quantized, embedding and head included (but in the rows w4a8, where both stay as in the file). Calibration: at most ${windows} windows of
 ${window} tokens, or as many windows as stand behind a method's name, ${sequential}.
 
-${rows.length > 0 ? measured(rows.filter(({ method }) => method !== CACHE_METHOD)) : "Nothing has been measured yet."}
+${rows.length > 0 ? measured(rows.filter((row) => !aboutCache(row))) : "Nothing has been measured yet."}
 
 ## Keys and values
 
 \`--cache SCHEME\`, or a step \`{"cache": "keys=SCHEME:AXIS,values=SCHEME:AXIS,window=N,rotate"}\` of a recipe, holds the keys and values
 of past positions packed (src/models/kv-cache.ts); weights are as they were. Only positions behind the window of newest ones are
 packed, a whole chunk at a time; \`channel\` shares scales among the positions of a channel, \`token\` among the channels of a
-position; \`rotate\` turns queries and keys by a Hadamard matrix first. Liu et al. 2024 (KIVI), arXiv 2402.02750. Against the same
+position; \`rotate\` turns queries and keys by a Hadamard matrix first; \`ksort\` is the transform, before the cache. Liu et al. 2024 (KIVI), arXiv 2402.02750. Against the same
 model with its cache in f32, in windows of ${window} tokens:
 
-${cachesMeasured(rows.filter(({ method }) => method === CACHE_METHOD))}
+${cachesMeasured(rows.filter(aboutCache))}
 `;
