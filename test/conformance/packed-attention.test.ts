@@ -8,6 +8,7 @@ import { InputError } from "../../src/errors.js";
 import { schemes } from "../../src/formats/index.js";
 import type { Backend, Buffer, PackedAttentionShape, Past } from "../../src/kernels/backend.js";
 import { createBackend } from "../../src/kernels/index.js";
+import type { WasmBackend } from "../../src/kernels/wasm/backend.js";
 import { planPacked } from "../../src/kernels/wasm/packed-rows.js";
 import { assertSame, numbers } from "./numbers.js";
 
@@ -142,6 +143,28 @@ test("the kinds that a cache is made of are read inside of the kernel, others sa
   assert.ok(odd.kind === "unpacked" && /whole runs of 16/.test(odd.why));
   const wide = plan("q4_k", "token");
   assert.ok(wide.kind === "unpacked" && wide.why !== "");
+});
+
+test("no f32 copy of packed positions is ever made: attention to 2048 of them takes room for a chunk and its scores", async () => {
+  const backend = (await createBackend("wasm")) as unknown as WasmBackend;
+  const { used } = backend.engine.heap;
+  const long = { batch: 1, position: 2050, heads: 6, kvHeads: 3, headSize: 64, packed: 2048, chunk: 32 };
+  for (const name of ["int8-g32", "int4-g32-asym", "e4m3fn"]) {
+    for (const axes of [["channel", "token"] as const, ["token", "channel"] as const]) {
+      const buffers = [backend.allocate(384), backend.allocate(384), backend.allocate(3 * 192)] as const;
+      const [q, out, recent] = buffers;
+      const [keys, values] = axes.map((axis) => {
+        const [rows, columns] = axis === "token" ? [2048, 192] : [64 * 192, 32];
+        return { store: backend.createRows(schemes.get(name), rows, columns), axis, recent };
+      });
+      backend.attentionOverPacked(out, q, keys, values, long);
+      for (const { store } of [values, keys]) backend.freeRows(store);
+      for (const buffer of buffers) backend.free(buffer);
+    }
+  }
+  // In f32 one side alone would be 1.5 MB. A chunk and the same turned are 16 KB, scores of a team of heads 32 KB.
+  assert.ok(backend.engine.heap.used - used < 64 * 1024, `${backend.engine.heap.used - used} bytes are held`);
+  await backend.dispose();
 });
 
 test("positions that do not fit are refused by every backend", () => {
