@@ -3,6 +3,8 @@
  * memory's limit. Each token that is made reads every weight once, so bytes per token times tokens per second is the
  * bandwidth it uses; the rest of the time goes to arithmetic and to starting kernels.
  */
+import { UnsupportedError } from "../errors.js";
+import type { Backend, OperationTime } from "../kernels/backend.js";
 import { detectFeatures } from "../kernels/wasm/features.js";
 import { measurePeaks } from "../kernels/wasm/peaks.js";
 import type { Model } from "../models/index.js";
@@ -16,6 +18,22 @@ export interface DecodeOptions {
   readonly tokens?: number;
   /** Measured runs, after one to warm up. Default: 3. */
   readonly runs?: number;
+  /** The model's backend, to tell where the time goes, in one more run with each operation on its own. */
+  readonly profile?: Backend;
+}
+
+/** What one kernel took of a prompt or of a token: microseconds, and the share of all of it. */
+export interface OperationShare {
+  readonly phase: "prompt" | "token";
+  /** "between" for what no operation took: JavaScript from one operation to the next, and taking the time. */
+  readonly kernel: string;
+  /** Scheme and shape of the weight of a product. */
+  readonly weight?: string;
+  readonly calls: number;
+  readonly microseconds: number;
+  readonly share: number;
+  /** 10^9 multiply-accumulates a second, of products. */
+  readonly gmacs?: number;
 }
 
 export interface DecodeReport {
@@ -32,6 +50,8 @@ export interface DecodeReport {
   /** What one thread reads at best, in the same process. */
   readonly readBandwidthGBs: number;
   readonly shareOfReadBandwidth: number;
+  /** Empty unless asked for. */
+  readonly operations: readonly OperationShare[];
 }
 
 export function benchDecode(model: Model, options: DecodeOptions = {}): DecodeReport {
@@ -61,6 +81,17 @@ export function benchDecode(model: Model, options: DecodeOptions = {}): DecodeRe
     sums.push(times.reduce((a, b) => a + b, 0));
     single.push(...times);
   }
+  const operations = options.profile
+    ? [
+        ...profiled(options.profile, "prompt", 1, () => {
+          session.rewind(0);
+          session.prefill(ids);
+        }),
+        ...profiled(options.profile, "token", generatedTokens, () => {
+          for (let made = 0; made < generatedTokens; made++) session.forward([ids[made % promptTokens]], "last");
+        }),
+      ]
+    : [];
   session.dispose();
   const perSecond = (count: number, times: readonly number[]) => (1000 * count) / summary(times).medianMs;
   const cached = 2 * 4 * layers * kvHeads * headSize * (promptTokens + generatedTokens / 2);
@@ -72,7 +103,27 @@ export function benchDecode(model: Model, options: DecodeOptions = {}): DecodeRe
     ...{ promptTokens, generatedTokens, promptTokensPerSecond: perSecond(promptTokens, promptTimes), tokensPerSecond },
     ...{ perToken: summary(single), bytesPerToken, gbs, readBandwidthGBs },
     shareOfReadBandwidth: gbs / readBandwidthGBs,
+    operations,
   };
+}
+
+/** Where the time of `work` goes, which is `times` prompts or tokens. */
+function profiled(backend: Backend, phase: OperationShare["phase"], times: number, work: () => void): OperationShare[] {
+  if (!backend.profile) {
+    throw new UnsupportedError(`the ${backend.info.name} backend does not tell what operations take`, {
+      ...{ kind: "unsupported-feature", where: "bench decode", try: "--backend wasm" },
+    });
+  }
+  const start = performance.now();
+  const { operations } = backend.profile(work);
+  const total = performance.now() - start;
+  const between = total - operations.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const rows: readonly OperationTime[] = [...operations, { kernel: "between", calls: times, milliseconds: between }];
+  return rows.map(({ kernel, weight, calls, milliseconds, multiplications }) => ({
+    ...{ phase, kernel, ...(weight !== undefined && { weight }), calls: calls / times },
+    ...{ microseconds: (1000 * milliseconds) / times, share: milliseconds / total },
+    ...(multiplications !== undefined && { gmacs: multiplications / milliseconds / 1e6 }),
+  }));
 }
 
 /** Bytes of the matrices that every token reads; of an embedding that is not also the head it reads one row. */

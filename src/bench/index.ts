@@ -1,5 +1,5 @@
 /** Measuring speed: kernels beside the machine's limits, whole models, and the plans behind the figures. */
-export { benchDecode, type DecodeOptions, type DecodeReport } from "./decode.js";
+export { benchDecode, type DecodeOptions, type DecodeReport, type OperationShare } from "./decode.js";
 export { benchKernels, type KernelBenchOptions, type KernelReport, type KernelResult } from "./kernels.js";
 export { type PlanRow, planModel, planScheme } from "./plan.js";
 export { type AnyQualityRow, benchQuality, type QualityCase, type QualityOptions, qualityCase } from "./quality.js";

@@ -62,6 +62,17 @@ export const ACTIVATIONS = [
  */
 export type Exactness = "deterministic" | "fast";
 
+/** What the calls of one kernel took, of a product those with one kind of weight. */
+export interface OperationTime {
+  readonly kernel: string;
+  /** Scheme and shape of the weight, "q4_0 1536x576". */
+  readonly weight?: string;
+  readonly calls: number;
+  readonly milliseconds: number;
+  /** Of products. */
+  readonly multiplications?: number;
+}
+
 export interface BackendInfo {
   readonly name: string;
   readonly threads: number;
@@ -81,6 +92,11 @@ export interface Backend {
    * `data()` asked for inside of `work`; a view from before is out of date until `batch` returns.
    */
   batch<T>(work: () => T): T;
+  /**
+   * Runs `work` with each operation on its own and says where the time went, what took longest first. Results are the same.
+   * Absent where a backend cannot tell.
+   */
+  profile?<T>(work: () => T): { readonly result: T; readonly operations: readonly OperationTime[] };
   /** `length` zeros. */
   allocate(length: number): Buffer;
   /** A copy of `values` in backend memory. */

@@ -15,6 +15,7 @@ export {
   type Buffer,
   type Exactness,
   type Matrix,
+  type OperationTime,
   type RowStore,
 } from "./backend.js";
 export { type LoadedFactor, type Products, plainProducts, productsOn, transposed } from "./products.js";

@@ -1,10 +1,11 @@
 import { availableParallelism } from "node:os";
-import { benchDecode, type DecodeReport } from "../../bench/index.js";
+import { benchDecode, type DecodeReport, type OperationShare } from "../../bench/index.js";
 import { ACTIVATIONS, CACHE, type Engine, engineOf, engineText, withModel } from "../engine.js";
 import { byteSize, percent, significant } from "../numbers.js";
-import { integer } from "../option.js";
-import { closed, count, number, string } from "../schema.js";
-import { pairs } from "../table.js";
+import { flag, integer } from "../option.js";
+import { closed, count, list, number, string } from "../schema.js";
+import { left, pairs, right, table } from "../table.js";
+import type { Style } from "../terminal.js";
 import { type Machine, machineOf, machineSchema, TIMES } from "./machine.js";
 import { oneModel, verb } from "./verb.js";
 
@@ -26,6 +27,7 @@ export const decode = verb({
     prompt: integer("--prompt <n>", "tokens of the prompt", { min: 1, default: 128 }),
     tokens: integer("-n, --tokens <n>", "tokens to make", { min: 1, max: 2 ** 31, default: 64 }),
     runs: integer("--runs <n>", "measured runs, after one to warm up", { min: 1, default: 3 }),
+    ops: flag("--ops", "also what each kind of operation takes, in a run of its own"),
     activations: ACTIVATIONS,
     cache: CACHE,
   },
@@ -36,20 +38,31 @@ export const decode = verb({
     ...{ promptTokensPerSecond: number(), tokensPerSecond: number(), perToken: closed(TIMES) },
     ...{ bytesPerToken: number(), gbs: number(), readBandwidthGBs: number(), shareOfReadBandwidth: number() },
     machine: machineSchema,
+    operations: list(
+      closed(
+        {
+          phase: string("prompt, or token: one that is made"),
+          kernel: string('"between": what no operation took'),
+          ...{ calls: number(), microseconds: number(), share: number() },
+        },
+        { weight: string("scheme and shape"), gmacs: number("10^9 multiply-accumulates a second") },
+      ),
+      "with --ops; empty without",
+    ),
   },
-  async run({ backend }, names, { prompt, tokens, runs, activations, cache }): Promise<Decoded> {
+  async run({ backend }, names, { prompt, tokens, runs, ops, activations, cache }): Promise<Decoded> {
     const model = oneModel(names, "decode", EXAMPLE);
     const report = await withModel(
       backend,
       model,
-      async (opened) => benchDecode(opened, { prompt, tokens, runs }),
+      async (opened) => benchDecode(opened, { prompt, tokens, runs, profile: ops ? backend : undefined }),
       activations,
       cache,
     );
     return { model, activations, ...report, machine: machineOf(), engine: engineOf(backend.info) };
   },
-  render: (found) =>
-    pairs([
+  render: (found, style) =>
+    `${pairs([
       ["model", `${found.model}, ${found.activations} activations`],
       ["prompt", `${significant(found.promptTokensPerSecond, 4)} tokens per second, ${found.promptTokens} tokens`],
       ["generation", `${significant(found.tokensPerSecond, 4)} tokens per second, ${found.generatedTokens} tokens`],
@@ -61,5 +74,22 @@ export const decode = verb({
       ],
       ["engine", engineText(found.engine)],
       ...found.engine.fallbacks.map((fallback) => ["", fallback] as const),
-    ]),
+    ])}${operationsText(found.operations, style)}`,
 });
+
+const PHASES = { prompt: "the prompt", token: "one token" } as const;
+
+function operationsText(operations: readonly OperationShare[], { bold }: Style): string {
+  if (operations.length === 0) return "";
+  const columns = [left("kernel"), left("weight"), right("calls"), right("us"), right("share"), right("GMAC/s")];
+  const tables = (["prompt", "token"] as const).map((phase) => {
+    const rows = operations
+      .filter((one) => one.phase === phase)
+      .map(({ kernel, weight = "", calls, microseconds, share, gmacs }) => [
+        ...[kernel, weight, significant(calls, 3), significant(microseconds, 4), percent(share, 1)],
+        gmacs === undefined ? "" : significant(gmacs, 3),
+      ]);
+    return `\nwhat ${PHASES[phase]} takes\n${table(columns, rows, bold)}`;
+  });
+  return tables.join("");
+}

@@ -10,6 +10,7 @@ import type {
   BackendInfo,
   Buffer,
   Matrix,
+  OperationTime,
   PackedAttentionShape,
   Past,
   RowStore,
@@ -58,6 +59,11 @@ export class WasmBackend implements Backend {
   batch<T>(work: () => T): T {
     this.#alive();
     return this.engine.batch(work);
+  }
+
+  profile<T>(work: () => T): { readonly result: T; readonly operations: readonly OperationTime[] } {
+    this.#alive();
+    return this.engine.profile(work);
   }
 
   allocate(length: number): Buffer {
@@ -111,6 +117,7 @@ export class WasmBackend implements Backend {
     const to = this.#at(out);
     const from = this.#at(x);
     if (batch === 0 || matrix.rows === 0) return;
+    this.engine.subject = matrix;
     if (matrix.columns === 0) out.data().fill(0, 0, batch * matrix.rows);
     else this.#matmul.run(to, from, matrix, batch);
     if (!bias) return;

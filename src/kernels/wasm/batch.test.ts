@@ -69,3 +69,32 @@ test("a batch longer than the list of operations runs in several, and one that t
   assert.deepEqual([...x.data()], new Array(8).fill(20_001), "what came before the error was done");
   await backend.dispose();
 });
+
+test("a profile counts the calls of each kernel, products by weight, and changes no result, on one thread and two", async () => {
+  for (const threads of [1, 2]) {
+    const backend = await createBackend("wasm", { threads });
+    const weight = backend.loadMatrix(
+      quantize(new Float32Array(8 * 32).fill(0.5), [8, 32], schemes.get("q4_0")),
+      "int8",
+    );
+    const x = backend.upload(Float32Array.from({ length: 32 }, (_, i) => i));
+    const [first, second] = [backend.allocate(8), backend.allocate(8)];
+    const work = () =>
+      backend.batch(() => {
+        backend.matmul(first, x, weight, 1);
+        backend.matmul(second, x, weight, 1);
+        backend.add(first, first, second, 8);
+        return first.data().slice();
+      });
+    const wanted = work();
+    const profile = backend.profile?.(work);
+    assert.deepEqual(profile?.result, wanted);
+    const counted = profile?.operations.map(({ kernel, weight, calls }) => [kernel, weight, calls]).sort();
+    assert.deepEqual(counted, [
+      ["add", undefined, 1],
+      ["gemvInt8", "q4_0 8x32", 2],
+      ["roundRows", undefined, 1],
+    ]);
+    await backend.dispose();
+  }
+});

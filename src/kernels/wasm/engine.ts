@@ -1,11 +1,13 @@
 /** Memory, generated code and threads of one backend: `run` computes a kernel's items, on one thread or several. */
 import { UnsupportedError } from "../../errors.js";
+import type { OperationTime } from "../backend.js";
 import { Blocks } from "./blocks.js";
 import { instantiate, type KernelFunction, KernelTable } from "./code.js";
 import { type ControlExports, codeBlock, control, controlModule, listNumbers } from "./control.js";
 import type { MemoryLimits } from "./emitter.js";
 import { Heap } from "./heap.js";
 import type { KernelSignature } from "./kernel.js";
+import { Profile, type Subject } from "./profile.js";
 import { Tape } from "./tape.js";
 import { type HelperThread, startWorker } from "./worker-host.js";
 
@@ -72,6 +74,9 @@ export class Engine {
   /** Operations so far, and the first that memory has not been open to others since. */
   #operations = 0;
   #closedSince = 0;
+  #profile: Profile | undefined;
+  /** The weight in hand, for profiles. */
+  subject: Subject | undefined;
 
   private constructor(memories: readonly WebAssembly.Memory[], limits: MemoryLimits, helpers: readonly HelperThread[]) {
     const pages = limits.maximumPages ?? maximumPages;
@@ -146,8 +151,36 @@ export class Engine {
     this.#lastCode = block;
   }
 
+  /** Runs `work` with every operation by itself, counting what each took. */
+  profile<T>(work: () => T): { readonly result: T; readonly operations: readonly OperationTime[] } {
+    const profile = new Profile();
+    this.#profile = profile;
+    try {
+      return { result: work(), operations: profile.list() };
+    } finally {
+      this.#profile = undefined;
+    }
+  }
+
   /** Computes all items of a kernel. `work` estimates the multiplications, to decide whether threads are worth it. */
   run<F extends string>(
+    module: CompiledModule,
+    signature: KernelSignature<F>,
+    args: Readonly<Record<F, number>>,
+    items: number,
+    work: number,
+  ): void {
+    if (!this.#profile) {
+      this.#run(module, signature, args, items, work);
+      return;
+    }
+    const start = performance.now();
+    this.#run(module, signature, args, items, work);
+    if (this.#team && !this.#team.tape.empty) this.#flush(this.#team);
+    this.#profile.add(signature, this.subject, work, performance.now() - start);
+  }
+
+  #run<F extends string>(
     module: CompiledModule,
     signature: KernelSignature<F>,
     args: Readonly<Record<F, number>>,
