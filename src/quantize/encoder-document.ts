@@ -38,10 +38,12 @@ export function encodersSection(rows: readonly EncoderQualityRow[]): string {
   return `
 ## Measured on encoders
 
-Sentences that calibration has not seen (\`bitloom bench quality FOLDER --keep bench/encoder-quality.json\`), each as a vector of the original and of the quantized model. The error is the mean of
-1 - cosine; nearest means nearest of the other sentences, by cosine. 95 % intervals over sentences. The table of words is quantized
-too, those of positions and token types are not. Rows named w8a8 and w6a6 are the recipes in bench/recipes/: static ranges of
-the maximum for activations, 2,048 tokens of calibration, weights of the layers rounded to nearest, the table of words left as it is.
+Sentences that calibration has not seen, each as a vector of the original and of the quantized model
+(\`bitloom bench quality FOLDER --keep bench/encoder-quality.json\`). The error is the mean of 1 - cosine; nearest means nearest
+of the other sentences, by cosine. 95 % intervals over sentences. The table of words is quantized too, those of positions and
+token types are not. Rows named w8a8 and w6a6 are the recipes in bench/recipes/: one static range for each input of the layers,
+the maximum or, in rows that end in mse, that of least squared error; 2,048 tokens of calibration; weights of the layers rounded
+to nearest, with a scale for each output; the table of words left as it is; no transform in rows with static in their name.
 
 ${models.map((model) => section(rows.filter((row) => row.model === model))).join("\n\n")}
 `;
