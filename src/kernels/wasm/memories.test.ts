@@ -16,10 +16,11 @@ const numbers = (count: number, seed: number) => Float32Array.from({ length: cou
 /** Products and embedded rows of weights in many schemes, more than 1 MiB in all; and in which memories they lay. */
 function outcomes(backend: Backend) {
   const rooms: number[] = [];
-  const results = ["f32", "q4_0", "mxfp8", "posit8-g32", "q6_k", "bf16", "q4_1"].flatMap((name, i) => {
+  const results = ["f32", "q4_0", "mxfp8", "posit8-g32", "q6_k", "bf16", "q4_1", "binary-g128"].flatMap((name, i) => {
     const [rows, columns] = [name === "posit8-g32" ? 20 : 260 + i, 512];
     const weight = quantize(numbers(rows * columns, i), [rows, columns], scheme(name));
-    const kinds: Activations[] = ["q4_0", "q6_k", "q4_1"].includes(name) ? ["f32", "int8"] : ["f32"];
+    const integers: Activations[] = ["q4_0", "q6_k", "q4_1"].includes(name) ? ["f32", "int8"] : ["f32"];
+    const kinds: Activations[] = name === "binary-g128" ? ["int8", "int1"] : integers;
     return kinds.map((activations) => {
       const matrix = backend.loadMatrix(weight, activations);
       rooms.push((matrix as WasmMatrix).place.room);
