@@ -8,9 +8,9 @@ const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const outdir = join(dist, "bin", "cli");
 rmSync(outdir, { recursive: true, force: true });
 await build({
-  // The files of threads stand beside the code that starts them.
-  entryPoints: ["cli/main.js", "kernels/wasm/worker.js", "quantize/row-worker.js"].map((file) =>
-    join(dist, "src", file),
+  // The files of threads and processes stand beside the code that starts them.
+  entryPoints: ["cli/main.js", "kernels/wasm/worker.js", "quantize/row-worker.js", "bench/process-probe.js"].map(
+    (file) => join(dist, "src", file),
   ),
   entryNames: "[name]",
   outdir,

@@ -1,4 +1,11 @@
-import { benchKernels, type KernelReport, type KernelResult, processClock } from "../../bench/index.js";
+import {
+  benchKernels,
+  type KernelReport,
+  type KernelResult,
+  measureProcesses,
+  type ProcessScaling,
+  processClock,
+} from "../../bench/index.js";
 import { InputError } from "../../errors.js";
 import { percent, significant } from "../numbers.js";
 import { choice, flag, text } from "../option.js";
@@ -9,6 +16,8 @@ import { exactly, verb } from "./verb.js";
 interface Timed extends KernelReport {
   readonly machine: Machine;
   readonly clock: string;
+  /** What as many processes as threads reach together; none for one. */
+  readonly processes: readonly ProcessScaling[];
 }
 
 /** The text of a row as soon as it is measured: benchmarks take minutes. */
@@ -53,6 +62,16 @@ export const kernels = verb({
     }),
     peaks: closed({ readBandwidthGBs: number("of one thread"), maddGflops: number(), dotGmacs: number() }),
     clock: string("wall or process"),
+    processes: list(
+      closed({
+        work: string("read: GB/s beyond the caches; gemm: GMAC/s of 128 rows with int4-g128 weights"),
+        processes: count(),
+        one: number("the rate of one alone"),
+        together: number("of all at once"),
+        ratio: number("the limit of what as many threads can gain"),
+      }),
+      "as many as threads, empty for one",
+    ),
     results: list(
       closed({
         ...{ op: string(), scheme: string(), shape: string(), threads: count(), ...TIMES },
@@ -72,6 +91,12 @@ export const kernels = verb({
       if (!json) lines.push(write(`${line}\n`));
     };
     const machine = machineOf();
+    const { threads } = backend.info;
+    const processes = threads > 1 ? await measureProcesses(threads) : [];
+    for (const { work, one, together, ratio } of processes) {
+      const rates = `${significant(together, 3)} in place of ${significant(one, 3)}`;
+      print(`${threads} processes ${work} at ${significant(ratio, 3)} times the rate of one: ${rates}`);
+    }
     const report = benchKernels({
       ...{ backend, quick, clock: clock === "process" ? processClock : undefined },
       only: only === undefined ? undefined : regularExpression(only),
@@ -83,7 +108,7 @@ export const kernels = verb({
       onResult: (result) => print(kernelRow(result)),
     });
     await Promise.all(lines);
-    return { ...report, machine, clock };
+    return { ...report, machine, clock, processes };
   },
   render: () => "",
 });
