@@ -409,6 +409,8 @@ export const f32x4 = {
   pmin: vectorBinary(234),
   /** a < b ? b : a */
   pmax: vectorBinary(235),
+  /** Two f64 as f32, and zeros. */
+  demote_f64x2_zero: vectorUnary(94),
   convert_i32x4_s: vectorUnary(250),
   convert_i32x4_u: vectorUnary(251),
   /** a b + c, fused or not as the host likes. */
@@ -419,9 +421,11 @@ export const f64x2 = {
   splat: unary("f64", "v128", simd(20)),
   extract_lane: extractLane("f64", 33),
   trunc: vectorUnary(122),
+  abs: vectorUnary(236),
   add: vectorBinary(240),
   sub: vectorBinary(241),
   mul: vectorBinary(242),
+  div: vectorBinary(243),
   /** b < a ? b : a */
   pmin: vectorBinary(246),
   /** a < b ? b : a */
