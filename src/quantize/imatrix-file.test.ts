@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { FileError, InputError } from "../errors.js";
+import { parseImatrixDat } from "./imatrix-dat.js";
 import { collectImportance, quantizeModel, readImatrix, writeImatrix } from "./index.js";
 
 const demo = new URL("../../../demo", import.meta.url).pathname;
@@ -22,6 +23,26 @@ test("an importance matrix comes back from its file within f32 rounding of the s
     const other = back.get(name)?.meanSquare ?? [];
     for (const [j, x] of meanSquare.entries()) assert.ok(Math.abs(other[j] - x) <= 2 ** -23 * x, `${name} ${j}`);
   }
+});
+
+test("the older form comes back too, and damage of any byte count is a FileError", async () => {
+  await writeImatrix(at("demo.dat"), importance, "calibration.txt", 64);
+  const bytes = readFileSync(at("demo.dat"));
+  const back = await readImatrix(at("demo.dat"));
+  assert.deepEqual([...back.keys()], [...importance.keys()]);
+  for (const [name, { meanSquare }] of importance) {
+    const other = back.get(name)?.meanSquare ?? [];
+    for (const [j, x] of meanSquare.entries()) assert.ok(Math.abs(other[j] - x) <= 2 ** -23 * x, `${name} ${j}`);
+  }
+  // The trailer, chunks and the text's name, may be missing; nothing else may.
+  const whole = bytes.length - 4 - 4 - "calibration.txt".length;
+  assert.equal(parseImatrixDat(bytes.subarray(0, whole), "x").size, importance.size);
+  for (const length of [0, 3, 4, 11, 1000, whole - 1]) {
+    assert.throws(() => parseImatrixDat(bytes.subarray(0, length), "x"), FileError, `${length}`);
+  }
+  writeFileSync(at("text.dat"), "this is no importance matrix but a text");
+  await assert.rejects(readImatrix(at("text.dat")), FileError);
+  await assert.rejects(readImatrix(at("missing.dat")), FileError);
 });
 
 test("query, key and value share an input, and every matrix of the demo model has one", () => {

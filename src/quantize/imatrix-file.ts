@@ -1,9 +1,12 @@
 /**
- * Importance matrices on disk, in llama.cpp's GGUF form (tools/imatrix): for the weight NAME of a GGUF model the f32 tensors
+ * Importance matrices on disk, in llama.cpp's two forms (tools/imatrix): the older is imatrix-dat.ts; in GGUF there are for the weight NAME of a GGUF model the f32 tensors
  * NAME.in_sum2, the sum of x^2 over the tokens seen for every input channel, and NAME.counts, how many tokens that were. So a
  * matrix collected here serves llama-quantize, and one collected there serves `--method imatrix`.
  */
+import { readFile } from "node:fs/promises";
+import { fileError } from "../checkpoints/file.js";
 import { containers, gguf, openCheckpoint, openTokenizer } from "../checkpoints/index.js";
+import { writeFileWhole } from "../checkpoints/output.js";
 import { FileError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import { createBackend } from "../kernels/index.js";
@@ -11,6 +14,7 @@ import { architectureOf, createLayerRunner, describeModel, nameIn, readWeights }
 import { columnsOf, dequantize, quantize } from "../tensor/index.js";
 import { calibrationWindows, observeHead, observeLayer } from "./calibration.js";
 import { calibrationIds } from "./calibration-text.js";
+import { imatrixDat, parseImatrixDat } from "./imatrix-dat.js";
 import { type CalibrationSettings, DEFAULT_CALIBRATION } from "./recipe.js";
 import type { InputStatistics } from "./statistics.js";
 
@@ -79,7 +83,7 @@ export async function collectImportance(options: CollectOptions): Promise<Import
   }
 }
 
-/** Writes an importance matrix; `dataset` says what text it came from. */
+/** Writes an importance matrix, as `.dat` or else GGUF by the name of the file; `dataset` says what text it came from. */
 export async function writeImatrix(path: string, importance: Importance, dataset: string, window = 512): Promise<void> {
   const f32 = schemes.get("f32");
   const tensors = [...importance].flatMap(([name, { columns, tokens, meanSquare }]) => [
@@ -92,25 +96,40 @@ export async function writeImatrix(path: string, importance: Importance, dataset
     { name: `${name}.counts`, scheme: f32, shape: [1, 1], values: Float32Array.of(tokens) },
   ]);
   const tokens = Math.max(0, ...[...importance.values()].map((one) => one.tokens));
+  const chunks = Math.ceil(tokens / window);
+  if (path.toLowerCase().endsWith(".dat")) {
+    const bytes = imatrixDat(importance, dataset, chunks);
+    return writeFileWhole(path, [], (sink) => sink.write(0, bytes));
+  }
   const metadata = {
     "general.type": gguf.string("imatrix"),
     "imatrix.datasets": gguf.array("string", [dataset]),
-    "imatrix.chunk_count": gguf.u32(Math.ceil(tokens / window)),
+    "imatrix.chunk_count": gguf.u32(chunks),
     "imatrix.chunk_size": gguf.u32(window),
   };
   const produce = async (_: unknown, index: number) => quantize(tensors[index].values, tensors[index].shape, f32);
   await containers.get("gguf").write(path, { metadata, tensors, produce });
 }
 
-/** Reads an importance matrix. FileError for a file of another kind or with sums that cannot be. */
+async function readDat(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw fileError(error, `cannot read ${path}`, { where: path });
+  }
+}
+
+/** Reads an importance matrix of either form. FileError for a file of another kind or with sums that cannot be. */
 export async function readImatrix(path: string): Promise<Importance> {
+  const isGguf = await containers.get("gguf").detect(path);
+  if (!isGguf && !(await containers.get("safetensors").detect(path))) return parseImatrixDat(await readDat(path), path);
   const file = await openCheckpoint(path);
   try {
     if (file.metadata["general.type"] !== "imatrix") {
       throw new FileError("this is no importance matrix", {
         where: path,
         why: `"general.type" is ${JSON.stringify(file.metadata["general.type"] ?? null)}, wanted "imatrix"`,
-        try: "bitloom imatrix, or llama-imatrix with --output-format gguf",
+        try: "bitloom imatrix, or llama-imatrix",
       });
     }
     const result = new Map<string, InputStatistics>();

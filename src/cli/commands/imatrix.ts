@@ -24,7 +24,7 @@ export const imatrix = command({
     "quantize --method imatrix --imatrix FILE and for llama-quantize --imatrix FILE.",
   arguments: [MODEL],
   options: {
-    output: requiredText("-o, --output <file>", "GGUF file to write"),
+    output: requiredText("-o, --output <file>", "file to write: GGUF, or llama.cpp's older form if it ends in .dat"),
     text: text("--text <file>", "text or conversations to run on; default: bundled text"),
     windows: integer("--windows <n>", "at most so many windows, taken evenly", { min: 1, default: 32 }),
     window: integer("--window <n>", "tokens in each", { min: 2, default: 512 }),
