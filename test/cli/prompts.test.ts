@@ -1,9 +1,10 @@
 /** `bitloom run --prompts`: many texts continued in one batch. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { bitloom, spawnBitloom, temporaryFolder, withoutDemo } from "./bitloom.js";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { bitloom, ROOT, spawnBitloom, temporaryFolder, withoutDemo } from "./bitloom.js";
 
 const folder = temporaryFolder();
 const file = (name: string, text: string) => {
@@ -13,6 +14,9 @@ const file = (name: string, text: string) => {
 };
 const lines = ["Call me", "The whale", "There she", "Once upon a time", "A ship of the line"];
 const plain = file("prompts.txt", `${lines.join("\n\n")}\n`);
+
+const ajv = new Ajv2020({ strict: true, allowUnionTypes: true });
+const admits = ajv.compile(JSON.parse(readFileSync(join(ROOT, "docs", "schemas", "run.json"), "utf8")));
 
 interface Document {
   readonly results: readonly { readonly prompt: string; readonly seed: number; readonly text: string }[];
@@ -37,6 +41,7 @@ test("every prompt of a file is continued as it would be alone, whatever --batch
       ...[...common, "--prompts", plain, "--batch", batch, "--threads", threads, "--json"],
     ]);
     assert.equal(code, 0, stderr);
+    assert.ok(admits(JSON.parse(stdout)), JSON.stringify(admits.errors));
     const { results } = JSON.parse(stdout) as Document;
     assert.deepEqual(
       results.map(({ prompt, seed, text }) => ({ prompt, seed, text })),
