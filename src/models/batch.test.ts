@@ -4,19 +4,26 @@ import { after, test } from "node:test";
 import { openCheckpoint } from "../checkpoints/index.js";
 import type { Tokenizer } from "../checkpoints/tokenizer.js";
 import { InputError } from "../errors.js";
+import { schemes } from "../formats/index.js";
 import { type Activations, type Backend, createBackend } from "../kernels/index.js";
+import { dequantize, quantize } from "../tensor/index.js";
 import { parseCacheScheme } from "./cache-scheme.js";
 import { argmax, type Decoder, generate, generateBatch, loadDecoder } from "./index.js";
 
 const path = new URL("../../../src/models/golden/llama-tied", import.meta.url).pathname;
 
 const open: Backend[] = [];
-async function decoderOn(name: string, threads = 1, activations: Activations = "f32"): Promise<Decoder> {
+async function decoderOn(name: string, threads = 1, scheme?: string, activations?: Activations): Promise<Decoder> {
   const backend = await createBackend(name, { threads });
   open.push(backend);
   const checkpoint = await openCheckpoint(path);
+  const read = async (tensor: string) => {
+    const weight = await checkpoint.read(tensor);
+    const held = scheme && weight.shape.length === 2;
+    return held ? quantize(dequantize(weight), weight.shape, schemes.get(scheme)) : weight;
+  };
   try {
-    return await loadDecoder(checkpoint, { backend, activations });
+    return await loadDecoder({ ...checkpoint, read }, { backend, activations });
   } finally {
     await checkpoint.close();
   }
@@ -87,6 +94,14 @@ for (const cache of ["int4-g16-asym", "keys=e4m3fn:token,values=int8-g8:token,wi
   test(`${cache} as cache: the same logits alone and in batches of 1, 3 and 16, bit for bit`, () => {
     const packed = prompts.map((prompt) => alone(decoder, prompt, cache));
     for (const count of [1, 3, 16]) assert.deepEqual(together(decoder, count, cache), packed, `${count} at a time`);
+  });
+}
+
+for (const activations of ["int8", "int3", "int1"] as const) {
+  test(`${activations} activations: the same logits alone and in batches of 2, 7 and 16, bit for bit`, async () => {
+    const integers = await decoderOn("wasm", 2, "int4-g16", activations);
+    const rounded = prompts.map((prompt) => alone(integers, prompt));
+    for (const count of [2, 7, 16]) assert.deepEqual(together(integers, count), rounded, `${count} at a time`);
   });
 }
 
