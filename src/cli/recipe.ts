@@ -29,7 +29,11 @@ import { printable, type Style } from "./terminal.js";
 
 /** What says how a model is to be quantized. */
 export const RECIPE_OPTIONS = {
-  to: optionalName("--to <scheme>", "scheme of the weights (bitloom schemes lists them)", schemes),
+  to: optionalName(
+    "--to <scheme>",
+    "scheme of the weights (bitloom schemes lists them); default: they stay as they are",
+    schemes,
+  ),
   output: requiredText("-o, --output <path>", "a name ending in .gguf, or a folder for safetensors"),
   tensorType: repeated("--tensor-type <pattern=scheme>", "another scheme for tensors whose name fits", parseOverride),
   method: optionalName("--method <name>", `how codes are chosen: ${methods.names.join(", ")} (default: rtn)`, methods),
@@ -98,7 +102,8 @@ export async function settingsOf(model: string, chosen: Chosen): Promise<Setting
 }
 
 function shortForm({ to: scheme, method, set, transform, tensorType, activations, compensate, ...rest }: Chosen) {
-  if (scheme === undefined) {
+  const changes = [scheme, activations, rest.cache, ...tensorType, ...transform].some((given) => given !== undefined);
+  if (!changes) {
     throw new InputError("either --to or --recipe must be given", { kind: "missing-argument", try: "--to q4_0" });
   }
   const { windows, window, seed } = rest;

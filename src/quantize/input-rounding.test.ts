@@ -124,7 +124,14 @@ test("a recipe of activations alone, or of a cache alone, keeps every weight's b
     const power = exact.reduce((sum, y) => sum + y * y, 0);
     assert.ok(error > 0 && error < 0.01 * power, `${name}: the logits are off by ${(100 * error) / power} %`);
   }
+  await quantizeTo("short.gguf", { activations: "int8-row" });
+  assert.deepEqual(
+    (await bytesOf(at("short.gguf"))).linears.sort(),
+    dynamic.linears,
+    "the short form without a scheme",
+  );
   await assert.rejects(quantizeTo("nothing", { recipe: { recipe: 1, steps: [] } }), /changes nothing/);
+  await assert.rejects(quantizeTo("nothing", { activations: "int8-row", method: "gptq" }), /neither a scheme/);
 });
 
 test("what another engine would compute wrongly is refused for GGUF before work starts, and paired weights are not quantized again", async () => {

@@ -5,7 +5,7 @@ import { type ReadRecipe, readRecipe } from "./read-recipe.js";
 import type { ActivationStep, CalibrationSettings, Recipe } from "./recipe.js";
 
 export interface ShortForm {
-  /** Scheme of all matrices that no override names. */
+  /** Scheme of all matrices that no override names; absent: they stay as they are. */
   readonly scheme?: string;
   readonly method?: string;
   readonly methodOptions?: Readonly<Record<string, unknown>>;
@@ -25,16 +25,21 @@ export interface ShortForm {
 
 /** The recipe that the short options mean. */
 export function recipeOf(options: ShortForm): ReadRecipe {
-  const { scheme, method = "rtn", methodOptions, transforms = [], overrides = [], calibration, seed } = options;
+  const { scheme, method, methodOptions, transforms = [], overrides = [], calibration, seed } = options;
   if (options.recipe) {
     const merged = { ...options.recipe, calibration: { ...options.recipe.calibration, ...calibration } };
     return readRecipe(merged);
   }
-  if (scheme === undefined) {
+  const { activations, compensation, cache } = options;
+  const others = transforms.length > 0 || activations !== undefined || cache !== undefined;
+  if (
+    scheme === undefined &&
+    overrides.length === 0 &&
+    (!others || method !== undefined || compensation !== undefined)
+  ) {
     throw new InputError("neither a scheme nor a recipe is given", { kind: "missing-argument", try: "--to q4_0" });
   }
-  const { activations, compensation, cache } = options;
-  const quantizeStep = { quantize: method, options: methodOptions };
+  const quantizeStep = { quantize: method ?? "rtn", options: methodOptions };
   return readRecipe({
     recipe: 1,
     seed,
@@ -46,7 +51,7 @@ export function recipeOf(options: ShortForm): ReadRecipe {
         scheme: other.name,
         tensors: pattern.source,
       })),
-      { ...quantizeStep, scheme },
+      ...(scheme === undefined ? [] : [{ ...quantizeStep, scheme }]),
       ...(activations === undefined ? [] : [activationStep(activations)]),
       ...(compensation === undefined ? [] : [{ compensate: compensation }]),
       ...(cache === undefined ? [] : [{ cache }]),
