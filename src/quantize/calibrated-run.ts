@@ -21,7 +21,7 @@ import type { Work } from "./work.js";
 const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
 
 /** Changes whenever finished parts of older versions must not be taken up again. */
-const FORM = 3;
+const FORM = 4;
 
 /** Runs the calibrated pipeline, or what an earlier run has left of it; after the first layer it tries the rest of the way. */
 export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions, work: Work): Promise<Parts> {

@@ -1,11 +1,12 @@
 /**
  * Coordinate descent on the output error of a rounded matrix. With e = w - q of a row and H = E[x x^T], the error e^T H e is a
- * parabola in every number that may still change. In turn each code goes to the level nearest to the lowest point of its
- * parabola, then each group's scale and offset to the stored number nearest to theirs. No step makes the error larger, but for
- * the rounding of gradients.
+ * parabola in every number that may still change. Block of columns by block, each code goes to the level nearest to the lowest
+ * point of its parabola, then each group's scale and offset to the stored number nearest to theirs. No step makes the error
+ * larger, but for the rounding of gradients.
  *
- * Rows have nothing to do with each other, so they go through each group of columns together: what a scale does to the
- * gradients is a multiple of H v, v being the levels that it multiplies, and that of all rows is one product of matrices.
+ * Rows have nothing to do with each other, so they go through each block together: what its changes do to the gradients of all
+ * other columns is one product of matrices. What a scale does inside is a multiple of H v, v being the levels that it
+ * multiplies; that of all rows is a product, too.
  *
  * Codes: the greedy updates of QuIP (Chee et al. 2023, arXiv 2307.13304). Scales in turn with codes: decoupleQ (Guo et al. 2024,
  * arXiv 2404.12759), here one group at a time and within the scheme's scale format.
@@ -25,7 +26,7 @@ export interface DescentOptions {
 /** Numbers of the rows in hand, at most (or one row): each has an error and a gradient in binary64. */
 const ROWS_WEIGHTS = 2 ** 18;
 /** Columns of a block, at least, where groups are smaller. */
-const BLOCK_COLUMNS = 256;
+const BLOCK_COLUMNS = 128;
 
 /** Changes `levels` and the scales of `grid` in place; how many codes, scales and offsets moved. */
 export function improve(
@@ -135,8 +136,8 @@ class Descent {
     let moved = 0;
     let active = rows;
     for (let sweep = 0; sweep < sweeps && active.length > 0; sweep++) {
-      const counts = active.map((row) => this.moveCodes(row));
-      for (const block of this.blocks) this.moveScales(block, active, counts);
+      const counts = active.map(() => 0);
+      for (const block of this.blocks) this.moveBlock(block, active, counts);
       moved += counts.reduce((sum, count) => sum + count, 0);
       active = active.filter((_, i) => counts[i] > 0);
     }
@@ -200,14 +201,14 @@ class Descent {
     return values[at] - valueIn(grid, row * grid.groups + Math.floor(j / grid.size), levels[at]);
   }
 
-  /** One pass over the codes of a row; how many moved. */
-  private moveCodes(row: number): number {
+  /** One pass over the codes of a block in a row, whose changes of e begin at changes[to]; how many moved. */
+  private moveCodes(block: Block, row: number, changes: Float32Array, to: number): number {
     const { grid, values, levels, hessian, diagonal, extra, errors, gradients } = this;
     const { columns: n, size, scales, offsets, offsetKind } = grid;
     const [first, base] = [row * n, this.baseOf(row)];
     let moved = 0;
-    for (let start = 0, group = row * grid.groups; start < n; start += size, group++) {
-      const end = Math.min(start + size, n);
+    for (const { start, end } of block.groups) {
+      const group = row * grid.groups + start / size;
       const s = scales.values[group];
       // One level is as good as another.
       if (s === 0) continue;
@@ -226,8 +227,9 @@ class Descent {
         // Equally good levels stay, so that the descent ends.
         if (change * (2 * slope + (own + extra) * change) >= 0) continue;
         // H is symmetric, so its rows serve as columns.
-        for (let to = base, at = j * n; to < base + n; to++, at++) gradients[to] += change * hessian[at];
+        for (let k = block.start, at = j * n; k < block.end; k++) gradients[base + k] += change * hessian[at + k];
         gradients[base + j] += change * extra;
+        changes[to + j - block.start] += change;
         errors[base + j] = now;
         levels[first + j] = level;
         moved++;
@@ -236,10 +238,12 @@ class Descent {
     return moved;
   }
 
-  /** One pass over the scales and offsets of a block in some rows; adds what moved to their counts. */
-  private moveScales(block: Block, rows: readonly number[], counts: number[]): void {
+  /** One pass over codes, scales and offsets of a block in some rows; adds what moved to their counts. */
+  private moveBlock(block: Block, rows: readonly number[], counts: number[]): void {
     const { scales, offsets, offsetKind, size, groups } = this.grid;
-    const changes = new Float32Array(rows.length * (block.end - block.start));
+    const width = block.end - block.start;
+    const changes = new Float32Array(rows.length * width);
+    for (let i = 0; i < rows.length; i++) counts[i] += this.moveCodes(block, rows[i], changes, i * width);
     for (const group of block.groups) {
       const slopes = this.slopesOf(group, rows);
       const ofScale = { slopes, pulls: group.factor.times(slopes) };
