@@ -2,9 +2,9 @@
  * Bitloom beside llama.cpp (npm node-llama-cpp, installed by `npm run test:engines`) on the same files, threads and
  * tokens, in the same process, by turns:
  *
- *     node dist/bench/engines.js MODEL.gguf... [--threads 1,2] [--rounds 3] [--write]
+ *     node dist/bench/engines.js MODEL.gguf... [--threads 1,2] [--rounds 3] [--prompt 256] [--tokens 64] [--write]
  *
- * Each engine reads a prompt of 256 tokens and makes 64 more, greedily, after one round that warms up. --write adds the
+ * Each engine reads a prompt and makes more tokens, greedily, after one round that warms up. --write adds the
  * medians to bench/results/engines.json, rows of the same file, threads and machine replaced.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -43,6 +43,8 @@ interface Row {
   readonly model: string;
   readonly threads: number;
   readonly engine: string;
+  readonly promptTokens: number;
+  readonly madeTokens: number;
   readonly promptTokensPerSecond: number;
   readonly tokensPerSecond: number;
   /** The best round's. */
@@ -115,7 +117,7 @@ function row(model: string, threads: number, engine: string, rounds: readonly Ro
     promptTokensPerSecond: (1000 * promptTokens) / prompts[at],
     tokensPerSecond: (1000 * madeTokens) / made[at],
   });
-  return { model, threads, engine, ...rates(rounds.length >> 1), best: rates(0) };
+  return { model, threads, engine, promptTokens, madeTokens, ...rates(rounds.length >> 1), best: rates(0) };
 }
 
 if (!existsSync(entry)) throw new Error("llama.cpp is not installed here: npm run test:engines installs it");
@@ -131,7 +133,7 @@ for (const path of positionals) {
       }
     }
     for (const [i, runner] of runners.entries()) {
-      const found = row(basename(path), threads, runner.engine, rounds[i]);
+      const found = row(basename(path, ".gguf"), threads, runner.engine, rounds[i]);
       rows.push(found);
       const { promptTokensPerSecond, tokensPerSecond, best } = found;
       const figures = [promptTokensPerSecond, tokensPerSecond, best.promptTokensPerSecond, best.tokensPerSecond];
@@ -149,5 +151,5 @@ if (values.write) {
   const key = (one: Row & { machine: string }) => `${one.machine} ${one.model} ${one.threads} ${one.engine}`;
   const fresh = rows.map((one) => ({ machine, ...one }));
   const kept = old.filter((one: Row & { machine: string }) => !fresh.some((now) => key(now) === key(one)));
-  writeFileSync(results, `${JSON.stringify({ promptTokens, madeTokens, rows: [...kept, ...fresh] }, null, 2)}\n`);
+  writeFileSync(results, `${JSON.stringify({ rows: [...kept, ...fresh] }, null, 2)}\n`);
 }
