@@ -66,9 +66,10 @@ A signal ends work that holds no files at once, so a parent process may see the 
 
 What comparable tools have and this one has not, and why:
 
-- Resuming: only quantizing with calibration keeps finished layers, beside the output, and the same command takes them up
-  again; whatever changes their numbers (model, text, recipe) makes them worthless and they are made anew. Without
-  calibration the work is done in seconds to minutes and starts over. So there is no \`--force\`.
+- Resuming: only quantizing with calibration keeps finished layers, beside the output until that is written, and the same
+  command takes them up again. \`--parts FOLDER\` keeps them for good: another recipe takes up the layers that it does not
+  change (and where quantized layers feed the next, those before the first that it does). What model, text or recipe decide
+  otherwise is made anew. Without calibration the work is done in seconds to minutes and starts over. So there is no \`--force\`.
 - \`--yes\`: nothing is ever asked. An output replaces a model of its own kind and refuses to replace anything else.
 - Exit code 7: every result is whole or not there.
 - Padding a tensor whose rows a scheme does not divide: \`--tensor-type 'PATTERN=f16'\` leaves it out instead.

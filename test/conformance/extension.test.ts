@@ -1,7 +1,7 @@
 /**
- * The promise of the registries, kept or broken: a number format that nobody has heard of and a block scheme on it are
- * one file and one line each, and then quantizing, evaluating and the conformance tests know them. Done in a copy of
- * the sources, compiled and run as a user would.
+ * The promise of the registries, kept or broken: a number format that nobody has heard of, a block scheme on it and a
+ * quantization method are one file and one line each, and then the command line, recipes and their schema, docs, measuring and
+ * the conformance tests know them. Done in a copy of the sources, compiled and run as a user would.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -31,9 +31,31 @@ import { scaledScheme } from "./families.js";
 export const fp5 = scaledScheme({ name: "fp5", element: e3m1, per: 32 });
 `;
 
+const METHOD = `import { quantize } from "../tensor/index.js";
+import { hasGrid, nearestLevels, packGrid, ruleGrid } from "./grid.js";
+import { method, powerError } from "./method.js";
+import { searchScales } from "./scale-search.js";
+
+export const guesses = method({
+  name: "guesses",
+  summary: "scales guessed, the best of a few taken",
+  source: "a test",
+  options: { tries: { kind: "integer", summary: "scales guessed", default: 3, min: 1, max: 9 } },
+  rowwise: true,
+  needs: () => "squares",
+  objective: () => powerError(2),
+  quantize({ scheme, values, shape }, { tries }) {
+    if (!hasGrid(scheme)) return { packed: quantize(values, shape, scheme) };
+    const grid = ruleGrid(scheme, values, shape);
+    searchScales(grid, values, { norm: 2, steps: tries });
+    return { packed: packGrid(grid, nearestLevels(grid, values)) };
+  },
+});
+`;
+
 /** Adds one import and one entry to a list. */
 function register(file: string, name: string, from: string, list: RegExp): void {
-  const path = join(copy, "src/formats", file);
+  const path = join(copy, "src", file);
   const text = readFileSync(path, "utf8");
   const entered = text.replace(list, (start) => `${start}${name}, `);
   assert.notEqual(entered, text, `${file} has no list that looks like ${list}`);
@@ -48,15 +70,17 @@ function run(...args: string[]): string {
   return stdout;
 }
 
-test("a made-up format e3m1 and a block scheme on it take one file and one line each", () => {
+test("a made-up format e3m1, a block scheme on it and a method take one file and one line each", () => {
   for (const part of ["src", "test/conformance", "tsconfig.json", "package.json", "demo"]) {
     cpSync(join(root, part), join(copy, part), { recursive: true });
   }
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
   writeFileSync(join(copy, "src/formats/e3m1.ts"), FORMAT);
   writeFileSync(join(copy, "src/formats/schemes/fp5.ts"), SCHEME);
-  register("index.ts", "e3m1", "./e3m1.js", /registry<NumberFormat>\(\s*"format",\s*\[/);
-  register("schemes/index.ts", "fp5", "./fp5.js", /schemeRecords: readonly Scheme\[\] = \[/);
+  register("formats/index.ts", "e3m1", "./e3m1.js", /registry<NumberFormat>\(\s*"format",\s*\[/);
+  register("formats/schemes/index.ts", "fp5", "./fp5.js", /schemeRecords: readonly Scheme\[\] = \[/);
+  writeFileSync(join(copy, "src/quantize/guesses.ts"), METHOD);
+  register("quantize/methods.ts", "guesses", "./guesses.js", /registry<QuantizationMethod>\("method", \[\s*/);
   run("node_modules/typescript/bin/tsc");
 
   const bitloom = (...args: string[]) => JSON.parse(run("dist/src/cli/main.js", ...args, "--json"));
@@ -71,6 +95,34 @@ test("a made-up format e3m1 and a block scheme on it take one file and one line 
 
   const { schemes } = bitloom("schemes") as { schemes: { name: string }[] };
   assert.ok(schemes.some(({ name }) => name === "fp5"));
+
+  const { methods } = bitloom("methods") as { methods: { name: string; options: { name: string }[] }[] };
+  assert.deepEqual(
+    methods.find(({ name }) => name === "guesses")?.options.map(({ name }) => name),
+    ["tries"],
+  );
+  assert.match(run("dist/src/cli/main.js", "quantize", "--help"), /--method <name>[^-]*\bguesses\b/);
+  const small = ["--windows", "1", "--window", "32", "--method", "guesses", "--set", "tries=2"];
+  const guessed = bitloom("quantize", "demo", "--to", "fp5", ...small, "-o", "guessed");
+  const { making } = bitloom("inspect", "guessed");
+  assert.deepEqual(making.recipe.steps[0].options, { tries: 2 });
+  const squares = guessed.tensors.filter(
+    (one: { relativeOutputError?: number }) => one.relativeOutputError !== undefined,
+  );
+  assert.ok(squares.length > 30, "what it needs of the activations is collected and reported");
+  const page = `import { methodsPage, recipeSchema } from "./dist/src/quantize/index.js";
+    console.log(methodsPage([]), JSON.stringify(recipeSchema()));`;
+  const said = run("--input-type=module", "-e", page);
+  assert.match(said, /### guesses\n\nscales guessed[^#]*`tries` \| 3 \| an integer from 1 to 9/);
+  assert.match(said, /"quantize":\{"const":"guesses"\}.*"tries":\{"type":"integer","minimum":1,"maximum":9/);
+  const bench = ["--to", "fp5", "--method", "guesses", "--windows", "1", "--tokens", "64"];
+  assert.equal(bitloom("bench", "quality", "demo", ...bench).rows[0].method, "guesses");
+
   // These walk the registries, so they meet the newcomers; `run` fails if one of them does.
   run("--test", "dist/test/conformance/formats.test.js", "dist/test/conformance/schemes.test.js");
+  run(
+    "--test",
+    "--test-name-pattern=default of every option|without the statistics",
+    "dist/test/conformance/methods.test.js",
+  );
 });
