@@ -1,6 +1,6 @@
 /**
  * The goals for kernels beside what files of `bitloom bench kernels --json` measured, as a table: GMAC/s of the best call and its
- * share of the limit that the goal names. Every file is a column. `--write` puts the table between the marks in docs/kernels.md.
+ * share of the limit that the goal names (of reading: of so many GB/s as reading alone reached beside it). Every file is a column. `--write` puts the table between the marks in docs/kernels.md.
  *
  *     node dist/bench/kernels-table.js [--write] bench/results/kernels-node24.json bench/results/kernels-node20.json...
  */
@@ -55,7 +55,9 @@ function table(files: readonly File[]): string {
     schemes.map((scheme) => {
       const cells = files.map((file) => {
         const found = file.results.find((r) => r.op === op && r.scheme === scheme && r.shape === shape);
-        return found ? `${found.gmacs.toPrecision(3)} (${(100 * shareOf(file, found, limit)).toFixed(0)} %)` : "";
+        if (!found) return "";
+        const read = limit === "read" ? ` of ${found.readGBs.toFixed(0)}` : "";
+        return `${found.gmacs.toPrecision(3)} (${(100 * shareOf(file, found, limit)).toFixed(0)} %${read})`;
       });
       const wanted = [share && `${share} %`, fastShare && `fast ${fastShare} %`].filter((part) => part).join(", ");
       return line([op, scheme, shape, `${wanted} of ${limit}`.trim(), ...cells]);

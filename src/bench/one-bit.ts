@@ -1,6 +1,6 @@
 /**
- * Two ways to multiply weights of one bit that are not the backend's, timed beside it. Weights are 0 or 1 here and
- * activations integers; a bias and scales come on top in the same way for all.
+ * Prototypes of two ways to multiply weights of one bit, timed beside the backend's (lookup-sums.ts, count-bits.ts). Weights
+ * are 0 or 1 here and activations integers; a bias and scales come on top in the same way for all.
  *
  * - **Lookup tables** (T-MAC, Wei et al. 2024, arXiv:2407.00088, section 3): four weights are an index into the 16 sums that
  *   four activations can make, one byte shuffle serves 16 rows. Sums of int8 have 10 bits; they are kept as 6 low bits, of which
