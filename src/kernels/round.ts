@@ -40,9 +40,13 @@ export function roundRowsStatic(
   }
 }
 
-function demandFinite(values: Float32Array, row: number): void {
+/** NumericError for a number of a row that is not finite. */
+export function demandFinite(values: Float32Array, row: number): void {
+  // 0 times a number is NaN where the number is infinite or NaN.
+  let zero = 0;
+  for (let i = 0; i < values.length; i++) zero += 0 * values[i];
+  if (zero === 0) return;
   const bad = values.findIndex((value) => !Number.isFinite(value));
-  if (bad < 0) return;
   throw new NumericError(`an activation is ${values[bad]}`, {
     where: `row ${row}, channel ${bad} of the input of a linear map`,
     why: "only finite numbers can be rounded to a scheme",

@@ -16,7 +16,7 @@ import type {
   RowStore,
 } from "../backend.js";
 import type { GeluForm } from "../gelu.js";
-import { roundRows, roundRowsStatic } from "../round.js";
+import { roundRows } from "../round.js";
 import { rowPlanes } from "../row-store.js";
 import { check } from "../shapes.js";
 import { attention, defineAttention } from "./attention.js";
@@ -267,7 +267,13 @@ export class WasmBackend implements Backend {
 
   roundStatic(out: Buffer, x: Buffer, format: NumberFormat, scales: Buffer, batch: number, columns: number): void {
     check.roundStatic(out, x, scales, batch, columns);
-    roundRowsStatic(this.#own(out).data(), this.#own(x).data(), format, this.#own(scales).data(), batch, columns);
+    const from = this.#own(x)
+      .data()
+      .slice(0, batch * columns);
+    const factors = this.#own(scales).data().slice();
+    this.#rounder ??= new Rounder(this.engine);
+    const rounded = this.#rounder.roundStatic(from, format, factors, columns);
+    this.#own(out).data().set(rounded);
   }
 
   createRows(scheme: Scheme, count: number, columns: number): RowStore {

@@ -1,12 +1,16 @@
 /** Rounding activations with the cast kernels, in the backend's own memory. */
+import type { NumberFormat } from "../../formats/format.js";
+import { codeArray } from "../../formats/packing.js";
 import { groupSize } from "../../formats/planes.js";
 import type { PlaneName, Scheme } from "../../formats/scheme.js";
 import { planeBytes } from "../../tensor/planes.js";
 import { run } from "../casts/array-kernels.js";
+import { decodePieces, encodePieces } from "../casts/array-pieces.js";
 import { CastKernels } from "../casts/cast-kernels.js";
 import { dequantizeInMemory, quantizeInMemory } from "../casts/planes-in-memory.js";
 import { dequantizePlan, quantizePlan } from "../casts/plans.js";
 import { dequantizePieces, quantizePieces } from "../casts/tensor-pieces.js";
+import { demandFinite } from "../round.js";
 import type { Engine } from "./engine.js";
 
 export class Rounder {
@@ -27,6 +31,23 @@ export class Rounder {
       if (!this.#rows(scheme, from + at, to + at, step, columns)) return false;
     }
     return true;
+  }
+
+  /** What `roundRowsStatic` makes of x, with casts of all rows at once. */
+  roundStatic(x: Float32Array, format: NumberFormat, scales: Float32Array, columns: number): Float32Array {
+    const step = scales.length === 1 ? 0 : 1;
+    const values = new Float32Array(x.length);
+    for (let start = 0; start < x.length; start += columns) {
+      for (let j = 0; j < columns; j++) values[start + j] = x[start + j] / scales[j * step];
+      demandFinite(values.subarray(start, start + columns), start / columns);
+    }
+    const codes = codeArray(format.bits, values.length);
+    encodePieces(this.kernels, format, values, codes, { overflow: "saturate" });
+    decodePieces(this.kernels, format, codes, values);
+    for (let start = 0; start < values.length; start += columns) {
+      for (let j = 0; j < columns; j++) values[start + j] *= scales[j * step];
+    }
+    return values;
   }
 
   #rows(scheme: Scheme, from: number, to: number, rows: number, columns: number): boolean {
