@@ -19,9 +19,8 @@ import type { GeluForm } from "../gelu.js";
 import { roundRows } from "../round.js";
 import { rowPlanes } from "../row-store.js";
 import { check } from "../shapes.js";
-import { attention, defineAttention } from "./attention.js";
-import { tileScratchBytes } from "./attention-steps.js";
-import { attentionModule, attentionTiles, fitsTiles, tileQueriesOf } from "./attention-tiles.js";
+import { attend } from "./attend.js";
+import { defineAttention } from "./attention.js";
 import { WasmBuffer } from "./buffer.js";
 import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
@@ -169,33 +168,9 @@ export class WasmBackend implements Backend {
 
   attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void {
     check.attention(out, q, keys, values, shape);
-    const { batch, position, heads, kvHeads, headSize, causal = true } = shape;
-    if (batch * heads * headSize === 0) return;
-    const { threads } = this.engine;
-    const end = position + batch;
-    const common = {
-      out: this.#at(out),
-      q: this.#at(q),
-      keys: this.#at(keys),
-      values: this.#at(values),
-      ...{ seen: position + (causal ? 1 : batch), seenStep: causal ? 1 : 0, heads, kvHeads },
-    };
-    const work = 2 * batch * heads * headSize * end;
-    const queries = (batch * heads) / kvHeads;
-    if (queries === 1 || !fitsTiles(headSize)) {
-      const scratchBytes = roundUp(4 * end + 16, 64);
-      const scratch = this.engine.scratch("scores", scratchBytes * threads);
-      const args = { ...common, headSize, scale: floatBits(1 / Math.sqrt(headSize)), scratch, scratchBytes };
-      this.engine.run(this.#core, attention, args, batch * heads, work);
-      return;
-    }
-    const module = this.engine.module(`attention ${headSize}`, (limits) => attentionModule(headSize, limits));
-    const tileQueries = tileQueriesOf(queries, kvHeads, threads);
-    const tiles = Math.ceil(queries / tileQueries);
-    const scratchBytes = roundUp(tileScratchBytes(end), 64);
-    const scratch = this.engine.scratch("scores", scratchBytes * threads);
-    const args = { ...common, rows: batch, tileQueries, tiles, scratch, scratchBytes };
-    this.engine.run(module, attentionTiles, args, kvHeads * tiles, work);
+    if (shape.batch * shape.heads * shape.headSize === 0) return;
+    const addresses = { out: this.#at(out), q: this.#at(q), keys: this.#at(keys), values: this.#at(values) };
+    attend(this.engine, this.#core, addresses, shape);
   }
 
   attentionOverPacked(out: Buffer, q: Buffer, keys: Past, values: Past, shape: PackedAttentionShape): void {
