@@ -1,10 +1,12 @@
 /** Recipes as a user meets them: files, flags that mean the same, and what is said of wrong ones before work starts. */
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { DEMO_FOLDER } from "../../src/cli/model-path.js";
-import { bitloom, temporaryFolder, withoutDemo } from "./bitloom.js";
+import { readRecipe } from "../../src/quantize/index.js";
+import { bitloom, ROOT, temporaryFolder, withoutDemo } from "./bitloom.js";
 
 const folder = temporaryFolder();
 const output = join(folder, "x.gguf");
@@ -93,4 +95,19 @@ test("a model says how it was made, and its recipe makes the same bytes again", 
   const none = await bitloom(["quantize", "demo", "--recipe", DEMO_FOLDER, "-o", again]);
   assert.equal(none.code, 2);
   assert.match(none.stderr, /the model does not say how it was made/);
+});
+
+test("the recipes that measurements use are what the published schema admits, and it refuses what the reader refuses", () => {
+  const schema = JSON.parse(readFileSync(join(ROOT, "docs", "schemas", "recipe.json"), "utf8"));
+  const validate = new Ajv2020({ strict: true, allowUnionTypes: true, formats: { regex: true } }).compile(schema);
+  const kept = join(ROOT, "bench", "recipes");
+  for (const name of readdirSync(kept)) {
+    const content = JSON.parse(readFileSync(join(kept, name), "utf8"));
+    assert.ok(validate(content), `${name}: ${JSON.stringify(validate.errors?.slice(0, 2))}`);
+    assert.ok(validate(readRecipe(content).json), `${name} with its defaults written out`);
+  }
+  for (const steps of [[{ quantise: "rtn" }], [{ ...q4, pattern: "x" }], [{ ...q4, options: { damping: 1 } }]]) {
+    assert.equal(validate({ recipe: 1, steps }), false);
+    assert.throws(() => readRecipe({ recipe: 1, steps }));
+  }
 });
