@@ -36,18 +36,16 @@ function inputs(stream: number, tokens: number): Float32Array {
   return x;
 }
 
-/** X^T X, slow and clear. */
-function gram(x: Float32Array, tokens: number): Float32Array {
-  const h = new Float32Array(COLUMNS * COLUMNS);
+/** Adds X^T X, slow and clear. */
+function addGram(x: Float32Array, tokens: number, sum: Float64Array): void {
   for (let t = 0; t < tokens; t++) {
     const row = x.subarray(t * COLUMNS, (t + 1) * COLUMNS);
-    for (let i = 0; i < COLUMNS; i++) for (let j = 0; j < COLUMNS; j++) h[i * COLUMNS + j] += row[i] * row[j];
+    for (let i = 0; i < COLUMNS; i++) for (let j = 0; j < COLUMNS; j++) sum[i * COLUMNS + j] += row[i] * row[j];
   }
-  return h;
 }
 
 function statisticsOf(stream: number) {
-  const sum = new StatisticsSum(COLUMNS, gram);
+  const sum = new StatisticsSum(COLUMNS, addGram);
   sum.add(inputs(stream, 512), 512);
   return sum.result();
 }
