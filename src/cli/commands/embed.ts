@@ -101,7 +101,8 @@ async function embedAll(context: Context, encoder: TextEncoder, texts: readonly 
 function render(result: Result): string {
   if (result.against === undefined) return `${result.vectors.map((one) => one.join(" ")).join("\n")}\n`;
   const { cosineError = 0, cosineErrorCi95 = [], worstCosine = 1, top1Agreement = 1, top10Overlap = 1 } = result;
-  const range = (ends: readonly number[] = [], show: (x: number) => string) => ends.map(show).join(" to ");
+  const range = (ends: readonly number[] = [], show: (x: number) => string) =>
+    ends.map((end) => show(end)).join(" to ");
   const { engine, texts, tokens, shortened } = result;
   return pairs([
     ["model", printable(result.model)],
