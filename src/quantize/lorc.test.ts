@@ -22,14 +22,12 @@ function inputs(stream: number): Float32Array {
   });
 }
 function statisticsOf(stream: number) {
-  const sum = new StatisticsSum(COLUMNS, (x, tokens) => {
-    const h = new Float32Array(COLUMNS * COLUMNS);
+  const sum = new StatisticsSum(COLUMNS, (x, tokens, h) => {
     for (let t = 0; t < tokens; t++) {
       for (let i = 0; i < h.length; i++) {
         h[i] += x[t * COLUMNS + Math.floor(i / COLUMNS)] * x[t * COLUMNS + (i % COLUMNS)];
       }
     }
-    return h;
   });
   sum.add(inputs(stream), 256);
   return sum.result();
