@@ -7,6 +7,7 @@ import type { Backend } from "../../src/kernels/backend.js";
 import { backends, createBackend } from "../../src/kernels/index.js";
 import { dequantize } from "../../src/tensor/dequantize.js";
 import { quantize } from "../../src/tensor/quantize.js";
+import { numbers } from "./numbers.js";
 
 const rowsOfTheirOwn = ["int8-row", "e4m3fn-row", "int4-g32", "int8-row-asym", "int4-4x32", "e2m1-g64"];
 const all = [...schemes.entries, ...rowsOfTheirOwn.map((name) => schemes.get(name))];
@@ -16,18 +17,8 @@ for (const { name } of backends.entries) {
 }
 after(() => Promise.all(made.map((backend) => backend.dispose())));
 
-/** A reproducible bell with one number in fifty that is thirty times as large. */
-function activations(count: number, seed: number): Float32Array {
-  let state = seed * 2654435761 + 12345;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    return (state >>> 8) / 2 ** 24;
-  };
-  return Float32Array.from({ length: count }, () => {
-    const bell = uniform() + uniform() + uniform() - 1.5;
-    return uniform() < 0.02 ? 30 * bell : bell;
-  });
-}
+/** A bell with one number in fifty that is thirty times as large. */
+const activations = (count: number, seed: number) => numbers(count, seed, (bell) => 30 * bell);
 
 function same(got: Float32Array, wanted: Float32Array, what: string): void {
   const bad = wanted.findIndex((value, i) => got[i] !== value);

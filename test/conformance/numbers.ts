@@ -1,8 +1,8 @@
 /** Numbers for tests of kernels, and the comparison of what backends make of them. */
 import assert from "node:assert/strict";
 
-/** A reproducible bell-shaped sequence with some zeros. */
-export function numbers(count: number, seed: number): Float32Array {
+/** A reproducible bell-shaped sequence in which one number in fifty is a `rare` one: zero, or made from the bell. */
+export function numbers(count: number, seed: number, rare: (bell: number) => number = () => 0): Float32Array {
   let state = seed * 2654435761 + 12345;
   const uniform = () => {
     state = (Math.imul(state, 1664525) + 1013904223) | 0;
@@ -10,7 +10,7 @@ export function numbers(count: number, seed: number): Float32Array {
   };
   return Float32Array.from({ length: count }, () => {
     const bell = uniform() + uniform() + uniform() - 1.5;
-    return uniform() < 0.02 ? 0 : bell;
+    return uniform() < 0.02 ? rare(bell) : bell;
   });
 }
 
