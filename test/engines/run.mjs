@@ -1,4 +1,5 @@
-// The real engine check, `npm run test:engines`: installs llama.cpp for this folder, then runs dist/test/engines/*.engine.js.
+// The real engine check, `npm run test:engines`: installs llama.cpp for this folder and Node 24 for bench/, then runs
+// dist/test/engines/*.engine.js.
 //
 // node-llama-cpp lists the binaries of every platform and GPU as optional packages, gigabytes in all. They are omitted;
 // the one that is used, linux-x64 without GPU, is a dependency of this folder's own. The overrides in package.json put it
@@ -7,6 +8,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { newerNode } from "../../scripts/newer-node.mjs";
 
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const compiled = here("../../dist/test/engines/");
@@ -28,4 +30,5 @@ if (process.platform !== "linux" || process.arch !== "x64") {
   writeFileSync(stamp, lock);
 }
 const files = readdirSync(compiled).filter((file) => file.endsWith(".engine.js"));
-run(process.execPath, ["--enable-source-maps", "--test", ...files.map((file) => compiled + file)]);
+const env = { ...process.env, BITLOOM_NEWER_NODE: newerNode() ?? "" };
+run(process.execPath, ["--enable-source-maps", "--test", ...files.map((file) => compiled + file)], { env });
