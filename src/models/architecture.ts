@@ -191,6 +191,34 @@ export interface LayerTrace {
   backward(outputGradient: Float32Array): LayerNumbers;
 }
 
+/** Some rows on their way through a layer, which its stages pass on to each other. */
+export interface LayerPass<State extends LayerState> {
+  readonly state: State;
+  readonly layer: number;
+  readonly batch: number;
+  readonly position: number;
+  /** Rows whose states after the layer are wanted, the last ones; keys and values are made of all. */
+  readonly wanted: number;
+  readonly observe?: Observer;
+}
+
+/** What the i-th group of linear maps (`linears`) reads, [batch, columns]. */
+export interface StageInput {
+  readonly buffer: Buffer;
+  readonly columns: number;
+}
+
+/**
+ * A part of a layer: the group of linear maps before it, if there is one, and what makes of their outputs the input of the next
+ * group, or the states after the layer. Nothing but scratch.x and that input goes on to the next stage, so that a pass may be
+ * halted between two of them.
+ */
+export interface LayerStage<State extends LayerState> {
+  run(pass: LayerPass<State>): void;
+  /** Of the group after the stage; absent for the last. */
+  input?(state: State): StageInput;
+}
+
 /** The forward pass in parts, for work that takes one layer at a time. `forward` is made of the same functions. */
 export interface ForwardParts<Config extends ModelConfig = ModelConfig, State extends LayerState = LayerState> {
   /** Buffers to run one layer at a time on texts of at most `window` ids; `keep` is given each, to free it. */
@@ -199,8 +227,8 @@ export interface ForwardParts<Config extends ModelConfig = ModelConfig, State ex
   readonly before: readonly string[];
   /** Writes the hidden states of `ids` to scratch.x. */
   embed(state: State, ids: ArrayLike<number>): void;
-  /** One layer on scratch.x, in place. */
-  layer(state: State, layer: number, batch: number, position: number, observe?: Observer): void;
+  /** One layer on scratch.x, in place: stages that run in turn, one more than there are groups of `linears`. */
+  readonly stages: readonly LayerStage<State>[];
   /** Absent where nothing follows the layers. */
   readonly head?: Head<Config, State>;
   linears(config: Config): readonly LinearGroup[];

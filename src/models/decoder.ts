@@ -11,8 +11,9 @@ import type {
   DecoderConfig,
   ForwardParts,
   ForwardState,
+  LayerPass,
+  LayerStage,
   LinearGroup,
-  Observer,
   WeightGraph,
   WeightSpec,
 } from "./architecture.js";
@@ -34,7 +35,9 @@ export function decoderForward(
   embed(state, ids);
   for (let layer = 0; layer < config.layers; layer++) {
     // Beyond its keys and values, the last layer matters for the rows whose logits are wanted alone.
-    decoderLayer(state, layer, ids.length, position, undefined, layer + 1 < config.layers ? ids.length : count);
+    const wanted = layer + 1 < config.layers ? ids.length : count;
+    const pass = { state, layer, batch: ids.length, position, wanted };
+    for (const stage of decoderStages) stage.run(pass);
   }
   const normed = headInput(state, ids.length, count);
   applyLinear(backend, scratch.logits, normed, weights.linear(headRole(config)), count);
@@ -54,45 +57,85 @@ function roleOf(layer: number, name: string): string {
   return layerRoles[layer][name];
 }
 
-/** x += attention(norm(x)), x += swiglu(norm(x)), for the last `wanted` rows; keys and values of all rows. */
-function decoderLayer(
-  state: ForwardState,
-  layer: number,
-  batch: number,
-  position: number,
-  observe?: Observer,
-  wanted = batch,
-): void {
-  const { backend, config, weights, cache, scratch } = state;
-  const { width, hidden, heads, kvHeads, headSize, epsilon } = config;
-  const { x, normed, query, mixed, projected, gate, up, cos, sin } = scratch;
-  const linear = (out: Buffer, input: Buffer, name: string, rows = wanted, before?: Linear): Linear => {
-    observe?.(name, input, rows);
-    const one = weights.linear(roleOf(layer, name));
-    applyLinear(backend, out, input, one, rows, before);
-    return one;
-  };
-  const last = (buffer: Buffer, columns: number) =>
-    wanted === batch ? buffer : buffer.view((batch - wanted) * columns, wanted * columns);
-  const { keys, values } = cache.fresh(layer, position, batch);
+/**
+ * x += attention(norm(x)), x += swiglu(norm(x)), for the rows that are wanted; keys and values of all rows. The groups of linear
+ * maps stand between the stages.
+ */
+const decoderStages: readonly LayerStage<ForwardState>[] = [
+  { run: attentionInput, input: ({ scratch, config }) => ({ buffer: scratch.normed, columns: config.width }) },
+  {
+    run: attention,
+    input: ({ scratch, config: { heads, headSize } }) => ({ buffer: scratch.mixed, columns: heads * headSize }),
+  },
+  { run: mlpInput, input: ({ scratch, config }) => ({ buffer: scratch.normed, columns: config.width }) },
+  { run: swiglu, input: ({ scratch, config }) => ({ buffer: scratch.gate, columns: config.hidden }) },
+  { run: mlpOutput },
+];
 
-  backend.rmsNorm(normed, x, weights.vector(roleOf(layer, "attentionNorm")), batch, epsilon);
-  const first = linear(query, normed, "query", batch);
-  const second = linear(keys, normed, "key", batch, first);
-  linear(values, normed, "value", batch, second);
+/** A linear map of the layer. `before`: see applyLinear. */
+function apply(
+  { state, layer, observe }: LayerPass<ForwardState>,
+  out: Buffer,
+  input: Buffer,
+  name: string,
+  rows: number,
+  before?: Linear,
+): Linear {
+  observe?.(name, input, rows);
+  const one = state.weights.linear(roleOf(layer, name));
+  applyLinear(state.backend, out, input, one, rows, before);
+  return one;
+}
+
+/** The rows that are wanted. */
+const last = ({ batch, wanted }: LayerPass<ForwardState>, buffer: Buffer, columns: number) =>
+  wanted === batch ? buffer : buffer.view((batch - wanted) * columns, wanted * columns);
+
+function attentionInput({ state, layer, batch }: LayerPass<ForwardState>): void {
+  const { backend, config, weights, scratch } = state;
+  backend.rmsNorm(scratch.normed, scratch.x, weights.vector(roleOf(layer, "attentionNorm")), batch, config.epsilon);
+}
+
+function attention(pass: LayerPass<ForwardState>): void {
+  const { layer, batch, position } = pass;
+  const { backend, config, cache, scratch } = pass.state;
+  const { heads, kvHeads, headSize } = config;
+  const { normed, query, mixed, cos, sin } = scratch;
+  const { keys, values } = cache.fresh(layer, position, batch);
+  const first = apply(pass, query, normed, "query", batch);
+  const second = apply(pass, keys, normed, "key", batch, first);
+  apply(pass, values, normed, "value", batch, second);
   backend.rope(query, batch, heads, headSize, cos, sin, position);
   backend.rope(keys, batch, kvHeads, headSize, cos, sin, position);
   cache.attend(mixed, query, layer, position, batch);
-  const stream = last(x, width);
-  linear(projected, last(mixed, heads * headSize), "output");
-  backend.add(stream, stream, projected, wanted * width);
+}
 
-  backend.rmsNorm(normed, stream, weights.vector(roleOf(layer, "mlpNorm")), wanted, epsilon);
-  const third = linear(gate, normed, "gate");
-  linear(up, normed, "up", wanted, third);
-  backend.siluMultiply(gate, gate, up, wanted * hidden);
-  linear(projected, gate, "down");
-  backend.add(stream, stream, projected, wanted * width);
+function mlpInput(pass: LayerPass<ForwardState>): void {
+  const { backend, config, weights, scratch } = pass.state;
+  const { heads, headSize, epsilon } = config;
+  const stream = addToStream(pass, last(pass, scratch.mixed, heads * headSize), "output");
+  backend.rmsNorm(scratch.normed, stream, weights.vector(roleOf(pass.layer, "mlpNorm")), pass.wanted, epsilon);
+}
+
+function swiglu(pass: LayerPass<ForwardState>): void {
+  const { backend, config, scratch } = pass.state;
+  const { normed, gate, up } = scratch;
+  const first = apply(pass, gate, normed, "gate", pass.wanted);
+  apply(pass, up, normed, "up", pass.wanted, first);
+  backend.siluMultiply(gate, gate, up, pass.wanted * config.hidden);
+}
+
+function mlpOutput(pass: LayerPass<ForwardState>): void {
+  addToStream(pass, pass.state.scratch.gate, "down");
+}
+
+/** x += linear(input); the rows of x that are wanted. */
+function addToStream(pass: LayerPass<ForwardState>, input: Buffer, name: string): Buffer {
+  const { backend, config, scratch } = pass.state;
+  const stream = last(pass, scratch.x, config.width);
+  apply(pass, scratch.projected, input, name, pass.wanted);
+  backend.add(stream, stream, scratch.projected, pass.wanted * config.width);
+  return stream;
 }
 
 function headInput({ backend, config, weights, scratch }: ForwardState, batch: number, count: number): Buffer {
@@ -141,7 +184,7 @@ const decoderParts: ForwardParts<DecoderConfig, ForwardState> = {
   room: decoderRoom,
   before: ["embedding"],
   embed,
-  layer: decoderLayer,
+  stages: decoderStages,
   head: { role: headRole, before: ["norm"], input: headInput },
   linears: decoderLinears,
   trace: traceDecoderLayer,

@@ -6,13 +6,24 @@
  * Reimers and Gurevych 2019, arXiv 1908.10084, section 3 (pooling).
  */
 import type { Backend, Buffer } from "../kernels/backend.js";
-import type { EncoderConfig, EncoderState, ForwardParts, LinearGroup, Observer, WeightSpec } from "./architecture.js";
+import type {
+  EncoderConfig,
+  EncoderState,
+  ForwardParts,
+  LayerPass,
+  LayerStage,
+  LinearGroup,
+  WeightSpec,
+} from "./architecture.js";
 import { applyLinear, type Linear } from "./linear.js";
 
 /** The last layer's vectors, [ids.length, width]. */
 export function encoderForward(state: EncoderState, ids: ArrayLike<number>): Buffer {
   embed(state, ids);
-  for (let layer = 0; layer < state.config.layers; layer++) encoderLayer(state, layer, ids.length);
+  const batch = ids.length;
+  for (let layer = 0; layer < state.config.layers; layer++) {
+    for (const { run } of encoderStages) run({ state, layer, batch, position: 0, wanted: batch });
+  }
   return state.scratch.x.view(0, ids.length * state.config.width);
 }
 
@@ -39,31 +50,59 @@ function normalize({ backend, config, weights, scratch }: EncoderState, role: st
   backend.layerNorm(x, x, weights.vector(role), weights.vector(`${role}.bias`), batch, config.epsilon);
 }
 
-/** x = norm(x + attention(x)), x = norm(x + down(gelu(up(x)))). */
-function encoderLayer(state: EncoderState, layer: number, batch: number, position = 0, observe?: Observer): void {
-  const { backend, config, weights, scratch } = state;
-  const { width, hidden, heads, kvHeads, headSize, gelu } = config;
-  const { x, query, keys, values, mixed, projected, up } = scratch;
-  const linear = (out: Buffer, input: Buffer, name: string, before?: Linear): Linear => {
-    observe?.(name, input, batch);
-    const one = weights.linear(`layers.${layer}.${name}`);
-    applyLinear(backend, out, input, one, batch, before);
-    return one;
-  };
+/** x = norm(x + attention(x)), x = norm(x + down(gelu(up(x)))); the groups of linear maps stand between the stages. */
+const encoderStages: readonly LayerStage<EncoderState>[] = [
+  { run() {}, input: ({ scratch, config }) => ({ buffer: scratch.x, columns: config.width }) },
+  {
+    run: attention,
+    input: ({ scratch, config: { heads, headSize } }) => ({ buffer: scratch.mixed, columns: heads * headSize }),
+  },
+  {
+    run: (pass) => addAndNormalize(pass, pass.state.scratch.mixed, "output", "attentionNorm"),
+    input: ({ scratch, config }) => ({ buffer: scratch.x, columns: config.width }),
+  },
+  { run: widen, input: ({ scratch, config }) => ({ buffer: scratch.up, columns: config.hidden }) },
+  { run: (pass) => addAndNormalize(pass, pass.state.scratch.up, "down", "mlpNorm") },
+];
 
-  const first = linear(query, x, "query");
-  const second = linear(keys, x, "key", first);
-  linear(values, x, "value", second);
+/** A linear map of the layer. `before`: see applyLinear. */
+function apply(
+  { state, layer, batch, observe }: LayerPass<EncoderState>,
+  out: Buffer,
+  input: Buffer,
+  name: string,
+  before?: Linear,
+): Linear {
+  observe?.(name, input, batch);
+  const one = state.weights.linear(`layers.${layer}.${name}`);
+  applyLinear(state.backend, out, input, one, batch, before);
+  return one;
+}
+
+function attention(pass: LayerPass<EncoderState>): void {
+  const { batch, position } = pass;
+  const { backend, config, scratch } = pass.state;
+  const { x, query, keys, values, mixed } = scratch;
+  const { heads, kvHeads, headSize } = config;
+  const first = apply(pass, query, x, "query");
+  const second = apply(pass, keys, x, "key", first);
+  apply(pass, values, x, "value", second);
   backend.attention(mixed, query, keys, values, { batch, position, heads, kvHeads, headSize, causal: false });
-  linear(projected, mixed, "output");
-  backend.add(x, x, projected, batch * width);
-  normalize(state, `layers.${layer}.attentionNorm`, batch);
+}
 
-  linear(up, x, "up");
-  backend.gelu(up, up, batch * hidden, gelu);
-  linear(projected, up, "down");
-  backend.add(x, x, projected, batch * width);
-  normalize(state, `layers.${layer}.mlpNorm`, batch);
+function widen(pass: LayerPass<EncoderState>): void {
+  const { backend, config, scratch } = pass.state;
+  apply(pass, scratch.up, scratch.x, "up");
+  backend.gelu(scratch.up, scratch.up, pass.batch * config.hidden, config.gelu);
+}
+
+/** x = norm(x + linear(input)) */
+function addAndNormalize(pass: LayerPass<EncoderState>, input: Buffer, name: string, norm: string): void {
+  const { state, layer, batch } = pass;
+  const { x, projected } = state.scratch;
+  apply(pass, projected, input, name);
+  state.backend.add(x, x, projected, batch * state.config.width);
+  normalize(state, `layers.${layer}.${norm}`, batch);
 }
 
 /**
@@ -101,7 +140,7 @@ export const encoderParts: ForwardParts<EncoderConfig, EncoderState> = {
   room: encoderRoom,
   before: ["embedding", "tokenTypes", "positions", "embeddingNorm", "embeddingNorm.bias"],
   embed,
-  layer: encoderLayer,
+  stages: encoderStages,
   linears: encoderLinears,
 };
 

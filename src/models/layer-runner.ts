@@ -105,7 +105,10 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
               const seen = basisInput(input, linear, batch).data();
               observe(role, seen.subarray(0, batch * linear.matrix.columns), batch);
             });
-          backend.batch(() => parts.layer(state, layer, tokens, 0, observer));
+          const pass = { state, layer, batch: tokens, position: 0, wanted: tokens, observe: observer };
+          backend.batch(() => {
+            for (const stage of parts.stages) stage.run(pass);
+          });
           return x.data().slice(0, hidden.length);
         },
       };
