@@ -17,10 +17,12 @@ export interface HelperThread {
 
 /** Starts worker.js and waits until it is ready to work. It never keeps the process alive. */
 export async function startWorker(data: WorkerData): Promise<HelperThread> {
-  const url = new URL("./worker.js", import.meta.url);
-  if (typeof Worker !== "undefined") return startWebWorker(new Worker(url, { type: "module" }), data);
+  // In one expression each: by it bundlers know that worker.js is a module of its own.
+  if (typeof Worker !== "undefined") {
+    return startWebWorker(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }), data);
+  }
   const { Worker: NodeWorker } = await import("node:worker_threads");
-  const worker = new NodeWorker(url, { workerData: data });
+  const worker = new NodeWorker(new URL("./worker.js", import.meta.url), { workerData: data });
   await new Promise<void>((resolve, reject) => {
     worker.once("message", () => resolve());
     worker.once("error", reject);
