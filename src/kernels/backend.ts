@@ -10,6 +10,7 @@ import type { Scheme } from "../formats/scheme.js";
 import type { Named } from "../registry.js";
 import type { PackedTensor } from "../tensor/packed.js";
 import type { GeluForm } from "./gelu.js";
+import type { MomentSums } from "./moments.js";
 
 /** f32 numbers in the backend's memory. */
 export interface Buffer {
@@ -168,6 +169,9 @@ export interface Backend {
   transpose(out: Buffer, x: Buffer, count: number, rows: number, columns: number): void;
   /** out = x over `length`. The two must not overlap. */
   copy(out: Buffer, x: Buffer, length: number): void;
+
+  /** Running sums over rows of `columns` numbers, and over the products of their columns if `products` says so (moments.ts). */
+  sumMoments(columns: number, products: boolean): MomentSums;
 
   /** Gives all memory and threads back; the backend cannot be used afterwards. */
   dispose(): Promise<void>;

@@ -35,6 +35,13 @@ export const check = {
   allocate(length: number): void {
     counts("allocate", { length });
   },
+  sumMoments(columns: number): void {
+    counts("sumMoments", { columns });
+  },
+  addMoments(x: Buffer, rows: number, columns: number): void {
+    counts("the sum of moments", { rows });
+    long("the sum of moments", "x", x, rows, columns);
+  },
   view(length: number, start: number, part: number): void {
     counts("view", { start, length: part });
     demand(start + part <= length, "view", () => `[${start}, ${start + part}) reaches past the end at ${length}`);

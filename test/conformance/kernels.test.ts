@@ -339,6 +339,46 @@ test("every backend transposes and copies exactly as the reference does", () => 
   }
 });
 
+test("every backend sums moments of columns exactly as the reference does, over rows that come bit by bit", () => {
+  for (const [columns, ...batches] of [
+    [1, 1],
+    [3, 2, 5],
+    [16, 1, 300],
+    [70, 513, 4],
+    [96, 256],
+  ]) {
+    const inputs = batches.map((rows) => numbers(rows * columns, rows));
+    const results = [reference, ...others].map((backend) => {
+      const sums = backend.sumMoments(columns, true);
+      for (const [i, x] of inputs.entries()) {
+        const buffer = backend.upload(x);
+        sums.add(buffer, batches[i]);
+        sums.read();
+        backend.free(buffer);
+      }
+      const found = sums.read();
+      sums.dispose();
+      return found;
+    });
+    for (const found of results.slice(1)) assert.deepEqual(found, results[0], `${columns} columns, rows ${batches}`);
+    const { products = [], square } = results[0];
+    for (let j = 0; j < columns; j++) {
+      const apart = Math.abs(products[j * columns + j] - square[j]);
+      assert.ok(apart <= 1e-5 * square[j], "the sum in f32 over 256 rows is that in binary64 within 256 roundings");
+    }
+  }
+  assert.equal(reference.sumMoments(2, false).read().products, undefined);
+  for (const backend of [reference, ...others]) {
+    const sums = backend.sumMoments(2, false);
+    assert.equal(sums.read().smallest[1], Number.POSITIVE_INFINITY);
+    assert.equal(sums.read().largest[0], Number.NEGATIVE_INFINITY);
+    const short = backend.allocate(3);
+    assert.throws(() => sums.add(short, 2), InputError);
+    backend.free(short);
+    sums.dispose();
+  }
+});
+
 for (const backend of [reference, ...others]) {
   test(`${titled(backend)} refuses shapes that do not fit, and says which operation, scheme and shapes`, () => {
     const weight = backend.loadMatrix(quantize(numbers(64, 1), [2, 32], schemes.get("q8_0")));

@@ -15,6 +15,7 @@ import type { Activations, Backend, Buffer, Matrix, PackedAttentionShape, Past, 
 import { expF32 } from "../exp.js";
 import { geluF32, geluTanhF32 } from "../gelu.js";
 import { hadamardBlocks } from "../hadamard.js";
+import { plainMoments } from "../moments.js";
 import { roundRows, roundRowsStatic } from "../round.js";
 import { packRows, type RowPlanes, rowPlanes, unpackRows } from "../row-store.js";
 import { check } from "../shapes.js";
@@ -265,6 +266,8 @@ export function createReference(): Backend {
       check.elementwise("copy", length, { out, x });
       out.data().set(x.data().subarray(0, length));
     },
+
+    sumMoments: plainMoments,
 
     async dispose() {},
   };

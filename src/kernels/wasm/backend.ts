@@ -16,6 +16,7 @@ import type {
   RowStore,
 } from "../backend.js";
 import type { GeluForm } from "../gelu.js";
+import type { MomentSums } from "../moments.js";
 import { roundRows } from "../round.js";
 import { rowPlanes } from "../row-store.js";
 import { check } from "../shapes.js";
@@ -29,6 +30,7 @@ import { floatBits } from "./kernel.js";
 import { roundUp } from "./layout.js";
 import { Matmul } from "./matmul.js";
 import { loadMatrix, type WasmMatrix } from "./matrix.js";
+import { openMoments } from "./moments.js";
 import { type OwnPast, PackedAttention } from "./past.js";
 import { Rounder } from "./round.js";
 import { packInMemory, unpackInMemory, type WasmRows } from "./row-store.js";
@@ -297,6 +299,12 @@ export class WasmBackend implements Backend {
     check.elementwise("copy", length, { out, x });
     const args = { out: this.#at(out), x: this.#at(x), length };
     this.engine.run(this.#core, rows.copyElements, args, Math.ceil(length / rows.elementsPerItem), length);
+  }
+
+  sumMoments(columns: number, products: boolean): MomentSums {
+    check.sumMoments(columns);
+    this.#alive();
+    return openMoments(this.engine, columns, products, (x) => this.#at(x));
   }
 
   async dispose(): Promise<void> {

@@ -419,6 +419,8 @@ export const f32x4 = {
 
 export const f64x2 = {
   splat: unary("f64", "v128", simd(20)),
+  /** Lanes 0 and 1 of four f32. */
+  promote_low_f32x4: vectorUnary(95),
   extract_lane: extractLane("f64", 33),
   trunc: vectorUnary(122),
   abs: vectorUnary(236),
