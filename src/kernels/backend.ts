@@ -47,7 +47,7 @@ export interface RowStore {
  * How activations enter a matmul: as they are, or rounded to integers with one scale for each block (int8.ts). "int8" takes
  * weights whose values are small integers times a unit, and is exact about them; so do "int7" to "int1", with fewer bits for
  * each activation. "int8-rounded" also takes codebooks of at most 4 bits whose values are no integers (NF4), rounded to
- * 127ths of the largest.
+ * 127ths of the largest, and other formats of at most 8 bits (float8), rounded likewise block by block (rounded-rows.ts).
  */
 export type Activations = (typeof ACTIVATIONS)[number];
 export const ACTIVATIONS = [
@@ -98,6 +98,12 @@ export interface Backend {
    * Absent where a backend cannot tell.
    */
   profile?<T>(work: () => T): { readonly result: T; readonly operations: readonly OperationTime[] };
+  /**
+   * Runs `work` and keeps its operations to run them again. Between one run and another nothing may differ but what they compute
+   * on and `position`, which enters through `rope`, `ropeAndStore` and `attention` alone. Undefined where they cannot be kept (memory
+   * was read or written otherwise). Absent where nothing is gained.
+   */
+  record?(position: number, work: () => void): Recording | undefined;
   /** `length` zeros. */
   allocate(length: number): Buffer;
   /** A copy of `values` in backend memory. */
@@ -119,6 +125,11 @@ export interface Backend {
    * position + b. cos and sin: [positions, headSize / 2].
    */
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void;
+  /**
+   * Takes new positions in: q and k through `rope`, then k and v to rows `row` .. row + batch - 1 of the cache. q, in place:
+   * [batch, heads, headSize]; k and v: [batch, kvHeads, headSize], undefined afterwards.
+   */
+  ropeAndStore(q: Buffer, k: Buffer, v: Buffer, into: StoredHeads, angles: Angles, shape: HeadShape): void;
   /**
    * Grouped-query attention. q: [batch, heads, headSize], query row b at position + b; keys and values:
    * [context, kvHeads, headSize] with rows 0 .. position + batch - 1 filled; out as q. Scores are scaled by
@@ -177,12 +188,36 @@ export interface Backend {
   dispose(): Promise<void>;
 }
 
-export interface AttentionShape {
-  readonly batch: number;
+/** Operations that were kept (`Backend.record`). */
+export interface Recording {
+  /** Runs them at a position; false where they must be called anew: memory was given back, or operations are profiled. */
+  run(position: number): boolean;
+  dispose(): void;
+}
+
+/** Keys and values of positions, [.., kvHeads, headSize] each, and a row of them. */
+export interface StoredHeads {
+  readonly keys: Buffer;
+  readonly values: Buffer;
+  readonly row: number;
+}
+
+/** Rotary angles, [positions, headSize / 2], and a position. */
+export interface Angles {
+  readonly cos: Buffer;
+  readonly sin: Buffer;
   readonly position: number;
+}
+
+export interface HeadShape {
+  readonly batch: number;
   readonly heads: number;
   readonly kvHeads: number;
   readonly headSize: number;
+}
+
+export interface AttentionShape extends HeadShape {
+  readonly position: number;
   /** Default: true. */
   readonly causal?: boolean;
 }

@@ -16,9 +16,10 @@ export {
   type Exactness,
   type Matrix,
   type OperationTime,
+  type Recording,
   type RowStore,
 } from "./backend.js";
-export { MOMENT_ROWS, type Moments, type MomentSums, plainMoments } from "./moments.js";
+export { MOMENT_ROWS, type MomentSums, type Moments, plainMoments } from "./moments.js";
 export { type LoadedFactor, type Products, plainProducts, productsOn, transposed } from "./products.js";
 export { type EvenLevels, type ScaleErrors, scaleErrors } from "./scale-errors.js";
 export { openShrinkage, type PowerLines, type Shrinkage, type ShrinkageSums } from "./shrinkage.js";

@@ -1,6 +1,16 @@
 /** What every backend checks before it computes: that buffers are long enough and shapes fit, said in one way. */
 import { InputError, UnsupportedError } from "../errors.js";
-import type { AttentionShape, Buffer, Matrix, PackedAttentionShape, Past, RowStore } from "./backend.js";
+import type {
+  Angles,
+  AttentionShape,
+  Buffer,
+  HeadShape,
+  Matrix,
+  PackedAttentionShape,
+  Past,
+  RowStore,
+  StoredHeads,
+} from "./backend.js";
 import { hadamardFactors } from "./hadamard.js";
 
 const count = (n: number) => Number.isSafeInteger(n) && n >= 0;
@@ -94,6 +104,20 @@ export const check = {
     long("rope", "x", x, batch, heads, headSize);
     long("rope", "cos", cos, position + batch, headSize / 2);
     long("rope", "sin", sin, position + batch, headSize / 2);
+  },
+  ropeAndStore(q: Buffer, k: Buffer, v: Buffer, into: StoredHeads, angles: Angles, shape: HeadShape): void {
+    const { batch, heads, kvHeads, headSize } = shape;
+    const { cos, sin, position } = angles;
+    const op = "ropeAndStore";
+    counts(op, { batch, heads, kvHeads, headSize, position, row: into.row });
+    demand(headSize % 2 === 0, op, () => `headSize must be even, got ${headSize}`);
+    long(op, "q", q, batch, heads, headSize);
+    long(op, "k", k, batch, kvHeads, headSize);
+    long(op, "v", v, batch, kvHeads, headSize);
+    long(op, "keys", into.keys, into.row + batch, kvHeads, headSize);
+    long(op, "values", into.values, into.row + batch, kvHeads, headSize);
+    long(op, "cos", cos, position + batch, headSize / 2);
+    long(op, "sin", sin, position + batch, headSize / 2);
   },
   attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void {
     const { batch, position, heads, kvHeads, headSize } = shape;

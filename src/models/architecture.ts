@@ -5,11 +5,12 @@
  */
 import type { Checkpoint, Metadata } from "../checkpoints/checkpoint.js";
 import type { GgufValue } from "../checkpoints/gguf/values.js";
-import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
+import type { Backend, Buffer, Matrix, StoredHeads } from "../kernels/backend.js";
 import type { GeluForm } from "../kernels/gelu.js";
 import type { Products } from "../kernels/index.js";
 import type { Named } from "../registry.js";
 import type { Linear } from "./linear.js";
+import type { Replay } from "./replay.js";
 
 /** Rotary embedding: angle of pair i at position p is p * base^(-2 i / headSize) / factors[i]. */
 export interface Rope {
@@ -85,8 +86,8 @@ export interface Weights {
 export interface KvCache {
   /** Of memory that is held for it. */
   readonly bytes: number;
-  /** Where a layer puts the keys and values of `batch` new positions, [batch, kvHeads * headSize] each. */
-  fresh(layer: number, position: number, batch: number): { readonly keys: Buffer; readonly values: Buffer };
+  /** Where a layer puts the keys and values of new positions: at the row of the first, the others after it. */
+  fresh(layer: number, position: number): StoredHeads;
   /** out, as q: causal attention of `batch` rows from `position` on. q may be changed. */
   attend(out: Buffer, q: Buffer, layer: number, position: number, batch: number): void;
   /** All layers have seen the positions before `end`. */
@@ -108,6 +109,8 @@ export interface ForwardState extends LayerState {
   readonly config: DecoderConfig;
   readonly cache: KvCache;
   readonly scratch: Scratch;
+  /** Repeats the work of single tokens; absent where it differs in more than the position. */
+  readonly replay?: Replay;
 }
 
 /** Activations of one forward step, sized for the largest batch, made once a session. */
@@ -116,6 +119,9 @@ export interface Scratch {
   readonly x: Buffer;
   readonly normed: Buffer;
   readonly query: Buffer;
+  /** New keys and values on their way to the cache. */
+  readonly keys: Buffer;
+  readonly values: Buffer;
   readonly mixed: Buffer;
   readonly projected: Buffer;
   readonly gate: Buffer;

@@ -30,18 +30,26 @@ export function decoderForward(
   position: number,
   rows: "all" | "last",
 ): Buffer {
-  const { backend, config, weights, scratch } = state;
+  const { config, scratch } = state;
   const count = rows === "all" ? ids.length : 1;
   embed(state, ids);
+  const rest = () => afterEmbedding(state, ids.length, position, count);
+  if (ids.length === 1 && state.replay) state.replay.run(position, rest);
+  else rest();
+  return scratch.logits.view(0, count * config.vocabularySize);
+}
+
+/** Layers and head; the logits of the last `count` rows. */
+function afterEmbedding(state: ForwardState, batch: number, position: number, count: number): void {
+  const { backend, config, weights, scratch } = state;
   for (let layer = 0; layer < config.layers; layer++) {
     // Beyond its keys and values, the last layer matters for the rows whose logits are wanted alone.
-    const wanted = layer + 1 < config.layers ? ids.length : count;
-    const pass = { state, layer, batch: ids.length, position, wanted };
+    const wanted = layer + 1 < config.layers ? batch : count;
+    const pass = { state, layer, batch, position, wanted };
     for (const stage of decoderStages) stage.run(pass);
   }
-  const normed = headInput(state, ids.length, count);
+  const normed = headInput(state, batch, count);
   applyLinear(backend, scratch.logits, normed, weights.linear(headRole(config)), count);
-  return scratch.logits.view(0, count * config.vocabularySize);
 }
 
 function embed({ backend, weights, scratch }: ForwardState, ids: ArrayLike<number>): void {
@@ -100,13 +108,12 @@ function attention(pass: LayerPass<ForwardState>): void {
   const { layer, batch, position } = pass;
   const { backend, config, cache, scratch } = pass.state;
   const { heads, kvHeads, headSize } = config;
-  const { normed, query, mixed, cos, sin } = scratch;
-  const { keys, values } = cache.fresh(layer, position, batch);
+  const { normed, query, keys, values, mixed, cos, sin } = scratch;
   const first = apply(pass, query, normed, "query", batch);
   const second = apply(pass, keys, normed, "key", batch, first);
   apply(pass, values, normed, "value", batch, second);
-  backend.rope(query, batch, heads, headSize, cos, sin, position);
-  backend.rope(keys, batch, kvHeads, headSize, cos, sin, position);
+  const shape = { batch, heads, kvHeads, headSize };
+  backend.ropeAndStore(query, keys, values, cache.fresh(layer, position), { cos, sin, position }, shape);
   cache.attend(mixed, query, layer, position, batch);
 }
 

@@ -34,10 +34,7 @@ export function plainCache(size: PlainSize, layers = size.config.layers): KvCach
   const at = (buffers: readonly Buffer[], layer: number) => buffers[layer % layers];
   return {
     bytes: 8 * keys.length * context * width,
-    fresh(layer, position, batch) {
-      const rows = (buffers: readonly Buffer[]) => at(buffers, layer).view(position * width, batch * width);
-      return { keys: rows(keys), values: rows(values) };
-    },
+    fresh: (layer, position) => ({ keys: at(keys, layer), values: at(values, layer), row: position }),
     attend(out, q, layer, position, batch) {
       const shape = { batch, position, heads, kvHeads, headSize };
       backend.attention(out, q, at(keys, layer), at(values, layer), shape);
@@ -73,12 +70,12 @@ export function gatheredCache(
   };
   return {
     bytes: 0,
-    fresh: () => fresh,
+    fresh: () => ({ ...fresh, row: 0 }),
     attend(out, q, layer) {
       for (const [index, { cache, position }] of rows.entries()) {
-        const { keys, values } = cache.fresh(layer, position, 1);
-        backend.copy(keys, row(fresh.keys, index, width), width);
-        backend.copy(values, row(fresh.values, index, width), width);
+        const { keys, values, row: at } = cache.fresh(layer, position);
+        backend.copy(row(keys, at, width), row(fresh.keys, index, width), width);
+        backend.copy(row(values, at, width), row(fresh.values, index, width), width);
       }
       for (const [index, { cache, position }] of rows.entries()) {
         const part = (buffer: Buffer) => row(buffer, index, heads * headSize);
@@ -157,9 +154,9 @@ export function packedCache(size: Size, scheme: CacheScheme): KvCache {
     bytes:
       4 * buffers.reduce((sum, { length }) => sum + length, 0) +
       sides.flatMap(({ past }) => past).reduce((sum, { store }) => sum + store.bytes, 0),
-    fresh(layer, position, batch) {
-      const rows = (recent: readonly Buffer[]) => recent[layer].view((position - packed) * width, batch * width);
-      return { keys: rows(sides[0].recent), values: rows(sides[1].recent) };
+    fresh(layer, position) {
+      const [keys, values] = sides.map(({ recent }) => recent[layer]);
+      return { keys, values, row: position - packed };
     },
     attend,
     advance(end) {

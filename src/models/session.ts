@@ -4,6 +4,7 @@ import type { Backend, Buffer } from "../kernels/backend.js";
 import type { DecoderArchitecture, DecoderConfig, KvCache, Scratch, Weights } from "./architecture.js";
 import { type CacheScheme, isPlain } from "./cache-scheme.js";
 import { packedCache, plainCache } from "./kv-cache.js";
+import { openReplay } from "./replay.js";
 import { ropeTables } from "./rope.js";
 
 export interface Session {
@@ -100,11 +101,13 @@ export function openSequence(
   const { scratch } = room;
   const context = Math.min(contextOf(config, options.context), room.context);
   const batch = Math.min(scratch.batch, context);
-  const cache =
-    options.cache && !isPlain(options.cache)
-      ? packedCache({ backend, config, context, batch }, options.cache)
-      : plainCache({ backend, config, context });
-  const state = { backend, config, weights, cache, scratch };
+  const packed = options.cache && !isPlain(options.cache) ? options.cache : undefined;
+  const cache = packed
+    ? packedCache({ backend, config, context, batch }, packed)
+    : plainCache({ backend, config, context });
+  // Packed positions grow by chunks, so steps differ in more than the position.
+  const replay = packed ? undefined : openReplay(backend);
+  const state = { backend, config, weights, cache, scratch, replay };
   let position = 0;
 
   function demand(ids: ArrayLike<number>): void {
@@ -165,6 +168,7 @@ export function openSequence(
       position = to;
     },
     dispose() {
+      replay?.dispose();
       cache.dispose();
       disposed?.();
     },
@@ -185,6 +189,8 @@ export function makeScratch(
     x: rows(config.width),
     normed: rows(config.width),
     query: rows(config.heads * config.headSize),
+    keys: rows(config.kvHeads * config.headSize),
+    values: rows(config.kvHeads * config.headSize),
     mixed: rows(config.heads * config.headSize),
     projected: rows(config.width),
     gate: rows(config.hidden),

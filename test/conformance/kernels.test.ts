@@ -9,7 +9,7 @@ import { schemes } from "../../src/formats/index.js";
 import type { Scheme } from "../../src/formats/scheme.js";
 import type { Activations, Backend, Buffer } from "../../src/kernels/backend.js";
 import { backends, createBackend } from "../../src/kernels/index.js";
-import { integerValues, roundedValues } from "../../src/kernels/int8.js";
+import { integerValues, roundedValues, roundsByBlocks } from "../../src/kernels/int8.js";
 import { dequantize } from "../../src/tensor/dequantize.js";
 import { quantize } from "../../src/tensor/quantize.js";
 import { assertSame, numbers } from "./numbers.js";
@@ -105,7 +105,9 @@ test("every backend multiplies int8 activations with integer weights, and with r
   for (const scheme of integral) matmulAgrees(scheme, "int8");
   assert.ok(integral.length >= 8);
   const codebooks = all.filter(({ element }) => !integerValues(element) && roundedValues(element));
-  for (const scheme of codebooks) matmulAgrees(scheme, "int8-rounded");
+  const byBlocks = ["mxfp8", "e4m3fn-row", "mxfp6-e3m2", "posit8-row"].map((name) => schemes.get(name));
+  assert.ok(byBlocks.every(roundsByBlocks));
+  for (const scheme of [...codebooks, ...byBlocks]) matmulAgrees(scheme, "int8-rounded");
   assert.ok(codebooks.some(({ name }) => name.startsWith("nf4")));
   const other = quantize(numbers(64, 1), [2, 32], schemes.get("mxfp8"));
   for (const backend of [reference, ...others]) assert.throws(() => backend.loadMatrix(other, "int8"), /mxfp8/);
@@ -262,6 +264,31 @@ test("every backend rotates exactly as the reference does, for odd half sizes to
     agree([numbers(batch * heads * headSize, 3), ...tables], `rope of ${headSize}`, (b, [x, cos, sin]) =>
       b.rope(x, batch, heads, headSize, cos, sin, position),
     );
+  }
+});
+
+test("every backend turns and stores new positions exactly as the reference does, from any row of the cache on", () => {
+  for (const headSize of [2, 6, 8, 64]) {
+    const [batch, heads, kvHeads, position, room] = [3, 4, 2, 5, 9];
+    const [wide, narrow, half] = [heads * headSize, kvHeads * headSize, headSize / 2];
+    const tables = [numbers((batch + position) * half, 1), numbers((batch + position) * half, 2)];
+    const [q, k, v] = [numbers(batch * wide, 3), numbers(batch * narrow, 4), numbers(batch * narrow, 5)];
+    const [keys, values] = [numbers(room * narrow, 6), numbers(room * narrow, 7)];
+    for (const row of [0, 4]) {
+      const inputs = [q, k, v, keys, values, ...tables];
+      for (const output of [0, 3, 4]) {
+        agree(
+          [inputs[output], ...inputs],
+          `buffer ${output} of heads of ${headSize} at row ${row}`,
+          (b, [first, ...all]) => {
+            const own = all.map((buffer, i) => (i === output ? first : buffer));
+            const angles = { cos: own[5], sin: own[6], position };
+            const shape = { batch, heads, kvHeads, headSize };
+            b.ropeAndStore(own[0], own[1], own[2], { keys: own[3], values: own[4], row }, angles, shape);
+          },
+        );
+      }
+    }
   }
 });
 

@@ -1,67 +1,73 @@
-(func (export "rope") (param i32 i32 i32 i32) (local i32 i32 i32 i32 i32 i32 i32 i32) (local v128 v128 v128 v128) (local i32 i32 i32 i32 i32 i32 i32) (local v128) (local i32) (local v128) (local i32) (local v128)
+(func (export "rope") (param i32 i32 i32 i32) (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (local v128 v128 v128 v128) (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (local v128) (local i32) (local v128) (local i32) (local v128)
   (local.set 4 (i32.load (local.get 0)))
   (local.set 5 (i32.load offset=4 (local.get 0)))
   (local.set 6 (i32.load offset=8 (local.get 0)))
   (local.set 7 (i32.load offset=12 (local.get 0)))
   (local.set 8 (i32.load offset=16 (local.get 0)))
   (local.set 9 (i32.load offset=20 (local.get 0)))
-  (local.set 16 (i32.shr_u (local.get 8) (i32.const 1)))
   (local.set 10 (local.get 1))
   (if (i32.lt_u (local.get 10) (local.get 2)) (then
     (loop
-      (local.set 17 (i32.shl (i32.mul (i32.add (local.get 9) (local.get 10)) (local.get 16)) (i32.const 2)))
-      (local.set 11 (i32.const 0))
-      (if (i32.lt_u (local.get 11) (local.get 7)) (then
+      (local.set 11 (i32.add (local.get 4) (i32.shl (i32.mul (i32.mul (local.get 10) (local.get 7)) (local.get 8)) (i32.const 2))))
+      (local.set 18 (i32.shr_u (local.get 8) (i32.const 1)))
+      (local.set 19 (i32.shl (i32.mul (i32.add (local.get 9) (local.get 10)) (local.get 18)) (i32.const 2)))
+      (local.set 20 (i32.add (local.get 5) (local.get 19)))
+      (local.set 21 (i32.add (local.get 6) (local.get 19)))
+      (local.set 12 (i32.const 0))
+      (if (i32.lt_u (local.get 12) (local.get 7)) (then
         (loop
-          (local.set 18 (i32.add (local.get 4) (i32.shl (i32.mul (i32.add (i32.mul (local.get 10) (local.get 7)) (local.get 11)) (local.get 8)) (i32.const 2))))
-          (local.set 19 (i32.add (local.get 18) (i32.shl (local.get 16) (i32.const 2))))
-          (local.set 21 (i32.and (local.get 16) (i32.const 3)))
-          (local.set 22 (i32.shl (i32.sub (local.get 16) (local.get 21)) (i32.const 2)))
-          (local.set 20 (i32.const 0))
-          (if (i32.lt_u (local.get 20) (local.get 22)) (then
+          (local.set 13 (i32.shl (i32.mul (local.get 12) (local.get 8)) (i32.const 2)))
+          (local.set 22 (i32.add (local.get 11) (local.get 13)))
+          (local.set 23 (i32.add (local.get 11) (local.get 13)))
+          (local.set 24 (i32.add (local.get 22) (i32.shl (local.get 18) (i32.const 2))))
+          (local.set 25 (i32.add (local.get 23) (i32.shl (local.get 18) (i32.const 2))))
+          (local.set 27 (i32.and (local.get 18) (i32.const 3)))
+          (local.set 28 (i32.shl (i32.sub (local.get 18) (local.get 27)) (i32.const 2)))
+          (local.set 26 (i32.const 0))
+          (if (i32.lt_u (local.get 26) (local.get 28)) (then
             (loop
-              (local.set 12 (v128.load align=1 (i32.add (local.get 18) (local.get 20))))
-              (local.set 13 (v128.load align=1 (i32.add (local.get 19) (local.get 20))))
-              (local.set 14 (v128.load align=1 (i32.add (i32.add (local.get 5) (local.get 17)) (local.get 20))))
-              (local.set 15 (v128.load align=1 (i32.add (i32.add (local.get 6) (local.get 17)) (local.get 20))))
-              (v128.store align=1 (i32.add (local.get 18) (local.get 20)) (f32x4.sub (f32x4.mul (local.get 12) (local.get 14)) (f32x4.mul (local.get 13) (local.get 15))))
-              (v128.store align=1 (i32.add (local.get 19) (local.get 20)) (f32x4.add (f32x4.mul (local.get 13) (local.get 14)) (f32x4.mul (local.get 12) (local.get 15))))
-              (local.set 20 (i32.add (local.get 20) (i32.const 16)))
-              (br_if 0 (i32.lt_u (local.get 20) (local.get 22)))
+              (local.set 14 (v128.load align=1 (i32.add (local.get 22) (local.get 26))))
+              (local.set 15 (v128.load align=1 (i32.add (local.get 24) (local.get 26))))
+              (local.set 16 (v128.load align=1 (i32.add (local.get 20) (local.get 26))))
+              (local.set 17 (v128.load align=1 (i32.add (local.get 21) (local.get 26))))
+              (v128.store align=1 (i32.add (local.get 23) (local.get 26)) (f32x4.sub (f32x4.mul (local.get 14) (local.get 16)) (f32x4.mul (local.get 15) (local.get 17))))
+              (v128.store align=1 (i32.add (local.get 25) (local.get 26)) (f32x4.add (f32x4.mul (local.get 15) (local.get 16)) (f32x4.mul (local.get 14) (local.get 17))))
+              (local.set 26 (i32.add (local.get 26) (i32.const 16)))
+              (br_if 0 (i32.lt_u (local.get 26) (local.get 28)))
             )
           ))
-          (local.set 20 (local.get 22))
-          (if (local.get 21) (then
-            (local.set 23 (i32x4.gt_s (i32x4.splat (local.get 21)) (v128.const i32x4 0x0 0x1 0x2 0x3)))
-            (local.set 12 (v128.load align=1 (i32.add (local.get 18) (local.get 20))))
-            (local.set 13 (v128.load align=1 (i32.add (local.get 19) (local.get 20))))
-            (local.set 14 (v128.load align=1 (i32.add (i32.add (local.get 5) (local.get 17)) (local.get 20))))
-            (local.set 15 (v128.load align=1 (i32.add (i32.add (local.get 6) (local.get 17)) (local.get 20))))
-            (local.set 24 (i32.add (local.get 18) (local.get 20)))
-            (local.set 25 (f32x4.sub (f32x4.mul (local.get 12) (local.get 14)) (f32x4.mul (local.get 13) (local.get 15))))
-            (if (i32.gt_u (local.get 21) (i32.const 0)) (then
-              (v128.store32_lane align=1 0 (local.get 24) (local.get 25))
+          (local.set 26 (local.get 28))
+          (if (local.get 27) (then
+            (local.set 29 (i32x4.gt_s (i32x4.splat (local.get 27)) (v128.const i32x4 0x0 0x1 0x2 0x3)))
+            (local.set 14 (v128.load align=1 (i32.add (local.get 22) (local.get 26))))
+            (local.set 15 (v128.load align=1 (i32.add (local.get 24) (local.get 26))))
+            (local.set 16 (v128.load align=1 (i32.add (local.get 20) (local.get 26))))
+            (local.set 17 (v128.load align=1 (i32.add (local.get 21) (local.get 26))))
+            (local.set 30 (i32.add (local.get 23) (local.get 26)))
+            (local.set 31 (f32x4.sub (f32x4.mul (local.get 14) (local.get 16)) (f32x4.mul (local.get 15) (local.get 17))))
+            (if (i32.gt_u (local.get 27) (i32.const 0)) (then
+              (v128.store32_lane align=1 0 (local.get 30) (local.get 31))
             ))
-            (if (i32.gt_u (local.get 21) (i32.const 1)) (then
-              (v128.store32_lane offset=4 align=1 1 (local.get 24) (local.get 25))
+            (if (i32.gt_u (local.get 27) (i32.const 1)) (then
+              (v128.store32_lane offset=4 align=1 1 (local.get 30) (local.get 31))
             ))
-            (if (i32.gt_u (local.get 21) (i32.const 2)) (then
-              (v128.store32_lane offset=8 align=1 2 (local.get 24) (local.get 25))
+            (if (i32.gt_u (local.get 27) (i32.const 2)) (then
+              (v128.store32_lane offset=8 align=1 2 (local.get 30) (local.get 31))
             ))
-            (local.set 26 (i32.add (local.get 19) (local.get 20)))
-            (local.set 27 (f32x4.add (f32x4.mul (local.get 13) (local.get 14)) (f32x4.mul (local.get 12) (local.get 15))))
-            (if (i32.gt_u (local.get 21) (i32.const 0)) (then
-              (v128.store32_lane align=1 0 (local.get 26) (local.get 27))
+            (local.set 32 (i32.add (local.get 25) (local.get 26)))
+            (local.set 33 (f32x4.add (f32x4.mul (local.get 15) (local.get 16)) (f32x4.mul (local.get 14) (local.get 17))))
+            (if (i32.gt_u (local.get 27) (i32.const 0)) (then
+              (v128.store32_lane align=1 0 (local.get 32) (local.get 33))
             ))
-            (if (i32.gt_u (local.get 21) (i32.const 1)) (then
-              (v128.store32_lane offset=4 align=1 1 (local.get 26) (local.get 27))
+            (if (i32.gt_u (local.get 27) (i32.const 1)) (then
+              (v128.store32_lane offset=4 align=1 1 (local.get 32) (local.get 33))
             ))
-            (if (i32.gt_u (local.get 21) (i32.const 2)) (then
-              (v128.store32_lane offset=8 align=1 2 (local.get 26) (local.get 27))
+            (if (i32.gt_u (local.get 27) (i32.const 2)) (then
+              (v128.store32_lane offset=8 align=1 2 (local.get 32) (local.get 33))
             ))
           ))
-          (local.set 11 (i32.add (local.get 11) (i32.const 1)))
-          (br_if 0 (i32.lt_u (local.get 11) (local.get 7)))
+          (local.set 12 (i32.add (local.get 12) (i32.const 1)))
+          (br_if 0 (i32.lt_u (local.get 12) (local.get 7)))
         )
       ))
       (local.set 10 (i32.add (local.get 10) (i32.const 1)))

@@ -162,6 +162,16 @@ export function createReference(): Backend {
       }
     },
 
+    ropeAndStore(q, k, v, { keys, values, row }, { cos, sin, position }, { batch, heads, kvHeads, headSize }) {
+      const shape = { batch, heads, kvHeads, headSize };
+      check.ropeAndStore(q, k, v, { keys, values, row }, { cos, sin, position }, shape);
+      const length = batch * kvHeads * headSize;
+      this.rope(q, batch, heads, headSize, cos, sin, position);
+      this.rope(k, batch, kvHeads, headSize, cos, sin, position);
+      keys.data().set(k.data().subarray(0, length), row * kvHeads * headSize);
+      values.data().set(v.data().subarray(0, length), row * kvHeads * headSize);
+    },
+
     attention(out, q, keys, values, shape) {
       check.attention(out, q, keys, values, shape);
       const { batch, position, heads, kvHeads, headSize, causal = true } = shape;

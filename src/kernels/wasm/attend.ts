@@ -7,12 +7,16 @@ import type { CompiledModule, Engine } from "./engine.js";
 import { floatBits } from "./kernel.js";
 import { roundUp } from "./layout.js";
 
-/** `addresses` as Backend.attention has the buffers; nothing is empty. `core` has the kernel for single queries. */
+/**
+ * `addresses` as Backend.attention has the buffers; nothing is empty. `core` has the kernel for single queries. `most`: positions
+ * that there is room for; scratch memory is taken for all of them, so that it stays where it is from step to step.
+ */
 export function attend(
   engine: Engine,
   core: CompiledModule,
   addresses: Readonly<Record<"out" | "q" | "keys" | "values", number>>,
   { batch, position, heads, kvHeads, headSize, causal = true }: AttentionShape,
+  most: number,
 ): void {
   const end = position + batch;
   const common = { ...addresses, seen: position + (causal ? 1 : batch), seenStep: causal ? 1 : 0, heads, kvHeads };
@@ -23,13 +27,13 @@ export function attend(
     return { scratch: engine.scratch("scores", scratchBytes * engine.threads), scratchBytes };
   };
   if (queries === 1 || !fitsTiles(headSize)) {
-    const args = { ...common, headSize, scale: floatBits(1 / Math.sqrt(headSize)), ...room(4 * end + 16) };
+    const args = { ...common, headSize, scale: floatBits(1 / Math.sqrt(headSize)), ...room(4 * most + 16) };
     engine.run(core, attention, args, batch * heads, work);
     return;
   }
   const module = engine.module(`attention ${headSize}`, (limits) => attentionModule(headSize, limits));
   const tileQueries = tileQueriesOf(queries, kvHeads, engine.threads);
   const tiles = Math.ceil(queries / tileQueries);
-  const args = { ...common, rows: batch, tileQueries, tiles, ...room(tileScratchBytes(end)) };
+  const args = { ...common, rows: batch, tileQueries, tiles, ...room(tileScratchBytes(most)) };
   engine.run(module, attentionTiles, args, kvHeads * tiles, work);
 }

@@ -32,6 +32,7 @@ export const attentionTiles: KernelSignature<Field> = {
   ],
   writes: ["out", "scratch"],
   reads: ["q", "keys", "values"],
+  moves: ["seen"],
 };
 
 const mostTileQueries = 4;

@@ -22,6 +22,7 @@ export const attention: KernelSignature<
   ],
   writes: ["out", "scratch"],
   reads: ["q", "keys", "values"],
+  moves: ["seen"],
 };
 
 export function defineAttention(m: ModuleBuilder): void {

@@ -5,15 +5,18 @@ import type { Scheme } from "../../formats/scheme.js";
 import type { PackedTensor } from "../../tensor/packed.js";
 import type {
   Activations,
+  Angles,
   AttentionShape,
   Backend,
   BackendInfo,
   Buffer,
+  HeadShape,
   Matrix,
   OperationTime,
   PackedAttentionShape,
   Past,
   RowStore,
+  StoredHeads,
 } from "../backend.js";
 import type { GeluForm } from "../gelu.js";
 import type { MomentSums } from "../moments.js";
@@ -32,6 +35,8 @@ import { Matmul } from "./matmul.js";
 import { loadMatrix, type WasmMatrix } from "./matrix.js";
 import { openMoments } from "./moments.js";
 import { type OwnPast, PackedAttention } from "./past.js";
+import type { Recording } from "./recording.js";
+import { rope, ropeAndStore } from "./rope.js";
 import { Rounder } from "./round.js";
 import { packInMemory, unpackInMemory, type WasmRows } from "./row-store.js";
 import * as rows from "./rows.js";
@@ -62,6 +67,11 @@ export class WasmBackend implements Backend {
     return this.engine.batch(work);
   }
 
+  record(position: number, work: () => void): Recording | undefined {
+    this.#alive();
+    return this.engine.record(position, work);
+  }
+
   profile<T>(work: () => T): { readonly result: T; readonly operations: readonly OperationTime[] } {
     this.#alive();
     return this.engine.profile(work);
@@ -86,9 +96,8 @@ export class WasmBackend implements Backend {
 
   free(buffer: Buffer): void {
     const { root } = this.#own(buffer);
-    this.engine.finish();
     root.freed = true;
-    this.engine.heap.free(root.address);
+    this.engine.free(root.address);
   }
 
   loadMatrix(weight: PackedTensor, activations: Activations = "f32"): Matrix {
@@ -165,18 +174,41 @@ export class WasmBackend implements Backend {
   rope(x: Buffer, batch: number, heads: number, headSize: number, cos: Buffer, sin: Buffer, position: number): void {
     check.rope(x, batch, heads, headSize, cos, sin, position);
     const args = { x: this.#at(x), cos: this.#at(cos), sin: this.#at(sin), heads, headSize, position };
-    this.engine.run(this.#core, rows.rope, args, batch, 2 * batch * heads * headSize);
+    this.engine.run(this.#core, rope, args, batch, 2 * batch * heads * headSize);
+  }
+
+  ropeAndStore(q: Buffer, k: Buffer, v: Buffer, into: StoredHeads, angles: Angles, shape: HeadShape): void {
+    check.ropeAndStore(q, k, v, into, angles, shape);
+    const { batch, heads, kvHeads, headSize } = shape;
+    const args = {
+      q: this.#at(q),
+      k: this.#at(k),
+      v: this.#at(v),
+      keys: this.#at(into.keys),
+      values: this.#at(into.values),
+      cos: this.#at(angles.cos),
+      sin: this.#at(angles.sin),
+      heads,
+      kvHeads,
+      headSize,
+      position: angles.position,
+      row: into.row,
+    };
+    this.engine.run(this.#core, ropeAndStore, args, batch, 2 * batch * (heads + kvHeads) * headSize);
   }
 
   attention(out: Buffer, q: Buffer, keys: Buffer, values: Buffer, shape: AttentionShape): void {
     check.attention(out, q, keys, values, shape);
-    if (shape.batch * shape.heads * shape.headSize === 0) return;
+    const { batch, heads, kvHeads, headSize } = shape;
+    if (batch * heads * headSize === 0) return;
     const addresses = { out: this.#at(out), q: this.#at(q), keys: this.#at(keys), values: this.#at(values) };
-    attend(this.engine, this.#core, addresses, shape);
+    const room = Math.floor(keys.length / (kvHeads * headSize));
+    attend(this.engine, this.#core, addresses, shape, room);
   }
 
   attentionOverPacked(out: Buffer, q: Buffer, keys: Past, values: Past, shape: PackedAttentionShape): void {
     check.attentionOverPacked(out, q, keys, values, shape);
+    this.engine.forgoRecording();
     if (shape.batch * shape.heads * shape.headSize === 0) return;
     const own = (past: Past): OwnPast => {
       return { axis: past.axis, store: this.#ownRows(past.store), recent: this.#own(past.recent) };
@@ -268,9 +300,8 @@ export class WasmBackend implements Backend {
 
   freeRows(store: RowStore): void {
     const own = this.#ownRows(store);
-    this.engine.finish();
     own.freed = true;
-    this.engine.heap.free(own.address);
+    this.engine.free(own.address);
   }
 
   pack(store: RowStore, at: number, x: Buffer, count: number): void {

@@ -40,6 +40,9 @@ export const flags = { barrier: 1, shared: 2 } as const;
 /** Bytes of an entry before its arguments. */
 export const entryHead = 16;
 
+/** Stands at the end of a list, where the next operation's kernel would. */
+export const endMark = -1;
+
 /** The numbers that lists have, one after the other. */
 export const listNumbers = 1 << 16;
 

@@ -8,6 +8,7 @@ import type { MemoryLimits } from "./emitter.js";
 import { Heap } from "./heap.js";
 import type { KernelSignature } from "./kernel.js";
 import { Profile, type Subject } from "./profile.js";
+import { createPlayer, type Player, Recording } from "./recording.js";
 import { Tape } from "./tape.js";
 import { type HelperThread, startWorker } from "./worker-host.js";
 
@@ -52,7 +53,6 @@ export interface Place {
 
 interface Threads {
   readonly exports: ControlExports;
-  readonly table: KernelTable;
   readonly tape: Tape;
   readonly helpers: readonly HelperThread[];
 }
@@ -63,6 +63,7 @@ export class Engine {
   readonly threads: number;
   readonly limits: MemoryLimits;
   readonly #rooms: readonly Room[];
+  readonly #table = new KernelTable();
   readonly #team: Threads | undefined;
   readonly #modules = new Map<string, CompiledModule>();
   readonly #scratch = new Map<string, { address: number; bytes: number }>();
@@ -75,6 +76,12 @@ export class Engine {
   #operations = 0;
   #closedSince = 0;
   #profile: Profile | undefined;
+  #frees = 0;
+  /** The list that is being recorded, and whether it holds all that has been done since. */
+  #recorded: { readonly tape: Tape; whole: boolean } | undefined;
+  /** Of one thread: its list while it records, and what runs lists. */
+  #ownTape: Tape | undefined;
+  #player: Player | undefined;
   /** The weight in hand, for profiles. */
   subject: Subject | undefined;
 
@@ -87,9 +94,8 @@ export class Engine {
     this.threads = helpers.length + 1;
     this.#blocks = new Blocks(this.heap);
     if (limits.shared) {
-      const table = new KernelTable();
-      const exports = instantiate(controlModule(limits), this.memory, table) as unknown as ControlExports;
-      this.#team = { exports, table, tape: new Tape(this.heap, this.#blocks, tapeBytes), helpers };
+      const exports = instantiate(controlModule(limits), this.memory, this.#table) as unknown as ControlExports;
+      this.#team = { exports, tape: new Tape(this.heap, this.#blocks, tapeBytes), helpers };
     }
   }
 
@@ -117,7 +123,20 @@ export class Engine {
 
   freeWeight({ room, address }: Place): void {
     this.finish();
+    this.#frees++;
     this.#rooms[room].heap.free(address);
+  }
+
+  /** Gives back what was taken of `heap`. */
+  free(address: number): void {
+    this.finish();
+    this.#frees++;
+    this.heap.free(address);
+  }
+
+  /** Counts what was given back: while it stays the same, all addresses are still what they were. */
+  get frees(): number {
+    return this.#frees;
   }
 
   weightMemory(room: number): WebAssembly.Memory {
@@ -132,7 +151,7 @@ export class Engine {
     const bytes = generate(room === 0 ? this.limits : { ...this.limits, weights: true });
     const surroundings = room === 0 ? {} : { weights: this.#rooms[room].memory };
     const functions = Object.entries(instantiate(bytes, this.memory, surroundings)) as [string, KernelFunction][];
-    const first = this.#team?.table.add(functions.map(([, kernel]) => kernel)) ?? 0;
+    const first = this.#table.add(functions.map(([, kernel]) => kernel));
     if (this.#team) this.#share(bytes, room);
     const module = { kernels: new Map(functions.map(([name, call], i) => [name, { call, place: first + i }])) };
     this.#modules.set(own, module);
@@ -198,11 +217,65 @@ export class Engine {
       const words = this.#record;
       for (let i = 0; i < fields.length; i++) words[i] = args[fields[i]];
       kernel.call(control.record, 0, items, 0);
+      this.#note(kernel.place, signature, args, items);
       return;
     }
-    if (!team.tape.hasRoom(signature.fields.length)) this.#flush(team);
+    if (!team.tape.hasRoom(signature.fields.length)) this.finish();
     team.tape.add(kernel.place, signature, args, items, items > 1 && work >= worthSharing);
     if (this.#batches === 0) this.#flush(team);
+  }
+
+  /** On one thread: adds an operation to the list that is being recorded. */
+  #note<F extends string>(
+    place: number,
+    signature: KernelSignature<F>,
+    args: Readonly<Record<F, number>>,
+    items: number,
+  ): void {
+    const recorded = this.#recorded;
+    if (!recorded?.whole) return;
+    if (recorded.tape.hasRoom(signature.fields.length)) recorded.tape.add(place, signature, args, items, false);
+    else recorded.whole = false;
+  }
+
+  /**
+   * Runs `work` and keeps its operations as a list; undefined where it cannot be run again: work outside of kernels is not in it.
+   */
+  record(position: number, work: () => void): Recording | undefined {
+    this.finish();
+    const team = this.#team;
+    if (!team) this.#ownTape ??= new Tape(this.heap, this.#blocks, tapeBytes);
+    const tape = team?.tape ?? (this.#ownTape as Tape);
+    const recorded = { tape, whole: !this.#profile && !this.#recorded };
+    this.#recorded = recorded;
+    this.#batches++;
+    try {
+      work();
+      const { words, moving } = tape.copy();
+      return recorded.whole ? new Recording(this, position, words, moving) : undefined;
+    } finally {
+      this.#batches--;
+      this.#recorded = undefined;
+      this.finish();
+      if (!team) tape.close();
+    }
+  }
+
+  /** Runs a list that was recorded; false while operations are profiled one by one. */
+  play(list: number): boolean {
+    if (this.#profile || this.#recorded) return false;
+    this.finish();
+    if (this.#team) this.#runList(this.#team, list);
+    else {
+      this.#player ??= createPlayer(this.limits, this.memory, this.#table);
+      this.#player.play(list);
+    }
+    return true;
+  }
+
+  /** What is done now is not in the list that is being recorded. */
+  forgoRecording(): void {
+    if (this.#recorded) this.#recorded.whole = false;
   }
 
   /** The words of `control.record`; a memory that is not shared has a new buffer after it has grown. */
@@ -235,14 +308,19 @@ export class Engine {
 
   /** Runs what is listed. Needed before memory is read, or written other than by kernels. */
   finish(): void {
+    this.forgoRecording();
     this.#closedSince = this.#operations + 1;
     if (this.#team && !this.#team.tape.empty) this.#flush(this.#team);
   }
 
   #flush(team: Threads): void {
     team.tape.close();
+    this.#runList(team, team.tape.address);
+  }
+
+  #runList(team: Threads, address: number): void {
     this.#lists = (this.#lists % (listNumbers - 1)) + 1;
-    if (team.exports.run(team.tape.address, this.#lists, this.threads, maySleep) !== 0) {
+    if (team.exports.run(address, this.#lists, this.threads, maySleep) !== 0) {
       throw new UnsupportedError("a kernel failed on a helper thread", {
         ...{ kind: "no-engine-feature", where: `wasm, ${this.threads} threads`, try: "one thread" },
       });
@@ -253,10 +331,7 @@ export class Engine {
   scratch(purpose: string, bytes: number): number {
     const held = this.#scratch.get(purpose);
     if (held && held.bytes >= bytes) return held.address;
-    if (held) {
-      this.finish();
-      this.heap.free(held.address);
-    }
+    if (held) this.free(held.address);
     const address = this.heap.allocate(bytes, `scratch for ${purpose}`);
     this.#scratch.set(purpose, { address, bytes });
     return address;

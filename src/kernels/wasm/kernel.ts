@@ -25,6 +25,19 @@ export interface KernelSignature<F extends string = string> {
    */
   readonly reads?: readonly F[];
   readonly writes?: readonly F[];
+  /** Fields that grow by one with every position: what changes where a recorded list (recording.ts) is run again. */
+  readonly moves?: readonly F[];
+}
+
+/** A kernel's fields: addresses that it writes, addresses that it reads, and numbers, of which some move with the position. */
+export function signature<W extends string, R extends string, N extends string>(
+  name: string,
+  writes: readonly W[],
+  reads: readonly R[],
+  numbers: readonly N[],
+  moves: readonly N[] = [],
+): KernelSignature<W | R | N> {
+  return { name, fields: [...writes, ...reads, ...numbers], writes, reads, moves };
 }
 
 /** Adds a kernel to a module; its fields are loaded into locals at the start. */

@@ -1,37 +1,16 @@
 /** The kernels that work on rows of f32: norms, softmax, rotary embedding, sums. One item is one row, or 1024 elements. */
 import type { Expression, FunctionBuilder, ModuleBuilder } from "./emitter.js";
 import { f32, f32x4, i32, memory, v128 } from "./instructions.js";
-import { defineKernel, type KernelSignature } from "./kernel.js";
-import {
-  expLanes,
-  geluLanes,
-  geluTanhLanes,
-  largest,
-  mapAndSumLanes,
-  mapLanes,
-  overLanes,
-  storeLanes,
-  sumLanes,
-  totalOf,
-} from "./lanes.js";
+import { defineKernel, signature } from "./kernel.js";
+import { expLanes, geluLanes, geluTanhLanes, largest, mapAndSumLanes, mapLanes, sumLanes, totalOf } from "./lanes.js";
+import { defineRope } from "./rope.js";
 
 /** Elements of one item of the elementwise kernels. */
 export const elementsPerItem = 1024;
 
-/** A kernel's fields: addresses that it writes, addresses that it reads, and numbers. */
-function signature<W extends string, R extends string, N extends string>(
-  name: string,
-  writes: readonly W[],
-  reads: readonly R[],
-  numbers: readonly N[],
-): KernelSignature<W | R | N> {
-  return { name, fields: [...writes, ...reads, ...numbers], writes, reads };
-}
-
 export const rmsNorm = signature("rmsNorm", ["out"], ["x", "gain"], ["size", "epsilon"]);
 export const layerNorm = signature("layerNorm", ["out"], ["x", "gain", "bias"], ["size", "epsilon"]);
 export const softmax = signature("softmax", ["out"], ["x"], ["columns"]);
-export const rope = signature("rope", ["x"], ["cos", "sin"], ["heads", "headSize", "position"]);
 export const siluMultiply = signature("siluMultiply", ["out"], ["gate", "up"], ["length"]);
 export const gelu = signature("gelu", ["out"], ["x"], ["length"]);
 export const geluTanh = signature("geluTanh", ["out"], ["x"], ["length"]);
@@ -107,27 +86,6 @@ export function defineRowKernels(m: ModuleBuilder): void {
     });
   });
 
-  defineKernel(m, rope, (f, { x, heads, headSize, cos, sin, position }, { from, to }) => {
-    const [row, head] = f.locals("i32", 2);
-    const [a, b, c, s] = f.locals("v128", 4);
-    const half = f.let(i32.shr_u(headSize, 1));
-    f.for(row, from, to, 1, () => {
-      const angle = f.let(i32.shl(i32.mul(i32.add(position, row), half), 2));
-      f.for(head, 0, heads, 1, () => {
-        const first = f.let(i32.add(x, i32.shl(i32.mul(i32.add(i32.mul(row, heads), head), headSize), 2)));
-        const second = f.let(i32.add(first, i32.shl(half, 2)));
-        rotate(f, half, (offset, store) => {
-          f.set(a, at(first, offset));
-          f.set(b, at(second, offset));
-          f.set(c, v128.load(i32.add(i32.add(cos, angle), offset)));
-          f.set(s, v128.load(i32.add(i32.add(sin, angle), offset)));
-          store(i32.add(first, offset), f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
-          store(i32.add(second, offset), f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
-        });
-      });
-    });
-  });
-
   defineKernel(m, siluMultiply, (f, { out, gate, up, length }, { from, to }) => {
     const exp = expLanes(f);
     const g = f.local("v128");
@@ -167,17 +125,9 @@ export function defineRowKernels(m: ModuleBuilder): void {
     });
   });
 
+  defineRope(m);
   definePadding(m);
   defineMoves(m);
-}
-
-/** mapLanes with several results for each vector. */
-function rotate(
-  f: FunctionBuilder,
-  length: Expression<"i32">,
-  body: (offset: Expression<"i32">, store: (address: Expression<"i32">, value: Expression<"v128">) => void) => void,
-): void {
-  overLanes(f, length, (offset, _, rest) => body(offset, (address, value) => storeLanes(f, address, value, rest)));
 }
 
 /** Calls `body` with the byte offset and the count of the elements that items from .. to - 1 cover. */

@@ -4,25 +4,37 @@
  * read. Projections of the same input so run without waiting for each other.
  */
 import type { Blocks } from "./blocks.js";
-import { entryHead, flags } from "./control.js";
+import { endMark, entryHead, flags } from "./control.js";
 import type { Heap } from "./heap.js";
 import type { KernelSignature } from "./kernel.js";
 
 export class Tape {
   readonly address: number;
-  readonly #words: Int32Array;
+  readonly #heap: Heap;
+  readonly #length: number;
+  #view: Int32Array;
   readonly #blocks: Blocks;
   /** Barriers so far, over all lists. */
   #barriers = 1;
   /** After an operation that does not tell what it writes. */
   #unknown = false;
   #end = 0;
+  /** Words that change with the position. */
+  #moving: number[] = [];
 
-  /** Takes `bytes` bytes of shared memory for the list. */
+  /** Takes `bytes` bytes of memory for the list. */
   constructor(heap: Heap, blocks: Blocks, bytes: number) {
     this.address = heap.allocate(bytes, "the list of operations");
-    this.#words = new Int32Array(heap.memory.buffer, this.address, bytes / 4);
+    this.#heap = heap;
+    this.#length = bytes / 4;
+    this.#view = new Int32Array(heap.memory.buffer, this.address, this.#length);
     this.#blocks = blocks;
+  }
+
+  /** A memory that is not shared has a new buffer after it has grown. */
+  get #words(): Int32Array {
+    if (this.#view.length === 0) this.#view = new Int32Array(this.#heap.memory.buffer, this.address, this.#length);
+    return this.#view;
   }
 
   get empty(): boolean {
@@ -51,13 +63,21 @@ export class Tape {
     words[at + 2] = items;
     words[at + 3] = entryHead + 4 * fields.length;
     for (let i = 0; i < fields.length; i++) words[at + entryHead / 4 + i] = args[fields[i]];
+    for (const field of signature.moves ?? []) this.#moving.push(at + entryHead / 4 + fields.indexOf(field));
     this.#end = at + entryHead / 4 + fields.length;
+  }
+
+  /** The list so far, with its end mark, and which of its words change with the position. */
+  copy(): { readonly words: Int32Array; readonly moving: readonly number[] } {
+    this.#words[this.#end] = endMark;
+    return { words: this.#words.slice(0, this.#end + 1), moving: this.#moving };
   }
 
   /** Writes the end mark; the next operation begins a new list. */
   close(): void {
-    this.#words[this.#end] = -1;
+    this.#words[this.#end] = endMark;
     this.#end = 0;
+    this.#moving = [];
     this.#barriers++;
     this.#unknown = false;
   }
