@@ -23,7 +23,7 @@ function products(activations: Activations, names: readonly string[], [batch, ro
 /** A matrix within the caches, some of about 500 MB, and a prompt. */
 export const matmulCases: readonly MatmulCase[] = [
   ...products("int8", [...integers, ...few], [1, 4096, 4096]),
-  ...products("int8-rounded", ["nf4-g64"], [1, 4096, 4096]),
+  ...products("int8-rounded", ["nf4-g64", "mxfp8"], [1, 4096, 4096]),
   ...products("int2", few, [1, 4096, 4096]),
   ...products("int1", few, [1, 4096, 4096]),
   ...products("f32", [...schemes, "mxfp8-e5m2", "nf4-g64"], [1, 4096, 4096]),
@@ -31,10 +31,11 @@ export const matmulCases: readonly MatmulCase[] = [
   ...products("int8-rounded", ["nf4-g64"], [1, 212992, 4096]),
   ...products("int8", ["q8_0", "int8-row"], [1, 122880, 4096]),
   ...products("int8", ["int2-g32", ...few], [1, 212992, 4096]),
+  ...products("int8-rounded", ["mxfp8", "mxfp8-e5m2", "e4m3fn-row"], [1, 122880, 4096]),
   ...products("f32", ["q8_0", "mxfp8", "mxfp8-e5m2"], [1, 122880, 4096]),
   ...products("f32", ["q4_0"], [1, 212992, 4096]),
   ...products("int8", [...integers, ...few], [128, 2048, 2048]),
-  ...products("int8-rounded", ["nf4-g64"], [128, 2048, 2048]),
+  ...products("int8-rounded", ["nf4-g64", "mxfp8"], [128, 2048, 2048]),
   ...products("f32", schemes, [128, 2048, 2048]),
   ...products("f32", ["f32"], [512, 512, 512]),
 ];

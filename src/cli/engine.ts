@@ -38,7 +38,7 @@ const isKind = (name: string): name is Activations => ACTIVATION_KINDS.some((kin
 /** How activations enter the products, for commands that run one model. */
 export const ACTIVATIONS = choice(
   "--activations <kind>",
-  "f32: as they are; int8: rounded by blocks, for integer and 4-bit float weights, about three times faster where the engine has relaxed SIMD; int8-rounded: likewise, and the values of other 4-bit codebooks (NF4) too; int7 to int1: fewer bits, at a cost in quality",
+  "f32: as they are; int8: rounded by blocks, for integer and 4-bit float weights, about three times faster where the engine has relaxed SIMD; int8-rounded: likewise, and NF4, float8 and all other weights of at most 8 bits, rounded to int8; int7 to int1: fewer bits, at a cost in quality",
   ACTIVATION_KINDS,
   "f32",
 );

@@ -20,6 +20,7 @@
  */
 import { UnsupportedError } from "../errors.js";
 import type { NumberFormat } from "../formats/format.js";
+import type { Scheme } from "../formats/scheme.js";
 import { decodeTable } from "../formats/table.js";
 import type { Activations } from "./backend.js";
 import type { WeightRows } from "./weight-rows.js";
@@ -70,9 +71,13 @@ export function integerValues(format: NumberFormat): IntegerValues | undefined {
   return undefined;
 }
 
+/** Whether "int8-rounded" rounds the blocks of such weights (rounded-rows.ts): 5 to 8 bits that are no integers, no offsets. */
+export const roundsByBlocks = ({ element, offset }: Scheme): boolean =>
+  element.bits > 4 && element.bits <= 8 && !offset && !integerValues(element);
+
 /**
- * The values of a codebook of at most 4 bits (NF4), rounded to 127ths of the largest. undefined for other formats:
- * float8 has too wide a range for that.
+ * The values of a codebook of at most 4 bits (NF4), rounded to 127ths of the largest. undefined for other formats: those of
+ * float8 span too much to be rounded alike in all blocks.
  */
 export function roundedValues(format: NumberFormat): IntegerValues | undefined {
   if (format.bits > 4) return undefined;
@@ -87,18 +92,19 @@ export function roundedValues(format: NumberFormat): IntegerValues | undefined {
 
 /**
  * The integer values of a weight that is to meet int8 activations; UnsupportedError with the reason otherwise. With
- * "int8-rounded" codebooks whose values are no integers are rounded.
+ * "int8-rounded" codebooks whose values are no integers are rounded; weights of more bits come rounded (rounded-rows.ts).
  */
 export function demandIntegers(weight: WeightRows, activations: Activations): IntegerValues {
   const { scheme, blockColumns } = weight;
   const exact = integerValues(scheme.element);
   const rounded = exact ? undefined : roundedValues(scheme.element);
+  const roundable = rounded !== undefined || roundsByBlocks(scheme);
   const found = exact ?? (activations === "int8-rounded" ? rounded : undefined);
   const refuse = (why: string) =>
     new UnsupportedError(`${scheme.name} weights cannot be multiplied with ${activations} activations`, {
       where: "loadMatrix",
       why,
-      try: `activations "f32", which every scheme supports${rounded ? ', or "int8-rounded", which rounds the values' : ""}`,
+      try: `activations "f32", which every scheme supports${roundable ? ', or "int8-rounded", which rounds the values' : ""}`,
     });
   if (!found) throw refuse(`the values of ${scheme.element.name} are not int8 multiples of one unit`);
   if (usesNothing(weight)) throw refuse("some codes mean nothing (NaN)");

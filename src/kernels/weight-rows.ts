@@ -21,6 +21,8 @@ import type { PackedTensor } from "../tensor/packed.js";
 
 export interface WeightRows {
   readonly scheme: Scheme;
+  /** What the elements were before they were rounded to int8 (rounded-rows.ts). */
+  readonly rounded?: NumberFormat;
   readonly rows: number;
   readonly columns: number;
   /** Columns that share scale and offset; the last block of a row may be shorter. */

@@ -17,9 +17,10 @@ import { geluF32, geluTanhF32 } from "../gelu.js";
 import { hadamardBlocks } from "../hadamard.js";
 import { plainMoments } from "../moments.js";
 import { roundRows, roundRowsStatic } from "../round.js";
+import { openWeight } from "../rounded-rows.js";
 import { packRows, type RowPlanes, rowPlanes, unpackRows } from "../row-store.js";
 import { check } from "../shapes.js";
-import { decodeRow, weightRows } from "../weight-rows.js";
+import { decodeRow } from "../weight-rows.js";
 import { int8Matrix, matmulInt8, roundedRow } from "./matmul-int8.js";
 
 const f = Math.fround;
@@ -48,7 +49,7 @@ interface ReferenceMatrix extends Matrix {
 }
 
 function loadMatrix(weight: PackedTensor, activations: Activations = "f32"): ReferenceMatrix {
-  const reader = weightRows(weight);
+  const reader = openWeight(weight, activations);
   const { rows, columns } = reader;
   const bytes = Object.values(weight.planes).reduce((sum, plane) => sum + (plane?.length ?? 0), 0);
   const int8 = activations === "f32" ? undefined : int8Matrix(reader, activations);

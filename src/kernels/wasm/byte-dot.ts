@@ -107,7 +107,10 @@ export function planInt8(
   }
   const bits = (span < 2 ** storedBits(format.bits) ? storedBits(format.bits) : 8) as 5 | 6 | 8;
   const recode = Uint8Array.from(integers, (q) => q + bias);
-  const why = `${bits}-bit codes to bytes, ${dots(arithmetic)}`;
+  const codes = weight.rounded
+    ? `${weight.rounded.name} rounded to bytes (off by at most 0.40 % of the largest of a block)`
+    : `${bits}-bit codes to bytes`;
+  const why = `${codes}, ${dots(arithmetic)}`;
   const dot = { bits, step: 1, bias, unit, ...rounding, arithmetic, sums: 1, passes: 1 } as const;
   if (low >= 0 || low + span < 128) {
     const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };

@@ -1,7 +1,8 @@
 /** Weights in the backend's memory: planned, laid out and paired with the module of kernels that multiplies them. */
 import type { PackedTensor } from "../../tensor/packed.js";
 import type { Activations, Exactness, Matrix } from "../backend.js";
-import { type WeightRows, weightRows } from "../weight-rows.js";
+import { openWeight } from "../rounded-rows.js";
+import type { WeightRows } from "../weight-rows.js";
 import { type BitLayout, fillBits, planBits } from "./bit-planes.js";
 import { bitsKey, bitsModule } from "./count-bits.js";
 import type { CompiledModule, Engine, Place } from "./engine.js";
@@ -43,7 +44,7 @@ export function loadMatrix(
   activations: Activations,
   exactness: Exactness,
 ): WasmMatrix {
-  const reader = weightRows(weight);
+  const reader = openWeight(weight, activations);
   const { relaxedDot } = detectFeatures();
   const bits = planBits(reader, activations, relaxedDot);
   if (bits) return loadBits(engine, reader, bits, activations);
