@@ -116,6 +116,8 @@ export interface Backend {
   embed(out: Buffer, ids: ArrayLike<number>, table: Matrix): void;
   /** out[b, n] = sum_k x[b, k] weight[n, k] (+ bias[n]). x: [batch, columns], out: [batch, rows]. */
   matmul(out: Buffer, x: Buffer, weight: Matrix, batch: number, bias?: Buffer): void;
+  /** The products of one input with several matrices: `matmul` for each, begun once for all where their kernels are the same. */
+  matmulGroup(x: Buffer, products: readonly Product[], batch: number): void;
   /** out[b] = x[b] / sqrt(mean(x[b]^2) + epsilon) * gain, for rows of gain.length. out may be x. */
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void;
   /** out[b] = d / sqrt(mean(d^2) + epsilon) * gain + bias with d = x[b] - mean(x[b]). out may be x. */
@@ -186,6 +188,13 @@ export interface Backend {
 
   /** Gives all memory and threads back; the backend cannot be used afterwards. */
   dispose(): Promise<void>;
+}
+
+/** What a product of an input has besides the input. */
+export interface Product {
+  readonly out: Buffer;
+  readonly weight: Matrix;
+  readonly bias?: Buffer;
 }
 
 /** Operations that were kept (`Backend.record`). */

@@ -16,6 +16,7 @@ export {
   type Exactness,
   type Matrix,
   type OperationTime,
+  type Product,
   type Recording,
   type RowStore,
 } from "./backend.js";

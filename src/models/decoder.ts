@@ -19,7 +19,7 @@ import type {
 } from "./architecture.js";
 import { traceDecoderLayer } from "./decoder-gradient.js";
 import { plainCache } from "./kv-cache.js";
-import { applyLinear, type Linear } from "./linear.js";
+import { applyLinear, applyLinears } from "./linear.js";
 import { makeScratch } from "./session.js";
 import { readVector } from "./weights.js";
 
@@ -80,19 +80,18 @@ const decoderStages: readonly LayerStage<ForwardState>[] = [
   { run: mlpOutput },
 ];
 
-/** A linear map of the layer. `before`: see applyLinear. */
+/** Linear maps of the layer on one input; `outs` by role. */
 function apply(
   { state, layer, observe }: LayerPass<ForwardState>,
-  out: Buffer,
+  outs: Readonly<Record<string, Buffer>>,
   input: Buffer,
-  name: string,
   rows: number,
-  before?: Linear,
-): Linear {
-  observe?.(name, input, rows);
-  const one = state.weights.linear(roleOf(layer, name));
-  applyLinear(state.backend, out, input, one, rows, before);
-  return one;
+): void {
+  const targets = Object.entries(outs).map(([name, out]) => {
+    observe?.(name, input, rows);
+    return { out, linear: state.weights.linear(roleOf(layer, name)) };
+  });
+  applyLinears(state.backend, input, targets, rows);
 }
 
 /** The rows that are wanted. */
@@ -109,9 +108,7 @@ function attention(pass: LayerPass<ForwardState>): void {
   const { backend, config, cache, scratch } = pass.state;
   const { heads, kvHeads, headSize } = config;
   const { normed, query, keys, values, mixed, cos, sin } = scratch;
-  const first = apply(pass, query, normed, "query", batch);
-  const second = apply(pass, keys, normed, "key", batch, first);
-  apply(pass, values, normed, "value", batch, second);
+  apply(pass, { query, key: keys, value: values }, normed, batch);
   const shape = { batch, heads, kvHeads, headSize };
   backend.ropeAndStore(query, keys, values, cache.fresh(layer, position), { cos, sin, position }, shape);
   cache.attend(mixed, query, layer, position, batch);
@@ -127,8 +124,7 @@ function mlpInput(pass: LayerPass<ForwardState>): void {
 function swiglu(pass: LayerPass<ForwardState>): void {
   const { backend, config, scratch } = pass.state;
   const { normed, gate, up } = scratch;
-  const first = apply(pass, gate, normed, "gate", pass.wanted);
-  apply(pass, up, normed, "up", pass.wanted, first);
+  apply(pass, { gate, up }, normed, pass.wanted);
   backend.siluMultiply(gate, gate, up, pass.wanted * config.hidden);
 }
 
@@ -140,7 +136,7 @@ function mlpOutput(pass: LayerPass<ForwardState>): void {
 function addToStream(pass: LayerPass<ForwardState>, input: Buffer, name: string): Buffer {
   const { backend, config, scratch } = pass.state;
   const stream = last(pass, scratch.x, config.width);
-  apply(pass, scratch.projected, input, name, pass.wanted);
+  apply(pass, { [name]: scratch.projected }, input, pass.wanted);
   backend.add(stream, stream, scratch.projected, pass.wanted * config.width);
   return stream;
 }

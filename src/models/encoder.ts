@@ -15,7 +15,7 @@ import type {
   LinearGroup,
   WeightSpec,
 } from "./architecture.js";
-import { applyLinear, type Linear } from "./linear.js";
+import { applyLinears } from "./linear.js";
 
 /** The last layer's vectors, [ids.length, width]. */
 export function encoderForward(state: EncoderState, ids: ArrayLike<number>): Buffer {
@@ -65,18 +65,17 @@ const encoderStages: readonly LayerStage<EncoderState>[] = [
   { run: (pass) => addAndNormalize(pass, pass.state.scratch.up, "down", "mlpNorm") },
 ];
 
-/** A linear map of the layer. `before`: see applyLinear. */
+/** Linear maps of the layer on one input; `outs` by role. */
 function apply(
   { state, layer, batch, observe }: LayerPass<EncoderState>,
-  out: Buffer,
+  outs: Readonly<Record<string, Buffer>>,
   input: Buffer,
-  name: string,
-  before?: Linear,
-): Linear {
-  observe?.(name, input, batch);
-  const one = state.weights.linear(`layers.${layer}.${name}`);
-  applyLinear(state.backend, out, input, one, batch, before);
-  return one;
+): void {
+  const targets = Object.entries(outs).map(([name, out]) => {
+    observe?.(name, input, batch);
+    return { out, linear: state.weights.linear(`layers.${layer}.${name}`) };
+  });
+  applyLinears(state.backend, input, targets, batch);
 }
 
 function attention(pass: LayerPass<EncoderState>): void {
@@ -84,15 +83,13 @@ function attention(pass: LayerPass<EncoderState>): void {
   const { backend, config, scratch } = pass.state;
   const { x, query, keys, values, mixed } = scratch;
   const { heads, kvHeads, headSize } = config;
-  const first = apply(pass, query, x, "query");
-  const second = apply(pass, keys, x, "key", first);
-  apply(pass, values, x, "value", second);
+  apply(pass, { query, key: keys, value: values }, x);
   backend.attention(mixed, query, keys, values, { batch, position, heads, kvHeads, headSize, causal: false });
 }
 
 function widen(pass: LayerPass<EncoderState>): void {
   const { backend, config, scratch } = pass.state;
-  apply(pass, scratch.up, scratch.x, "up");
+  apply(pass, { up: scratch.up }, scratch.x);
   backend.gelu(scratch.up, scratch.up, pass.batch * config.hidden, config.gelu);
 }
 
@@ -100,7 +97,7 @@ function widen(pass: LayerPass<EncoderState>): void {
 function addAndNormalize(pass: LayerPass<EncoderState>, input: Buffer, name: string, norm: string): void {
   const { state, layer, batch } = pass;
   const { x, projected } = state.scratch;
-  apply(pass, projected, input, name);
+  apply(pass, { [name]: projected }, input);
   state.backend.add(x, x, projected, batch * state.config.width);
   normalize(state, `layers.${layer}.${norm}`, batch);
 }

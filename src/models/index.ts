@@ -30,6 +30,7 @@ export {
 export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
 export {
   applyLinear,
+  applyLinears,
   besideSpecs,
   besideWeight,
   essentialRole,

@@ -7,6 +7,7 @@ import { backends, createBackend } from "../kernels/index.js";
 import { dequantize, quantize } from "../tensor/index.js";
 import {
   applyLinear,
+  applyLinears,
   basisInput,
   essentialRole,
   LINEARS_KEY,
@@ -123,17 +124,15 @@ test("maps of one input whose records say the same step it once, and give the bi
     const [a, b, c] = ["a", "b", "c"].map((role) => linears.linear(role));
     assert.ok(a.entry === b.entry && a.entry !== c.entry);
     const input = backend.upload(x);
-    const run = (linear: typeof a, before?: typeof a) => {
-      const out = backend.allocate(BATCH * ROWS);
-      applyLinear(backend, out, input, linear, BATCH, before);
-      return out.data().slice();
+    const run = (...linears: readonly (typeof a)[]) => {
+      const targets = linears.map((linear) => ({ out: backend.allocate(BATCH * ROWS), linear }));
+      applyLinears(backend, input, targets, BATCH);
+      return targets.map(({ out }) => out.data().slice());
     };
-    const alone = [a, b, c].map((linear) => run(linear));
-    const after_ = (linear: typeof a, before: typeof a) => {
-      basisInput(input, linear, BATCH);
-      return run(linear, before);
-    };
-    assert.deepEqual([run(a), after_(b, a), after_(c, b)], alone, "also where calibration looks on in between");
+    const alone = [a, b, c].flatMap((linear) => run(linear));
+    for (const linear of [a, b, c]) basisInput(input, linear, BATCH);
+    assert.deepEqual(run(a, b, c), alone);
+    assert.deepEqual(run(c, a, b), [alone[2], alone[0], alone[1]]);
     linears.dispose();
   }
 });

@@ -56,23 +56,38 @@ export interface Room {
   dispose(): void;
 }
 
-/**
- * out = linear(x) for `batch` rows. x stays as it is. `before`: the map that has just been applied to the same rows, whose
- * stepped input serves again if its steps are those of this map (query, key and value round one input once).
- */
-export function applyLinear(
-  backend: Backend,
-  out: Buffer,
-  x: Buffer,
-  linear: Linear,
-  batch: number,
-  before?: Linear,
-): void {
-  const { matrix, bias, entry, lowRank, apart, room } = linear;
-  const plain = entry.steps.length === 0 && entry.apart.length === 0;
-  if (!plain && before?.entry !== entry) enter(x, linear, batch);
-  const changed = plain ? x : room.take("input", batch * matrix.columns);
-  backend.matmul(out, changed, matrix, batch, bias);
+/** out = linear(x) for `batch` rows. x stays as it is. */
+export function applyLinear(backend: Backend, out: Buffer, x: Buffer, linear: Linear, batch: number): void {
+  applyLinears(backend, x, [{ out, linear }], batch);
+}
+
+/** A linear map, and where its outputs go. */
+export interface LinearTarget {
+  readonly out: Buffer;
+  readonly linear: Linear;
+}
+
+/** The same for several maps of one input: those in a row whose steps are the same step it once, and are multiplied as a group. */
+export function applyLinears(backend: Backend, x: Buffer, targets: readonly LinearTarget[], batch: number): void {
+  for (let start = 0; start < targets.length; ) {
+    const { linear } = targets[start];
+    const { entry, matrix, room } = linear;
+    const next = targets.findIndex((target, i) => i > start && target.linear.entry !== entry);
+    const end = next < 0 ? targets.length : next;
+    const plain = entry.steps.length === 0 && entry.apart.length === 0;
+    if (!plain) enter(x, linear, batch);
+    const changed = plain ? x : room.take("input", batch * matrix.columns);
+    const alike = targets.slice(start, end);
+    const products = alike.map(({ out, linear: { matrix: weight, bias } }) => ({ out, weight, bias }));
+    backend.matmulGroup(changed, products, batch);
+    for (const { out, linear: one } of alike) addCorrections(backend, out, changed, one, batch);
+    start = end;
+  }
+}
+
+/** Adds what columns kept apart and a pair of thin matrices contribute. */
+function addCorrections(backend: Backend, out: Buffer, changed: Buffer, linear: Linear, batch: number): void {
+  const { matrix, entry, lowRank, apart, room } = linear;
   const addProduct = (input: Buffer, factor: Matrix) => {
     const correction = room.take("correction", batch * matrix.rows);
     backend.matmul(correction, input, factor, batch);

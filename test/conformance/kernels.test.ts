@@ -267,6 +267,66 @@ test("every backend rotates exactly as the reference does, for odd half sizes to
   }
 });
 
+test("every backend multiplies an input with several matrices exactly as with each, of one scheme and shape or not", () => {
+  const groups: readonly (readonly (readonly [string, number])[])[] = [
+    [
+      ["q4_0", 24],
+      ["q4_0", 8],
+      ["q4_0", 12],
+    ],
+    [
+      ["mxfp4", 4],
+      ["mxfp4", 20],
+    ],
+    [
+      ["q8_0", 12],
+      ["q4_0", 12],
+    ],
+    [
+      ["q4_1", 7],
+      ["q4_1", 8],
+    ],
+    [
+      ["binary-g128", 16],
+      ["binary-g128", 16],
+    ],
+    [4, 8, 4, 12].map((rows) => ["q4_0", rows] as const),
+    [["q4_0", 8]],
+  ];
+  const columns = 128;
+  for (const activations of ["f32", "int8"] as const) {
+    for (const group of groups) {
+      const packed = group.map(([name, rows], i) =>
+        quantize(numbers(rows * columns, i), [rows, columns], schemes.get(name)),
+      );
+      const biases = group.map(([, rows], i) => numbers(rows, 20 + i));
+      for (const batch of [0, 1, 2, 5]) {
+        const x = numbers(batch * columns, 9);
+        const results = [reference, ...others].map((backend) => {
+          const products = group.map(([, rows], i) => ({
+            ...{ out: backend.allocate(batch * rows), weight: backend.loadMatrix(packed[i], activations) },
+            ...(i !== 1 && { bias: backend.upload(biases[i]) }),
+          }));
+          const input = backend.upload(x);
+          backend.matmulGroup(input, products, batch);
+          const made = products.map(({ out }) => out.data().slice());
+          for (const { out, weight, bias } of products) {
+            backend.free(out);
+            backend.freeMatrix(weight);
+            if (bias) backend.free(bias);
+          }
+          backend.free(input);
+          return made;
+        });
+        for (const [i, found] of results.entries()) {
+          const what = `${JSON.stringify(group)}, ${activations}, batch ${batch}, backend ${i}`;
+          for (const [part, values] of found.entries()) assertSame(values, results[0][part], what);
+        }
+      }
+    }
+  }
+});
+
 test("every backend turns and stores new positions exactly as the reference does, from any row of the cache on", () => {
   for (const headSize of [2, 6, 8, 64]) {
     const [batch, heads, kvHeads, position, room] = [3, 4, 2, 5, 9];
@@ -391,7 +451,7 @@ test("every backend sums moments of columns exactly as the reference does, over 
     const { products = [], square } = results[0];
     for (let j = 0; j < columns; j++) {
       const apart = Math.abs(products[j * columns + j] - square[j]);
-      assert.ok(apart <= 1e-5 * square[j], "the sum in f32 over 256 rows is that in binary64 within 256 roundings");
+      assert.ok(apart <= 1e-5 * square[j], "the sum in f32 over 512 rows is that in binary64 within 512 roundings");
     }
   }
   assert.equal(reference.sumMoments(2, false).read().products, undefined);

@@ -114,6 +114,10 @@ export function createReference(): Backend {
       if (b) for (let i = 0; i < batch * rows; i++) o[i] += b[i % rows];
     },
 
+    matmulGroup(x, products, batch) {
+      for (const { out, weight, bias } of products) this.matmul(out, x, weight, batch, bias);
+    },
+
     rmsNorm(out, x, gain, batch, epsilon) {
       check.rmsNorm(out, x, gain, batch);
       const [o, input, g] = [out.data(), x.data(), gain.data()];

@@ -15,6 +15,7 @@ import type {
   OperationTime,
   PackedAttentionShape,
   Past,
+  Product,
   RowStore,
   StoredHeads,
 } from "../backend.js";
@@ -28,6 +29,7 @@ import { defineAttention } from "./attention.js";
 import { WasmBuffer } from "./buffer.js";
 import { createModule } from "./emitter.js";
 import type { CompiledModule, Engine } from "./engine.js";
+import { groupOf } from "./group.js";
 import { hadamard, hadamardModule } from "./hadamard.js";
 import { floatBits } from "./kernel.js";
 import { roundUp } from "./layout.js";
@@ -130,9 +132,28 @@ export class WasmBackend implements Backend {
     this.engine.subject = matrix;
     if (matrix.columns === 0) out.data().fill(0, 0, batch * matrix.rows);
     else this.#matmul.run(to, from, matrix, batch);
+    this.#addBias(out, matrix.rows, batch, bias);
+  }
+
+  #addBias(out: Buffer, columns: number, batch: number, bias?: Buffer): void {
     if (!bias) return;
-    const args = { out: to, bias: this.#at(bias), columns: matrix.rows };
-    this.engine.run(this.#core, rows.addBias, args, batch, batch * matrix.rows);
+    const args = { out: this.#at(out), bias: this.#at(bias), columns };
+    this.engine.run(this.#core, rows.addBias, args, batch, batch * columns);
+  }
+
+  matmulGroup(x: Buffer, products: readonly Product[], batch: number): void {
+    for (const { out, weight, bias } of products) check.matmul(out, x, weight, batch, bias);
+    const matrices = products.map(({ weight }) => this.#ownMatrix(weight));
+    const outs = products.map(({ out }) => this.#at(out));
+    const group = batch > 0 ? groupOf(matrices, outs, batch) : undefined;
+    if (!group) {
+      for (const { out, weight, bias } of products) this.matmul(out, x, weight, batch, bias);
+      return;
+    }
+    const { scheme, columns } = group.first;
+    this.engine.subject = { scheme, rows: 4 * group.quads, columns };
+    this.#matmul.runGroup(this.#at(x), group, batch);
+    for (const { out, weight, bias } of products) this.#addBias(out, weight.rows, batch, bias);
   }
 
   rmsNorm(out: Buffer, x: Buffer, gain: Buffer, batch: number, epsilon: number): void {

@@ -1,20 +1,24 @@
 /** The kernel for one row of f32 activations: some quads at once, decoded on the fly. */
 import { cellBytes } from "./cells.js";
 import { decoder } from "./decode.js";
-import type { FunctionBuilder, Local } from "./emitter.js";
+import type { FunctionBuilder } from "./emitter.js";
 import { blockOf, multiplyAdd, overCells } from "./f32-blocks.js";
-import { i32, v128 } from "./instructions.js";
+import { v128 } from "./instructions.js";
 import type { Fields, KernelSignature, Range } from "./kernel.js";
 import type { Layout } from "./layout.js";
-import { overQuads, streamsOf } from "./streams.js";
+import { groupFields, overGroup, type QuadInHand, streamsOf } from "./streams.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
 export const gemv: KernelSignature<
-  "out" | "x" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks" | "cells" | "table"
+  | ("out" | "x" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks" | "cells" | "table")
+  | (typeof groupFields)[number]
 > = {
   name: "gemv",
-  fields: ["out", "x", "weights", "quadBytes", "quads", "quadsPerItem", "blocks", "cells", "table"],
-  writes: ["out"],
+  fields: [
+    ...(["out", "x", "weights", "quadBytes", "quads", "quadsPerItem", "blocks", "cells", "table"] as const),
+    ...groupFields,
+  ],
+  writes: ["out", "out1", "out2"],
   reads: ["x"],
 };
 
@@ -24,20 +28,20 @@ export function emitGemv(
   args: Fields<(typeof gemv.fields)[number]>,
   range: Range,
 ): void {
-  overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
+  overGroup(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
 }
 
 /** Dot products of one row of activations with some quads at once. */
 function emitQuads(
   f: FunctionBuilder,
   layout: Layout,
-  { out, x, weights, quadBytes, blocks, cells, table }: Fields<(typeof gemv.fields)[number]>,
-  quads: readonly Local<"i32">[],
+  { x, blocks, cells, table }: Fields<(typeof gemv.fields)[number]>,
+  quads: readonly QuadInHand[],
 ): void {
   const at = f.let(x);
-  const streams = quads.map((quad) => ({
-    quad,
-    address: f.let(i32.add(weights, i32.mul(quad, quadBytes))),
+  const streams = quads.map(({ address, to }) => ({
+    address,
+    to,
     sum: f.local("v128"),
     block: blockOf(f, layout),
     part: f.local("v128"),
@@ -74,5 +78,5 @@ function emitQuads(
       if (factored && block.scale) f.set(sum, multiplyAdd(fused, part, block.scale, sum));
     }
   });
-  for (const { sum, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), sum));
+  for (const { sum, to } of streams) f.emit(v128.store(to, sum));
 }

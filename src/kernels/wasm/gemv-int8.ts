@@ -7,14 +7,19 @@ import { blockArithmetic, type Int8Layout } from "./int8-layout.js";
 import type { Fields, KernelSignature } from "./kernel.js";
 import { zeroVector } from "./lanes.js";
 import { divisor } from "./layout.js";
+import { groupFields, type QuadInHand } from "./streams.js";
 import { weightReader } from "./weight-bytes.js";
 
 export const gemvInt8: KernelSignature<
-  "out" | "q" | "scales" | "sums" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks"
+  | ("out" | "q" | "scales" | "sums" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | "blocks")
+  | (typeof groupFields)[number]
 > = {
   name: "gemvInt8",
-  fields: ["out", "q", "scales", "sums", "weights", "quadBytes", "quads", "quadsPerItem", "blocks"],
-  writes: ["out"],
+  fields: [
+    ...(["out", "q", "scales", "sums", "weights", "quadBytes", "quads", "quadsPerItem", "blocks"] as const),
+    ...groupFields,
+  ],
+  writes: ["out", "out1", "out2"],
   reads: ["q", "scales", "sums"],
 };
 
@@ -24,8 +29,8 @@ type Vector = Expression<"v128">;
 export function emitQuads(
   f: FunctionBuilder,
   layout: Int8Layout,
-  { out, q, scales, sums, weights, quadBytes, blocks }: Fields<(typeof gemvInt8.fields)[number]>,
-  quads: readonly Local<"i32">[],
+  { q, scales, sums, blocks }: Fields<(typeof gemvInt8.fields)[number]>,
+  quads: readonly QuadInHand[],
 ): void {
   const { dot, headerBytes, blockCells } = layout;
   const relaxed = dot.arithmetic === "relaxed";
@@ -34,9 +39,9 @@ export function emitQuads(
   const [sum, d, Xd] = f.locals("v128", 3);
   const at = f.let(q);
   const index = f.let(i32.const(0));
-  const streams = quads.map((quad) => ({
-    quad,
-    address: f.let(i32.add(weights, i32.mul(quad, quadBytes))),
+  const streams = quads.map(({ address, to }) => ({
+    address,
+    to,
     integers: f.locals("v128", dot.sums),
     total: f.let(zeroVector),
   }));
@@ -88,7 +93,7 @@ export function emitQuads(
     });
     f.advance(index, 4);
   });
-  for (const { total, quad } of streams) f.emit(v128.store(i32.add(out, i32.shl(quad, 4)), total));
+  for (const { total, to } of streams) f.emit(v128.store(to, total));
 }
 
 interface Stream {

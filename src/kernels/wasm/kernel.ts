@@ -51,7 +51,7 @@ export function defineKernel<F extends string>(
     const args = Object.fromEntries(
       fields.map((field, i) => {
         const local = f.let(i32.load(record, 4 * i));
-        if (m.memory.weights && (field === "weights" || field === "table")) local.space = 1;
+        if (m.memory.weights && (field.startsWith("weights") || field === "table")) local.space = 1;
         return [field, local];
       }),
     );

@@ -15,7 +15,7 @@ import type { Int8Layout } from "./int8-layout.js";
 import { defineKernel } from "./kernel.js";
 import { emitLookups, emitTables, lookupTables } from "./lookup-sums.js";
 import { emitRoundRows, roundRows } from "./round-activations.js";
-import { overQuads, streamsOf } from "./streams.js";
+import { overGroup, streamsOf } from "./streams.js";
 
 export { gemmInt8, panelBytes } from "./gemm-int8.js";
 export { gemvInt8 } from "./gemv-int8.js";
@@ -28,7 +28,7 @@ export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
   }
   defineKernel(m, gemvInt8, (f, args, range) => {
     if (byLookup(layout.dot)) emitLookups(f, layout, args, range);
-    else overQuads(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
+    else overGroup(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
   });
   defineKernel(m, gemmInt8, (f, args, range) => emitGemm(f, layout, args, range));
 }

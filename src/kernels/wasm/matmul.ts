@@ -2,6 +2,7 @@
 import { BitProducts } from "./bit-products.js";
 import { byLookup } from "./byte-dot.js";
 import type { CompiledModule, Engine } from "./engine.js";
+import { type Group, groupOfOne, placesOf } from "./group.js";
 import { type Layout, roundUp } from "./layout.js";
 import { lookupTables, tableBytes } from "./lookup-sums.js";
 import * as f32 from "./matmul-f32.js";
@@ -63,6 +64,17 @@ export class Matmul {
     else this.#f32(out, x, matrix, batch);
   }
 
+  /** The same for matrices that fit a group (group.ts), as one product. */
+  runGroup(x: number, group: Group, batch: number): void {
+    const { layout, module } = group.first;
+    if (int8.isInt8(layout)) {
+      this.#gemvInt8(group, this.#rounded(x, module, layout, batch), module, layout);
+      return;
+    }
+    const padded = this.#padded(x, layout, batch);
+    for (let m = 0; m < batch; m++) this.#gemv(group, m, padded + 4 * m * layout.paddedColumns);
+  }
+
   /** out[i] = row ids[i] of the matrix, `ids` the address of `count` numbers. */
   embed(out: number, ids: number, matrix: WasmMatrix, count: number): void {
     if (matrix.kind === "bits") this.#bits.embed(out, ids, matrix, count);
@@ -81,7 +93,8 @@ export class Matmul {
     const padded = this.#padded(x, matrix.layout, batch);
     this.#intoRows(out, matrix.layout, batch, (target, outBytes) => {
       if (batch < gemmFrom) {
-        for (let m = 0; m < batch; m++) this.#gemv(target + m * outBytes, padded + 4 * m * paddedColumns, matrix);
+        const one = groupOfOne(matrix, target, outBytes);
+        for (let m = 0; m < batch; m++) this.#gemv(one, m, padded + 4 * m * paddedColumns);
         return;
       }
       const rowsEach = rowsOfPass(batch);
@@ -106,11 +119,12 @@ export class Matmul {
     this.#engine.run(this.#core, rows.cutRows, args, batch, batch * outputs);
   }
 
-  #gemv(out: number, x: number, { layout, module, address, table }: CodeMatrix): void {
-    const { quads, quadBytes, blocks, blockCells: cells, columns } = layout;
+  #gemv(group: Group, row: number, x: number): void {
+    const { quads, first } = group;
+    const { quadBytes, blocks, blockCells: cells, columns } = first.layout;
     const { items, perItem: quadsPerItem } = this.#deal(quads, 4);
-    const args = { out, x, weights: address, quadBytes, quads, quadsPerItem, blocks, cells, table };
-    this.#engine.run(module, f32.gemv, args, items, 4 * quads * columns);
+    const args = { x, quadBytes, quads, quadsPerItem, blocks, cells, table: first.table, ...placesOf(group, row) };
+    this.#engine.run(first.module, f32.gemv, args, items, 4 * quads * columns);
   }
 
   #gemm(out: number, outBytes: number, x: number, matrix: CodeMatrix, batch: number): void {
@@ -126,33 +140,31 @@ export class Matmul {
   }
 
   #int8(out: number, x: number, matrix: CodeMatrix, layout: int8.Int8Layout, batch: number): void {
-    const rounded = this.#rounded(x, matrix, layout, batch);
+    const rounded = this.#rounded(x, matrix.module, layout, batch);
     this.#intoRows(out, layout, batch, (target, outBytes) => {
-      if (batch < gemmFrom) this.#gemvInt8(target, outBytes, rounded, matrix, layout);
+      if (batch < gemmFrom) this.#gemvInt8(groupOfOne(matrix, target, outBytes), rounded, matrix.module, layout);
       else this.#gemmInt8(target, outBytes, rounded, matrix, layout);
     });
   }
 
-  #gemvInt8(out: number, outBytes: number, rounded: Rounding, matrix: CodeMatrix, layout: int8.Int8Layout): void {
-    const { module, address } = matrix;
-    const { columns, blocks, quadBytes, quads, paddedColumns, dot } = layout;
+  #gemvInt8(group: Group, rounded: Rounding, module: CompiledModule, layout: int8.Int8Layout): void {
+    const { quads } = group;
+    const { columns, blocks, quadBytes, paddedColumns, dot } = layout;
     const { batch } = rounded;
     const tables = byLookup(dot);
-    const q = tables ? this.#tables(rounded.q, matrix, batch * paddedColumns) : rounded.q;
+    const q = tables ? this.#tables(rounded.q, module, batch * paddedColumns) : rounded.q;
     const qBytes = paddedColumns * (tables ? tableBytes : activationBytes(dot));
     const { items, perItem } = this.#deal(quads, 4);
     for (let m = 0; m < batch; m++) {
-      // One literal: spreading others into it would take longer than a small product.
       const args = {
-        out: out + m * outBytes,
         q: q + m * qBytes,
         scales: rounded.scales + 4 * m * blocks,
         sums: rounded.sums + 4 * m * blocks,
-        weights: address,
         quadBytes,
         quads,
         quadsPerItem: perItem,
         blocks,
+        ...placesOf(group, m),
       };
       this.#engine.run(module, int8.gemvInt8, args, items, 4 * quads * columns);
     }
@@ -181,14 +193,14 @@ export class Matmul {
   }
 
   /** What sums of four rounded activations each can be, for weights of one bit. */
-  #tables(q: number, { module }: CodeMatrix, count: number): number {
+  #tables(q: number, module: CompiledModule, count: number): number {
     const tables = this.#engine.scratch("lookup tables", count * tableBytes);
     this.#engine.run(module, lookupTables, { q, tables }, count / 4, 8 * count);
     return tables;
   }
 
   /** Activations rounded to int8, or what the last product has left of the same: projections share their input. */
-  #rounded(x: number, { module }: CodeMatrix, layout: int8.Int8Layout, batch: number): Rounding {
+  #rounded(x: number, module: CompiledModule, layout: int8.Int8Layout, batch: number): Rounding {
     const { columns, blocks, blockColumns, paddedBlock, paddedColumns, dot } = layout;
     const bytes = activationBytes(dot);
     const { levels, signs } = dot;

@@ -20,6 +20,55 @@ export function streamsOf({ decode, dot, offset, fused }: Layout): number {
   return offset === "none" ? 2 : 1;
 }
 
+/** A quad in hand: where its weights begin, and where its outputs go. */
+export interface QuadInHand {
+  readonly address: Local<"i32">;
+  readonly to: Local<"i32">;
+}
+
+/**
+ * Up to three matrices on one input are multiplied as if they stood one below the other: `quads` counts those of all, and the
+ * second and third begin with the quads `first1` and `first2`, which `noQuad` says are not there.
+ */
+export const groupFields = ["out1", "weights1", "first1", "out2", "weights2", "first2"] as const;
+export const mostOfGroup = 3;
+export const noQuad = 0x7fffffff;
+
+type GroupArguments = Readonly<
+  Record<"out" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | (typeof groupFields)[number], Local<"i32">>
+>;
+
+/** overQuads, with the places of the quads in their matrices. */
+export function overGroup(
+  f: FunctionBuilder,
+  streams: number,
+  args: GroupArguments,
+  range: Range,
+  body: (quads: readonly QuadInHand[]) => void,
+): void {
+  const { out, weights, quadBytes, first1, first2 } = args;
+  const others = [
+    { first: first1, out: args.out1, weights: args.weights1 },
+    { first: first2, out: args.out2, weights: args.weights2 },
+  ].map(({ first, out: base, weights: start }) => ({
+    first,
+    out: f.let(i32.sub(base, i32.shl(first, 4))),
+    weights: f.let(i32.sub(start, i32.mul(first, quadBytes))),
+  }));
+  const place = (quad: Local<"i32">): QuadInHand => {
+    const offset = f.let(i32.mul(quad, quadBytes));
+    const [address, to] = [f.let(i32.add(weights, offset)), f.let(i32.add(out, i32.shl(quad, 4)))];
+    for (const other of others) {
+      f.if(i32.ge_u(quad, other.first), () => {
+        f.set(address, i32.add(other.weights, offset));
+        f.set(to, i32.add(other.out, i32.shl(quad, 4)));
+      });
+    }
+    return { address, to };
+  };
+  overQuads(f, streams, args, range, (quads) => body(quads.map(place)));
+}
+
 /** Calls `body` with the quads to compute at once, for all quads of the items in `range`. */
 export function overQuads(
   f: FunctionBuilder,
