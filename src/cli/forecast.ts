@@ -48,19 +48,16 @@ export function forecast(plan: QuantizePlan, threads: number, layerSeconds?: Lay
 const layerOf = ({ spec }: PlannedTensor) => Number(/^layers\.(\d+)\./.exec(spec?.role ?? "")?.[1] ?? Number.NaN);
 
 /**
- * Each layer's inputs are seen once and its outputs computed once, window by window (a pass costs about half as much as
- * seeing); codes are chosen once. What is not in a layer counts by its weights, times the columns that each step of a method
+ * Each layer's inputs are seen and its outputs computed window by window; codes are chosen once. What is not in a layer counts by its weights, times the columns that each step of a method
  * with a Hessian works on.
  */
-function calibratedSeconds({ tensors, recipe, config, architecture }: QuantizePlan, seconds: LayerSeconds) {
-  const { windows, sequential } = recipe.calibration;
+function calibratedSeconds({ tensors, recipe, config }: QuantizePlan, seconds: LayerSeconds) {
+  const { windows } = recipe.calibration;
   const steps = needsAtLeast(recipe.needs, "hessian") ? ({ shape }: PlannedTensor) => shape[shape.length - 1] : () => 1;
   const work = (some: readonly PlannedTensor[]) => some.reduce((sum, one) => sum + weightsOf(one) * steps(one), 0);
   const quantized = tensors.filter(({ quantizer }) => quantizer);
   const first = work(quantized.filter((one) => layerOf(one) === 0));
-  const groups = architecture.parts.linears(config).length;
-  const seen = { none: 1, layers: 1.5, stages: groups + 0.5 }[sequential];
-  const layer = seconds.calibrating * seen * windows + seconds.transforming;
+  const layer = (seconds.calibrating + seconds.passing) * windows + seconds.transforming;
   return config.layers * layer + (seconds.quantizing * work(quantized)) / Math.max(1, first);
 }
 

@@ -10,7 +10,7 @@ import type { Buffer } from "./backend.js";
 import { check } from "./shapes.js";
 
 /** Rows whose products are summed in f32. */
-export const MOMENT_ROWS = 256;
+export const MOMENT_ROWS = 512;
 
 /** Sums over rows, one for each column. */
 export interface Moments {

@@ -27,7 +27,14 @@ export {
   generateBatch,
   type Prompt,
 } from "./generate.js";
-export { createLayerRunner, type LayerRunner, type LayerWeights, type LoadedLayer } from "./layer-runner.js";
+export {
+  createLayerRunner,
+  type HaltedText,
+  type InputObserver,
+  type LayerRunner,
+  type LayerWeights,
+  type LoadedLayer,
+} from "./layer-runner.js";
 export {
   applyLinear,
   applyLinears,

@@ -3,7 +3,8 @@
  * caller, and only one layer's weights are in the backend's memory.
  */
 import type { Backend, Buffer, Matrix } from "../kernels/backend.js";
-import { type Products, productsOn, transposed } from "../kernels/products.js";
+import type { MomentSums } from "../kernels/moments.js";
+import { type Products, productsOn } from "../kernels/products.js";
 import type { PackedTensor } from "../tensor/index.js";
 import type { Architecture, LayerState, ModelConfig, Observer, Weights } from "./architecture.js";
 import { basisInput, type LinearRecords, makeLinears } from "./linear.js";
@@ -18,19 +19,34 @@ export interface LayerRunner {
   embed(weights: LayerWeights, texts: readonly (readonly number[])[]): Float32Array[];
   /** Loads a layer, with what `records` say of its linear maps; `dispose` of the result gives the memory back. */
   load(layer: number, weights: LayerWeights, records?: LinearRecords): LoadedLayer;
-  /** The head's input for hidden states under these weights, those of `parts.head.before`. */
-  headInput(weights: LayerWeights, hidden: Float32Array): Float32Array;
-  /** Adds X^T X of x [tokens, columns], computed in f32, to `sum` on and below the diagonal. */
-  addGram(x: Float32Array, tokens: number, sum: Float64Array): void;
+  /** The head's input for hidden states under these weights, those of `parts.head.before`; valid until the next call. */
+  headInput(weights: LayerWeights, hidden: Float32Array): Buffer;
+  /** Backend.sumMoments. */
+  sumMoments(columns: number, products: boolean): MomentSums;
   /** Products of other matrices on the same backend. */
   readonly products: Products;
   dispose(): void;
 }
 
+/** Is shown the input of a linear map (basisInput), [tokens, columns], valid during the call. */
+export type InputObserver = (role: string, input: Buffer, tokens: number) => void;
+
 export interface LoadedLayer {
-  /** The hidden states after the layer. `observe` sees the inputs of its linear maps (basisInput), valid during the call. */
-  run(hidden: Float32Array, observe?: (role: string, input: Float32Array, tokens: number) => void): Float32Array;
+  /** The hidden states after the layer. `observe` is shown the inputs of all its linear maps. */
+  run(hidden: Float32Array, observe?: InputObserver): Float32Array;
+  /**
+   * Takes a text through one stage of the layer. `observe` is shown the input of the group of linear maps after it. Of the group
+   * before the stage all matrices must be loaded, of the one after it the first, whose rows do not matter.
+   */
+  runStage(stage: number, text: HaltedText, observe?: InputObserver): void;
   dispose(): void;
+}
+
+/** A text between two stages of a layer; runStage changes it. At the start there are its hidden states alone. */
+export interface HaltedText {
+  readonly hidden: Float32Array;
+  /** What the next stage reads beside them, at the start of this memory. */
+  input?: Float32Array;
 }
 
 interface Parts {
@@ -79,6 +95,7 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
   }
 
   const products = productsOn(backend);
+  const groups = parts.linears(config);
 
   return {
     width,
@@ -93,23 +110,36 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
     },
     load(layer, named, records) {
       const { state, dispose } = withWeights(named, records);
+      const passOf = (tokens: number, observe?: Observer) => {
+        return { state, layer, batch: tokens, position: 0, wanted: tokens, observe };
+      };
+      const show = (observe: InputObserver, role: string, input: Buffer, tokens: number) => {
+        const linear = state.weights.linear(`layers.${layer}.${role}`);
+        observe(role, basisInput(input, linear, tokens).view(0, tokens * linear.matrix.columns), tokens);
+      };
       return {
         dispose,
         run(hidden, observe) {
           const tokens = hidden.length / width;
           x.data().set(hidden);
-          const observer: Observer | undefined =
-            observe &&
-            ((role, input, batch) => {
-              const linear = state.weights.linear(`layers.${layer}.${role}`);
-              const seen = basisInput(input, linear, batch).data();
-              observe(role, seen.subarray(0, batch * linear.matrix.columns), batch);
-            });
-          const pass = { state, layer, batch: tokens, position: 0, wanted: tokens, observe: observer };
+          const pass = passOf(tokens, observe && ((role, input) => show(observe, role, input, tokens)));
           backend.batch(() => {
             for (const stage of parts.stages) stage.run(pass);
           });
           return x.data().slice(0, hidden.length);
+        },
+        runStage(stage, text, observe) {
+          const { hidden } = text;
+          const tokens = hidden.length / width;
+          const [before, after] = [stage - 1, stage].map((at) => parts.stages[at]?.input?.(state));
+          x.data().set(hidden);
+          if (before && before.buffer !== x) before.buffer.data().set(inputOf(text, tokens * before.columns));
+          backend.batch(() => {
+            parts.stages[stage].run(passOf(tokens));
+            if (after && observe) show(observe, groups[stage].roles[0], after.buffer, tokens);
+          });
+          hidden.set(x.data().subarray(0, hidden.length));
+          if (after && after.buffer !== x) keepInput(text, after.buffer.data().subarray(0, tokens * after.columns));
         },
       };
     },
@@ -118,13 +148,12 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
       const { state, dispose } = withWeights(named);
       x.data().set(hidden);
       const tokens = hidden.length / width;
-      const input = parts.head.input(state, tokens, tokens).data().slice(0, hidden.length);
+      const input = parts.head.input(state, tokens, tokens).view(0, hidden.length);
+      input.data();
       dispose();
       return input;
     },
-    addGram(x, tokens, sum) {
-      addGram(products, transposed(x, x.length / tokens), tokens, sum);
-    },
+    sumMoments: (columns, products) => backend.sumMoments(columns, products),
     products,
     dispose() {
       for (const buffer of buffers.splice(0).reverse()) backend.free(buffer);
@@ -132,18 +161,12 @@ export function createLayerRunner({ backend, architecture, config, window }: Par
   };
 }
 
-/** Rows of A A^T that are computed together. */
-const GRAM_ROWS = 192;
+function inputOf({ input }: HaltedText, length: number): Float32Array {
+  if (!input) throw new Error("a text has not been through the stages before");
+  return input.subarray(0, length);
+}
 
-/** Adds A A^T of a, [n, length], to `sum`, [n, n]: what is above the diagonal is left alone but for blocks that cross it. */
-function addGram(products: Products, a: Float32Array, length: number, sum: Float64Array): void {
-  const n = a.length / length;
-  for (let start = 0; start < n; start += GRAM_ROWS) {
-    const width = Math.min(GRAM_ROWS, n - start);
-    const block = a.subarray(start * length, (start + width) * length);
-    const product = products.multiply(a.subarray(start * length), block, length);
-    for (let i = start, from = 0; i < n; i++, from += width) {
-      for (let j = 0, to = i * n + start; j < width; j++, to++) sum[to] += product[from + j];
-    }
-  }
+function keepInput(text: HaltedText, values: Float32Array): void {
+  if (text.input && text.input.length >= values.length) text.input.set(values);
+  else text.input = values.slice();
 }

@@ -7,7 +7,7 @@ import { checkpointHash, hashOf } from "./artifacts.js";
 import { calibrationWindows } from "./calibration.js";
 import { calibrationIds } from "./calibration-text.js";
 import { outputFiles } from "./output.js";
-import { makeUnits, type Unit, unitsOf } from "./pipeline.js";
+import { makeUnits } from "./pipeline.js";
 import type { PlannedTensor } from "./plan.js";
 import { precheck } from "./precheck.js";
 import { type Parts, produceTensor } from "./produce.js";
@@ -16,12 +16,13 @@ import type { QuantizePlan } from "./quantize-plan.js";
 import { type Rehearsal, rehearse } from "./rehearsal.js";
 import { openRunner } from "./row-blocks.js";
 import { settledPlan } from "./settled.js";
+import { type Unit, unitsOf } from "./units.js";
 import type { Work } from "./work.js";
 
 const weightsOf = (tensor: PlannedTensor) => tensor.shape.reduce((a, b) => a * b, 1);
 
 /** Changes whenever finished parts of older versions must not be taken up again. */
-const FORM = 4;
+const FORM = 5;
 
 /** Runs the calibrated pipeline, or what an earlier run has left of it; after the first layer it tries the rest of the way. */
 export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptions, work: Work): Promise<Parts> {

@@ -1,6 +1,8 @@
 /** From text to windows of ids, and from windows to what is known of every input of a layer. */
 import { InputError } from "../errors.js";
-import type { Architecture, LayerRunner, LayerWeights, LinearGroup, LoadedLayer } from "../models/index.js";
+import type { Buffer } from "../kernels/index.js";
+import type { Architecture, HaltedText, LayerRunner, LayerWeights, LinearGroup, LoadedLayer } from "../models/index.js";
+import type { DriftSum, OriginalPath } from "./drift.js";
 import type { CalibrationSettings } from "./recipe.js";
 import { type InputStatistics, type Needs, needsAtLeast, StatisticsSum } from "./statistics.js";
 
@@ -31,9 +33,54 @@ export function calibrationWindows(
   });
 }
 
+/** What is being learned about one input, window by window. */
+class Observation {
+  private readonly sum: StatisticsSum;
+  private readonly drift?: DriftSum;
+
+  constructor(runner: LayerRunner, role: string, columns: number, needs: Needs, original?: OriginalPath) {
+    this.sum = new StatisticsSum(runner.sumMoments(columns, needsAtLeast(needs, "hessian")));
+    this.drift = original?.driftSum(runner, role, columns);
+  }
+
+  add(x: Buffer, tokens: number): void {
+    this.sum.add(x, tokens);
+    this.drift?.add(x.data().slice());
+  }
+
+  result(): InputStatistics {
+    return { ...this.sum.result(), ...(this.drift && { drift: this.drift.result() }) };
+  }
+}
+
+/** Observations by role, which begin with what is seen first. */
+class Observations {
+  private readonly runner: LayerRunner;
+  private readonly needs: Needs;
+  private readonly original: OriginalPath | undefined;
+  private readonly made = new Map<string, Observation>();
+
+  constructor(runner: LayerRunner, needs: Needs, original?: OriginalPath) {
+    this.runner = runner;
+    this.needs = needs;
+    this.original = original;
+  }
+
+  add(role: string, x: Buffer, tokens: number): void {
+    const { runner, needs, original, made } = this;
+    const known = made.get(role) ?? new Observation(runner, role, x.length / tokens, needs, original);
+    made.set(role, known);
+    known.add(x, tokens);
+  }
+
+  results(): Map<string, InputStatistics> {
+    return new Map([...this.made].map(([role, one]) => [role, one.result()]));
+  }
+}
+
 /**
- * Runs a layer on all windows. Returns the hidden states after it and, for every group of linear maps that `wanted` takes,
- * the statistics of their input, under the group's first role.
+ * Runs a layer on all windows. Returns the hidden states after it and, for every group of linear maps, the statistics of their
+ * input, under the group's first role. `original`: with the drift from there.
  */
 export function observeLayer(
   runner: LayerRunner,
@@ -41,32 +88,31 @@ export function observeLayer(
   hidden: readonly Float32Array[],
   groups: readonly LinearGroup[],
   needs: Needs,
+  original?: OriginalPath,
 ): { readonly outputs: Float32Array[]; readonly statistics: ReadonlyMap<string, InputStatistics> } {
-  const sums = new Map<string, StatisticsSum>();
+  const observed = new Observations(runner, needs, original);
   const firsts = new Set(groups.map(({ roles }) => roles[0]));
-  const outputs = hidden.map((states) => {
-    const inputs: { role: string; x: Float32Array; tokens: number }[] = [];
-    const out = loaded.run(states, (role, input, tokens) => {
-      if (firsts.has(role)) inputs.push({ role, x: input.slice(), tokens });
-    });
-    for (const { role, x, tokens } of inputs) addInput(runner, sums, role, x, tokens, needs);
-    return out;
-  });
-  return { outputs, statistics: new Map([...sums].map(([role, sum]) => [role, sum.result()])) };
+  const outputs = hidden.map((states) =>
+    loaded.run(states, (role, x, tokens) => {
+      if (firsts.has(role)) observed.add(role, x, tokens);
+    }),
+  );
+  return { outputs, statistics: observed.results() };
 }
 
-function addInput(
+/** Takes all windows through one stage of a layer; the statistics of the input of the group after it. */
+export function observeStage(
   runner: LayerRunner,
-  sums: Map<string, StatisticsSum>,
-  role: string,
-  x: Float32Array,
-  tokens: number,
+  loaded: LoadedLayer,
+  stage: number,
+  texts: readonly HaltedText[],
   needs: Needs,
-): void {
-  const addGram = needsAtLeast(needs, "hessian") ? runner.addGram : undefined;
-  const sum = sums.get(role) ?? new StatisticsSum(x.length / tokens, addGram);
-  sums.set(role, sum);
-  sum.add(x, tokens);
+  original?: OriginalPath,
+): InputStatistics {
+  const observed = new Observations(runner, needs, original);
+  for (const text of texts) loaded.runStage(stage, text, (role, x, tokens) => observed.add(role, x, tokens));
+  const [statistics] = observed.results().values();
+  return statistics;
 }
 
 /** Statistics of the head's input. `weights`: what stands before the head. */
@@ -76,10 +122,7 @@ export function observeHead(
   hidden: readonly Float32Array[],
   needs: Needs,
 ): InputStatistics {
-  const sums = new Map<string, StatisticsSum>();
-  for (const states of hidden) {
-    const x = runner.headInput(weights, states);
-    addInput(runner, sums, "head", x, states.length / runner.width, needs);
-  }
-  return (sums.get("head") as StatisticsSum).result();
+  const observed = new Observation(runner, "head", runner.width, needs);
+  for (const states of hidden) observed.add(runner.headInput(weights, states), states.length / runner.width);
+  return observed.result();
 }

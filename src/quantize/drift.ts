@@ -58,28 +58,31 @@ export class OriginalPath {
     this.inputs = inputs;
   }
 
-  /** E[(x0 - x) x^T] by the groups' first roles, x being what the same layer, as it is now, makes of other states. */
-  drifts(
-    { products }: LayerRunner,
-    layer: LoadedLayer,
-    hidden: readonly Float32Array[],
-    groups: readonly LinearGroup[],
-  ): ReadonlyMap<string, Float64Array> {
-    const drifts = new Map<string, Float64Array>();
-    for (const [role, { columns, windows }] of inputsOf(layer, hidden, groups).inputs) {
-      const tokens = windows.reduce((sum, x) => sum + x.length, 0) / columns;
-      const drift = new Float64Array(columns * columns);
-      windows.forEach((x, i) => {
-        const apart = (this.inputs.get(role) as Inputs).windows[i].map((x0, at) => x0 - x[at]);
+  /** E[(x0 - x) x^T] of one input, by its group's first role, x being what the same layer makes of other states. */
+  driftSum({ products }: LayerRunner, role: string, columns: number): DriftSum {
+    const drift = new Float64Array(columns * columns);
+    const { windows = [] } = this.inputs.get(role) ?? {};
+    const tokens = windows.reduce((sum, x) => sum + x.length, 0) / columns;
+    let seen = 0;
+    return {
+      add(x) {
+        const apart = windows[seen++].map((x0, at) => x0 - x[at]);
         const product = products.multiply(transposed(apart, columns), transposed(x, columns), x.length / columns);
         for (let at = 0; at < drift.length; at++) drift[at] += product[at] / tokens;
-      });
-      drifts.set(role, drift);
-    }
-    return drifts;
+      },
+      result: () => drift,
+    };
   }
 }
 
+export interface DriftSum {
+  /** Adds the inputs of the next window, [tokens, columns]. */
+  add(x: Float32Array): void;
+  /** Once all windows have been added. */
+  result(): Float64Array;
+}
+
+/** The inputs of all windows by the groups' first roles, and the states after the layer. */
 function inputsOf(layer: LoadedLayer, hidden: readonly Float32Array[], groups: readonly LinearGroup[]) {
   const inputs = new Map<string, Inputs>();
   const firsts = new Set(groups.map(({ roles }) => roles[0]));
@@ -87,7 +90,7 @@ function inputsOf(layer: LoadedLayer, hidden: readonly Float32Array[], groups: r
     layer.run(states, (role, input, tokens) => {
       if (!firsts.has(role)) return;
       const known = inputs.get(role) ?? { columns: input.length / tokens, windows: [] };
-      known.windows.push(input.slice());
+      known.windows.push(input.data().slice());
       inputs.set(role, known);
     }),
   );

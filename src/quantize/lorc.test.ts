@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { scheme } from "../formats/index.js";
+import { createBackend } from "../kernels/index.js";
 import { plainProducts } from "../kernels/products.js";
 import { readOptions } from "../options.js";
 import { randomUniform } from "../random.js";
@@ -21,15 +22,10 @@ function inputs(stream: number): Float32Array {
     return (j % 7 === 0 ? 4 : 1) * (cause(j) + cause(3 * j + 1) + 0.2 * uniform(stream, t * 64 + 8 + j));
   });
 }
+const backend = await createBackend("reference");
 function statisticsOf(stream: number) {
-  const sum = new StatisticsSum(COLUMNS, (x, tokens, h) => {
-    for (let t = 0; t < tokens; t++) {
-      for (let i = 0; i < h.length; i++) {
-        h[i] += x[t * COLUMNS + Math.floor(i / COLUMNS)] * x[t * COLUMNS + (i % COLUMNS)];
-      }
-    }
-  });
-  sum.add(inputs(stream), 256);
+  const sum = new StatisticsSum(backend.sumMoments(COLUMNS, true));
+  sum.add(backend.upload(inputs(stream)), 256);
   return sum.result();
 }
 const [calibration, heldOut] = [statisticsOf(2), statisticsOf(3)];

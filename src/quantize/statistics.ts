@@ -1,4 +1,5 @@
 /** What calibration learns about the input of a linear map, in running sums over tokens. */
+import type { Buffer, MomentSums } from "../kernels/index.js";
 
 export interface InputStatistics {
   readonly columns: number;
@@ -107,55 +108,28 @@ export const needsAtLeast = (needs: Needs, wanted: Needs): boolean => NEEDS.inde
 
 const SAMPLE_ROWS = 512;
 
-/**
- * Sums over batches of inputs. The Hessian of a batch is the product X^T X, computed by `addGram` (a backend's matmul) in f32
- * and added up in binary64, batch by batch in order: the result does not depend on threads.
- */
+/** Statistics of inputs that come batch by batch: their moments, and a sample. */
 export class StatisticsSum {
-  private readonly columns: number;
-  private readonly addGram: AddGram | undefined;
+  private readonly moments: MomentSums;
   private tokens = 0;
-  private readonly square: Float64Array;
-  private readonly absolute: Float64Array;
-  private readonly sum: Float64Array;
-  private readonly smallest: Float64Array;
-  private readonly largest: Float64Array;
-  private readonly products: Float64Array | undefined;
   /** Those whose keys are below a limit, which is halved when there are too many. */
   private rows: { readonly key: number; readonly row: Float32Array }[] = [];
   private limit = 2 ** 32;
 
-  constructor(columns: number, addGram?: AddGram) {
-    this.columns = columns;
-    this.addGram = addGram;
-    this.square = new Float64Array(columns);
-    this.absolute = new Float64Array(columns);
-    this.sum = new Float64Array(columns);
-    this.smallest = new Float64Array(columns).fill(Number.POSITIVE_INFINITY);
-    this.largest = new Float64Array(columns).fill(Number.NEGATIVE_INFINITY);
-    this.products = addGram && new Float64Array(columns * columns);
+  /** `moments`: without any rows yet, with products where a Hessian is wanted. */
+  constructor(moments: MomentSums) {
+    this.moments = moments;
   }
 
   /** Adds inputs x, [tokens, columns]. */
-  add(x: Float32Array, tokens: number): void {
-    const { columns, square, absolute, sum, smallest, largest } = this;
-    for (let start = 0; start < tokens * columns; start += columns) {
-      for (let j = 0; j < columns; j++) {
-        const value = x[start + j];
-        square[j] += value * value;
-        absolute[j] += Math.abs(value);
-        sum[j] += value;
-        if (value < smallest[j]) smallest[j] = value;
-        if (value > largest[j]) largest[j] = value;
-      }
-    }
-    this.keepRows(x, tokens);
-    if (this.products) this.addGram?.(x, tokens, this.products);
+  add(x: Buffer, tokens: number): void {
+    this.moments.add(x, tokens);
+    this.keepRows(x.data(), tokens);
     this.tokens += tokens;
   }
 
   private keepRows(x: Float32Array, tokens: number): void {
-    const { columns } = this;
+    const { columns } = this.moments;
     for (let token = 0; token < tokens; token++) {
       // A Weyl sequence is even over all places, also those of windows (every k-th token would miss the last of each).
       const key = Math.imul(this.tokens + token, 0x9e3779b1) >>> 0;
@@ -167,8 +141,12 @@ export class StatisticsSum {
     }
   }
 
+  /** Of all inputs so far; gives the memory of their moments back. */
   result(): InputStatistics {
-    const { columns, tokens, rows, smallest, largest } = this;
+    const { rows, tokens } = this;
+    const { columns } = this.moments;
+    const { sum, absolute, square, smallest, largest, products } = this.moments.read();
+    this.moments.dispose();
     const sample = new Float32Array(rows.length * columns);
     rows.forEach(({ row }, i) => {
       sample.set(row, i * columns);
@@ -177,28 +155,12 @@ export class StatisticsSum {
     return {
       columns,
       tokens,
-      meanSquare: mean(this.square),
-      meanAbsolute: mean(this.absolute),
+      meanSquare: mean(square),
+      meanAbsolute: mean(absolute),
       maxAbsolute: largest.map((x, j) => Math.max(Math.abs(x), Math.abs(smallest[j]))),
-      signed: { mean: mean(this.sum), smallest, largest },
+      signed: { mean: mean(sum), smallest, largest },
       sample,
-      ...(this.products && { hessian: symmetricMean(this.products, columns, tokens) }),
+      ...(products && { hessian: mean(products) }),
     };
   }
-}
-
-/** Adds X^T X of x, [tokens, columns], to a sum; what it leaves above the diagonal does not count. */
-type AddGram = (x: Float32Array, tokens: number, sum: Float64Array) => void;
-
-/** Sums over tokens that are right on and below the diagonal, divided. */
-function symmetricMean(sums: Float64Array, n: number, tokens: number): Float64Array {
-  const mean = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) {
-      const value = sums[i * n + j] / tokens;
-      mean[i * n + j] = value;
-      mean[j * n + i] = value;
-    }
-  }
-  return mean;
 }

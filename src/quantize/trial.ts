@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { type Backend, backends, createBackend, productsOn } from "../kernels/index.js";
 import { openArtifacts } from "./artifacts.js";
 import { calibrationOf, keysOf, rehearseUnit } from "./calibrated-run.js";
-import { makeUnits, type Unit } from "./pipeline.js";
+import { makeUnits } from "./pipeline.js";
 import { precheck } from "./precheck.js";
 import type { QuantizeOptions } from "./quantize.js";
 import { planQuantization, type QuantizePlan } from "./quantize-plan.js";
 import type { Rehearsal } from "./rehearsal.js";
 import { openRunner } from "./row-blocks.js";
+import type { Unit } from "./units.js";
 
 /** A plan whose first layer has been through everything that awaits the others. */
 export interface TriedPlan {
@@ -20,11 +21,12 @@ export interface TriedPlan {
   readonly layerSeconds?: LayerSeconds;
 }
 
-/** Seconds of seeing a layer's inputs for one window, of its transforms, and of choosing its codes. */
+/** Seconds of seeing a layer's inputs and of passing it, for one window each, of its transforms, and of choosing its codes. */
 export interface LayerSeconds {
   readonly calibrating: number;
   readonly transforming: number;
   readonly quantizing: number;
+  readonly passing: number;
 }
 
 /** Plans, and does the first layer (with few windows of text) in a folder that is removed again. */
@@ -61,26 +63,26 @@ async function tryCalibrated(plan: QuantizePlan, options: QuantizeOptions, backe
   const rows = await openRunner(options.threads, productsOn(backend));
   try {
     const store = await openArtifacts(folder);
-    const started = new Map<string, number>();
+    const seconds = { calibrating: 0, transforming: 0, quantizing: 0, passing: 0 };
+    let [now, since]: [keyof LayerSeconds | undefined, number] = [undefined, 0];
+    const enter = (stage: keyof LayerSeconds | undefined) => {
+      if (now) seconds[now] += (performance.now() - since) / 1000;
+      [now, since] = [stage, performance.now()];
+    };
     const onUnit = async (unit: Unit, stage: string) => {
       options.signal?.throwIfAborted();
-      if (unit.name === wanted.name) started.set(stage, performance.now());
+      enter(unit.name === wanted.name ? (stage as keyof LayerSeconds) : undefined);
     };
     const setting = { plan: short, backend, ids, store, rows, onUnit };
     // Once without choosing codes, because what runs for the first time is compiled on the way.
     await makeUnits({ ...setting, units: needed.map(withoutMethods) });
-    started.clear();
+    Object.assign(seconds, { calibrating: 0, transforming: 0, quantizing: 0, passing: 0 });
+    now = undefined;
     await makeUnits({ ...setting, units: needed });
-    const end = performance.now();
+    enter(undefined);
     const rehearsal = await rehearseUnit(short, backend, wanted, { store, keys: keysOf(needed), text }, ids);
-    const quantizing = started.get("quantizing") ?? end;
-    const transforming = started.get("transforming") ?? quantizing;
-    const calibrating = started.get("calibrating") ?? transforming;
-    const layerSeconds = {
-      calibrating: (transforming - calibrating) / 1000 / windows,
-      transforming: (quantizing - transforming) / 1000,
-      quantizing: (end - quantizing) / 1000,
-    };
+    const { calibrating, passing } = seconds;
+    const layerSeconds = { ...seconds, calibrating: calibrating / windows, passing: passing / windows };
     return { plan, rehearsal, layerSeconds };
   } finally {
     await rows.close();

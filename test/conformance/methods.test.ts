@@ -36,17 +36,10 @@ function inputs(stream: number, tokens: number): Float32Array {
   return x;
 }
 
-/** Adds X^T X, slow and clear. */
-function addGram(x: Float32Array, tokens: number, sum: Float64Array): void {
-  for (let t = 0; t < tokens; t++) {
-    const row = x.subarray(t * COLUMNS, (t + 1) * COLUMNS);
-    for (let i = 0; i < COLUMNS; i++) for (let j = 0; j < COLUMNS; j++) sum[i * COLUMNS + j] += row[i] * row[j];
-  }
-}
-
+const reference = await createBackend("reference");
 function statisticsOf(stream: number) {
-  const sum = new StatisticsSum(COLUMNS, addGram);
-  sum.add(inputs(stream, 512), 512);
+  const sum = new StatisticsSum(reference.sumMoments(COLUMNS, true));
+  sum.add(reference.upload(inputs(stream, 512)), 512);
   return sum.result();
 }
 const calibration = statisticsOf(2);

@@ -27,8 +27,8 @@ function inputs(stream: number): Float32Array {
 }
 const [seen, heldOut] = [inputs(1), inputs(2)];
 const statistics = (() => {
-  const sum = new StatisticsSum(COLUMNS);
-  sum.add(seen, TOKENS);
+  const sum = new StatisticsSum(backend.sumMoments(COLUMNS, false));
+  sum.add(backend.upload(seen), TOKENS);
   return sum.result();
 })();
 
@@ -85,8 +85,8 @@ test("inputs that lie on a grid which the method can choose are left exactly as 
         const level = levels[Math.floor(randomUniform(4, stream, i) * levels.length)];
         return Math.max(-most, level) / 8;
       });
-    const sum = new StatisticsSum(COLUMNS);
-    sum.add(onGrid(1), TOKENS);
+    const sum = new StatisticsSum(backend.sumMoments(COLUMNS, false));
+    sum.add(backend.upload(onGrid(1)), TOKENS);
     const options = readOptions(method.options, {}, method.name) as never;
     const given = { scheme: scheme(schemeFor(method)), columns: COLUMNS, statistics: sum.result() };
     const unseen = onGrid(2);
@@ -108,13 +108,13 @@ test("static ranges: scales for each channel err less than one, least squares no
 test("a static range of the maximum holds all tokens, also those that are not in the sample", () => {
   const [tokens, columns] = [4000, 4];
   const x = Float32Array.from({ length: tokens * columns }, (_, i) => randomUniform(5, 0, i) - 0.5);
-  const sum = new StatisticsSum(columns);
-  sum.add(x, tokens);
+  const sum = new StatisticsSum(backend.sumMoments(columns, false));
+  sum.add(backend.upload(x), tokens);
   const kept = sum.result().sample as Float32Array;
   const missed = x.findIndex((_, i) => i % columns === 0 && !kept.includes(x[i]));
   x[missed] = 100;
-  const again = new StatisticsSum(columns);
-  again.add(x, tokens);
+  const again = new StatisticsSum(backend.sumMoments(columns, false));
+  again.add(backend.upload(x), tokens);
   for (const per of ["tensor", "channel"]) {
     const options = readOptions(activationMethods.get("static").options, { range: "max", per }, "static") as never;
     const job = { scheme: scheme("int8-row"), columns, statistics: again.result() };
