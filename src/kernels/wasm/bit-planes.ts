@@ -39,21 +39,18 @@ export interface BitLayout {
 export const mostTogether = 4;
 
 /**
- * The most planes of weights times planes of activations that are counted sooner than bytes are multiplied or sums looked up, as
- * measured (docs/kernels.md).
+ * Whether bits are counted sooner than sums are looked up or bytes multiplied, as measured (docs/kernels.md): for signs, where
+ * there is no relaxed dot.
  */
-function mostPlanes(weightBits: number, relaxedDot: RelaxedDot): number {
-  if (relaxedDot !== "none") return 1;
-  return weightBits === 1 ? 2 : 4;
-}
+const counts = (weightBits: number, bits: number, relaxedDot: RelaxedDot): boolean =>
+  relaxedDot === "none" && bits === 1 && weightBits <= 4;
 
 /** The layout of a weight whose products with such activations are counted; undefined where bytes are multiplied. */
 export function planBits(weight: WeightRows, activations: Activations, relaxedDot: RelaxedDot): BitLayout | undefined {
   const bits = activationBits(activations);
   if (bits === undefined || bits === 8) return undefined;
   const layout = layoutBits(weight, activations, bits);
-  const planes = layout.weightBits * bits;
-  return planes <= mostPlanes(layout.weightBits, relaxedDot) ? layout : undefined;
+  return counts(layout.weightBits, bits, relaxedDot) ? layout : undefined;
 }
 
 /** The layout for activations of so many bits, whatever is faster. */

@@ -8,7 +8,11 @@
  * plus 8, of which 16 can. Bytes are added to sums of i16, even ones with the odd ones 256 times, and odd ones alone; the
  * end takes the latter from the former. That is arithmetic modulo 2^16, and up to 256 columns (64 of two bits) stay within
  * it, so the integers are exact. Of two bits the upper ones come first; their sums are doubled before the lower ones are added.
+ *
+ * Activations of at most 6 bits, q from -L to L, need no high parts: a sum of four plus 4 L fits a byte, and so do as many of
+ * these as 8 L fits into 255. Half of the shuffles and additions go then.
  */
+import type { ByteDot } from "./byte-dot.js";
 import { cellBytes, cellColumns } from "./cells.js";
 import { pickBytes } from "./decode.js";
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
@@ -28,18 +32,25 @@ export const lookupTables: KernelSignature<"q" | "tables"> = {
   reads: ["q"],
 };
 
-/** Bytes of tables for each activation: 16 low and 16 high parts for four. */
-export const tableBytes = 8;
+/** Whether sums of four activations take more than a byte. */
+const hasHighParts = ({ levels }: ByteDot) => 8 * levels > 255;
+
+/** Bytes of tables for each activation: 16 low and 16 high parts for four, or 16 whole sums. */
+export const tableBytes = (dot: ByteDot): number => (hasHighParts(dot) ? 8 : 4);
 
 /**
- * Columns whose low parts fit a byte, whose high parts do, and whose sums fit i16, all in lookups of four columns. (16 of two bits
+ * Columns whose high parts fit a byte, and whose sums fit i16, both in lookups of four columns. (16 of two bits
  * would fit; engines without relaxed SIMD, which alone look two bits up, run shorter code faster.)
  */
-const [lowLookups, highLookups, wordLookups] = [4, 16, { 1: 64, 2: 8 }];
+const [highLookups, wordLookups] = [16, { 1: 64, 2: 8 }];
+
+/** Lookups whose low parts, or whole sums, fit a byte: a power of two. */
+const lowLookups = (dot: ByteDot) =>
+  hasHighParts(dot) ? 4 : Math.min(highLookups, 2 ** Math.floor(Math.log2(255 / (8 * dot.levels))));
 
 export function emitTables(
   f: FunctionBuilder,
-  { dot: { arithmetic } }: Int8Layout,
+  { dot }: Int8Layout,
   { q, tables }: Fields<(typeof lookupTables.fields)[number]>,
   { from, to }: Range,
 ): void {
@@ -48,12 +59,14 @@ export function emitTables(
   const masks = [0, 1, 2].map((bit) => {
     return f.let(v128.const(Array.from({ length: 16 }, (_, byte) => ((byte >> (1 + bit)) & 1) * 255)));
   });
-  const [low, eight] = [f.let(i16x8.splat(63)), f.let(i8x16.splat(8))];
-  const bytes = arithmetic === "relaxed";
+  const high = hasHighParts(dot);
+  const [low, eight] = high ? [f.let(i16x8.splat(63)), f.let(i8x16.splat(8))] : [];
+  const least = i16x8.splat(4 * dot.levels);
+  const bytes = dot.arithmetic === "relaxed";
   const fours = f.local("v128");
   f.for(item, from, to, 1, () => {
     const source = f.let(i32.add(q, i32.shl(item, bytes ? 2 : 3)));
-    const target = f.let(i32.add(tables, i32.shl(item, 5)));
+    const target = f.let(i32.add(tables, i32.shl(item, high ? 5 : 4)));
     if (bytes) f.set(fours, i16x8.extend_low_i8x16_s(v128.load32_zero(source)));
     // The order of i16 is k0 k2 k1 k3.
     const activation = (k: number) =>
@@ -68,9 +81,13 @@ export function emitTables(
     f.set(sums[0], i16x8.add(i16x8.add(chosen[0], chosen[1]), chosen[2]));
     f.set(sums[1], i16x8.add(sums[0], activation(3)));
     const [first, second] = sums;
+    if (!low || !eight) {
+      f.emit(v128.store(target, i8x16.narrow_i16x8_u(i16x8.add(first, least), i16x8.add(second, least))));
+      return;
+    }
     f.emit(v128.store(target, i8x16.narrow_i16x8_u(v128.and(first, low), v128.and(second, low))));
-    const high = i8x16.narrow_i16x8_s(i16x8.shr_s(first, 6), i16x8.shr_s(second, 6));
-    f.emit(v128.store(target, i8x16.add(high, eight), 16));
+    const upper = i8x16.narrow_i16x8_s(i16x8.shr_s(first, 6), i16x8.shr_s(second, 6));
+    f.emit(v128.store(target, i8x16.add(upper, eight), 16));
   });
 }
 
@@ -149,44 +166,51 @@ function emitSegment(
   const mask = f.let(i8x16.splat(15));
   const [lowTable, highTable, index] = f.locals("v128", 3);
   const parts = groups.map(() => ({ low: f.local("v128"), high: f.local("v128"), highs: f.locals("v128", 2) }));
-  // The bias of the high parts, in units of 64; half of it where it will be doubled.
-  const start = f.let(i16x8.splat((-8 * 64 * cells * lookupsOfCell * (2 ** bits - 1)) / bits));
+  const high = hasHighParts(dot);
+  // The bias of the high parts, in units of 64, or of whole sums; half of it where it will be doubled.
+  const bias = ((high ? 8 * 64 : 4 * dot.levels) * cells * lookupsOfCell * (2 ** bits - 1)) / bits;
+  const start = f.let(i16x8.splat(-bias));
+  // Sums of even bytes lose those of odd ones 256 times, which have it too; 256 times the first is nothing modulo 2^16.
+  const starts = [high ? start : f.let(i16x8.splat(-257 * bias)), start];
   const lanes = [f.let(i32x4.splat(dot.step ?? 1)), f.let(i32x4.splat((dot.step ?? 1) << 16))];
   const stepCells = divisor(cells, highLookups / lookupsOfCell);
+  const [stepLookups, lows] = [stepCells * lookupsOfCell, lowLookups(dot)];
   const widen = (sums: readonly Local<"v128">[], bytes: Local<"v128">) => {
     f.set(sums[0], i16x8.add(sums[0], bytes));
     f.set(sums[1], i16x8.add(sums[1], i16x8.shr_u(bytes, 8)));
   };
   const step = (plane: number) => {
-    for (let lookup = 0; lookup < stepCells * lookupsOfCell; lookup++) {
-      f.set(lowTable, v128.load(at, 32 * lookup));
-      f.set(highTable, v128.load(at, 32 * lookup + 16));
+    for (let lookup = 0; lookup < stepLookups; lookup++) {
+      f.set(lowTable, v128.load(at, 4 * tableBytes(dot) * lookup));
+      if (high) f.set(highTable, v128.load(at, 32 * lookup + 16));
       groups.forEach(({ address, words }, g) => {
-        const { low, high } = parts[g];
+        const part = parts[g];
         const stored = v128.load(address, 16 * (bits * (lookup >> 1) + plane));
-        const added = (to: Local<"v128">, fresh: boolean, part: Expression<"v128">) =>
-          f.set(to, fresh ? part : i8x16.add(to, part));
+        const added = (to: Local<"v128">, fresh: boolean, sum: Expression<"v128">) =>
+          f.set(to, fresh ? sum : i8x16.add(to, sum));
         f.set(index, v128.and(lookup % 2 === 0 ? stored : i16x8.shr_u(stored, 4), mask));
-        added(low, lookup % lowLookups === 0, pick(lowTable, index));
-        added(high, lookup === 0, pick(highTable, index));
-        if (lookup % lowLookups === lowLookups - 1) widen(words, low);
+        added(part.low, lookup % lows === 0, pick(lowTable, index));
+        if (high) added(part.high, lookup === 0, pick(highTable, index));
+        if (lookup % lows === lows - 1 || lookup === stepLookups - 1) widen(words, part.low);
       });
     }
-    for (const { high, highs } of parts) widen(highs, high);
+    if (high) for (const part of parts) widen(part.highs, part.high);
     if (plane > 0) return;
     for (const { address } of groups) f.advance(address, 4 * cellBytes(bits) * stepCells);
-    f.advance(at, cellColumns(bits) * stepCells * tableBytes);
+    f.advance(at, cellColumns(bits) * stepCells * tableBytes(dot));
   };
   return (add) => {
     groups.forEach(({ words }, g) => {
-      for (const word of words) f.set(word, start);
-      for (const high of parts[g].highs) f.set(high, zeroVector);
+      words.forEach((word, odd) => {
+        f.set(word, starts[odd]);
+      });
+      for (const upper of high ? parts[g].highs : []) f.set(upper, zeroVector);
     });
     if (bits === 2) {
       // A segment of two bits is one step.
       step(1);
       groups.forEach(({ words }, g) => {
-        for (const sum of [...words, ...parts[g].highs]) f.set(sum, i16x8.add(sum, sum));
+        for (const sum of [...words, ...(high ? parts[g].highs : [])]) f.set(sum, i16x8.add(sum, sum));
       });
     }
     if (cells === stepCells) step(0);
@@ -194,7 +218,7 @@ function emitSegment(
     groups.forEach(({ words, integers }, g) => {
       const { highs } = parts[g];
       words.forEach((word, odd) => {
-        f.set(word, i16x8.add(word, i16x8.shl(highs[odd], 6)));
+        if (high) f.set(word, i16x8.add(word, i16x8.shl(highs[odd], 6)));
       });
       f.set(words[0], i16x8.sub(words[0], i16x8.shl(words[1], 8)));
       integers.forEach((integer, s) => {

@@ -1,6 +1,6 @@
 /** Products with loaded matrices: activations rounded and padded as a layout wants them, and the kernels called in passes. */
 import { BitProducts } from "./bit-products.js";
-import { byLookup } from "./byte-dot.js";
+import { type ByteDot, byLookup } from "./byte-dot.js";
 import type { CompiledModule, Engine } from "./engine.js";
 import { type Group, groupOfOne, placesOf } from "./group.js";
 import { type Layout, roundUp } from "./layout.js";
@@ -152,8 +152,8 @@ export class Matmul {
     const { columns, blocks, quadBytes, paddedColumns, dot } = layout;
     const { batch } = rounded;
     const tables = byLookup(dot);
-    const q = tables ? this.#tables(rounded.q, module, batch * paddedColumns) : rounded.q;
-    const qBytes = paddedColumns * (tables ? tableBytes : activationBytes(dot));
+    const q = tables ? this.#tables(rounded.q, module, dot, batch * paddedColumns) : rounded.q;
+    const qBytes = paddedColumns * (tables ? tableBytes(dot) : activationBytes(dot));
     const { items, perItem } = this.#deal(quads, 4);
     for (let m = 0; m < batch; m++) {
       const args = {
@@ -193,8 +193,8 @@ export class Matmul {
   }
 
   /** What sums of four rounded activations each can be, for weights of one bit. */
-  #tables(q: number, module: CompiledModule, count: number): number {
-    const tables = this.#engine.scratch("lookup tables", count * tableBytes);
+  #tables(q: number, module: CompiledModule, dot: ByteDot, count: number): number {
+    const tables = this.#engine.scratch("lookup tables", count * tableBytes(dot));
     this.#engine.run(module, lookupTables, { q, tables }, count / 4, 8 * count);
     return tables;
   }
