@@ -24,13 +24,15 @@ const SCHEMES = [
   ...["q4_0", "q4_1", "mxfp4", "nvfp4", "int5-g32", "int6-g64", "int7-g32", "int8-g32", "int8-row", "int8-g1024"],
 ];
 
+const packed = (name: string, rows: number, columns: number) =>
+  quantize(numbers(rows * columns, rows + columns), [rows, columns], scheme(name));
+
 const reference = await createBackend("reference");
 const others: Backend[] = [];
 for (const threads of [1, 2]) others.push(await createBackend("wasm", { threads }));
+// Few weights may be held in another way than many; one backend has many.
+others[1].loadMatrix(packed("f32", 2 ** 11, 2 ** 11));
 after(() => Promise.all(others.map((backend) => backend.dispose())));
-
-const packed = (name: string, rows: number, columns: number) =>
-  quantize(numbers(rows * columns, rows + columns), [rows, columns], scheme(name));
 
 /** The product of a weight with rows of activations, and some of its rows. */
 function results(backend: Backend, name: string, activations: Activations, shape: readonly number[], x: Float32Array) {

@@ -6,10 +6,11 @@ import { weightRows } from "../weight-rows.js";
 import { byLookup } from "./byte-dot.js";
 import { describe, planLayout } from "./layout.js";
 
-const planned = (name: string, relaxedDot: "none" | "unsigned") =>
+const planned = (name: string, relaxedDot: "none" | "unsigned", cacheRoom = 0) =>
   planLayout(weightRows(quantize(new Float32Array(512).fill(0.5), [4, 128], scheme(name))), "int8", {
     relaxedDot,
     fused: false,
+    cacheRoom,
   });
 
 test("one row times weights of one bit looks sums up for four quads side by side, with and without a relaxed dot, and the plan says so", () => {
@@ -35,4 +36,18 @@ test("two bits are looked up where there is no relaxed dot; four, and bits whose
     assert.equal(dot && byLookup(dot), looked, `${name}, ${relaxedDot}`);
   }
   assert.equal(byLookup({ bits: 1, step: undefined, arithmetic: "plain" }), false);
+});
+
+test("scales of at most 4 bits are held as f32 where the caches have room for them, packed elsewhere, and the plan says why", () => {
+  for (const name of ["q4_0", "nvfp4", "int2-g32", "binary-g128"]) {
+    const [few, many] = [planned(name, "unsigned", 2 ** 20), planned(name, "unsigned")];
+    assert.deepEqual([few.scale?.kind, few.cached], ["f32", true], name);
+    assert.match(
+      describe(few),
+      /scale \(f32\) for (\d+ columns|a row), ready for use because so few weights stay in the caches/,
+    );
+    assert.notEqual(many.scale?.kind, "f32", name);
+    assert.equal(planned(name, "unsigned", few.bytes - 1).bytes, many.bytes, "no room, no byte more");
+  }
+  assert.equal(planned("q8_0", "unsigned", 2 ** 20).scale?.kind, planned("q8_0", "unsigned").scale?.kind);
 });

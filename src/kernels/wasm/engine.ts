@@ -49,6 +49,7 @@ interface Room {
 export interface Place {
   readonly room: number;
   readonly address: number;
+  readonly bytes: number;
 }
 
 interface Threads {
@@ -63,6 +64,7 @@ export class Engine {
   readonly threads: number;
   readonly limits: MemoryLimits;
   readonly #rooms: readonly Room[];
+  #weightBytes = 0;
   readonly #table = new KernelTable();
   readonly #team: Threads | undefined;
   readonly #modules = new Map<string, CompiledModule>();
@@ -114,14 +116,21 @@ export class Engine {
   /** Room for a weight: in the one memory there is, or in the first for weights that has it. */
   placeWeight(bytes: number, purpose: string): Place {
     const last = this.#rooms.length - 1;
+    this.#weightBytes += bytes;
     for (let room = Math.min(1, last); room < last; room++) {
       const address = this.#rooms[room].heap.find(bytes);
-      if (address !== undefined) return { room, address };
+      if (address !== undefined) return { room, address, bytes };
     }
-    return { room: last, address: this.#rooms[last].heap.allocate(bytes, purpose) };
+    return { room: last, address: this.#rooms[last].heap.allocate(bytes, purpose), bytes };
   }
 
-  freeWeight({ room, address }: Place): void {
+  /** Bytes of all weights held. */
+  get weightBytes(): number {
+    return this.#weightBytes;
+  }
+
+  freeWeight({ room, address, bytes }: Place): void {
+    this.#weightBytes -= bytes;
     this.finish();
     this.#frees++;
     this.#rooms[room].heap.free(address);

@@ -38,6 +38,9 @@ export type WasmMatrix = CodeMatrix | BitMatrix;
 /** Bytes of the table of values that formats without a faster way are decoded by. */
 const tableBytes = 1024;
 
+/** Weights that take so many bytes in all are taken to stay in the caches: half of what the last level of many machines holds. */
+const cachedWeights = 2 ** 24;
+
 export function loadMatrix(
   engine: Engine,
   weight: PackedTensor,
@@ -48,7 +51,8 @@ export function loadMatrix(
   const { relaxedDot } = detectFeatures();
   const bits = planBits(reader, activations, relaxedDot);
   if (bits) return loadBits(engine, reader, bits, activations);
-  const layout = planLayout(reader, activations, { relaxedDot, fused: exactness === "fast" });
+  const cacheRoom = cachedWeights - engine.weightBytes;
+  const layout = planLayout(reader, activations, { relaxedDot, fused: exactness === "fast", cacheRoom });
   const { rows, columns, decode } = layout;
   const bytes = layout.bytes + (decode.kind === "table" ? tableBytes : 0);
   const place = engine.placeWeight(bytes, `a ${weight.scheme.name} weight`);
