@@ -1,6 +1,6 @@
 /**
  * One step of half-quadratic splitting over a group of weights (quantize/hqq.ts): errors to the nearest of evenly spaced levels,
- * their p-norm, and the sums that the next scale and shift come from. Two weights in a vector, sums in order: the bits of the
+ * their p-norm, and the sum that the next shift comes from. Two weights in a vector, sums in order: the bits of the
  * same loop in JavaScript, in a third of the time.
  */
 import { createModule, type Expression, type FunctionBuilder, type Local } from "./wasm/emitter.js";
@@ -15,10 +15,8 @@ export interface PowerLines {
 export interface ShrinkageSums {
   /** sum |e|^p, e in steps of the scale. */
   readonly cost: number;
-  /** sum v^2; sum of s (e - e') and of (x - s e') v, e' the thresholded error. */
-  readonly square: number;
+  /** sum of s (e - e'), e' the thresholded error. */
   readonly rest: number;
-  readonly cross: number;
 }
 
 export interface Shrinkage {
@@ -70,13 +68,13 @@ export function openShrinkage(
         last,
       );
       if (beyond > last) return undefined;
-      return { rest: numbers[0], cross: numbers[1], cost: numbers[2], square: numbers[3] };
+      return { rest: numbers[0], cost: numbers[1] };
     },
   };
 }
 
 /** Sums stand at 0; a line of zeros, for errors below the first, before the others. */
-const TABLE = 48;
+const TABLE = 32;
 
 let known: WebAssembly.Module | undefined;
 
@@ -97,7 +95,7 @@ function code(): Uint8Array<ArrayBuffer> {
     const [step, perStep, top, perBeta] = [given.step, given.perStep, given.top, given.perBeta].map(spread);
     const [half, one, least] = [0.5, 1, Number.MIN_VALUE].map((value) => spread(f64.const(value)));
     const zero = f.let(i32x4.splat(0));
-    const [restCross, costSquare, most] = [f.let(zero), f.let(zero), f.let(zero)];
+    const [sums, most] = [f.let(zero), f.let(zero)];
     const i = f.local("i32");
     f.for(i, given.from, given.to, 16, () => {
       const x = f.let(v128.load(i));
@@ -114,13 +112,9 @@ function code(): Uint8Array<ArrayBuffer> {
       const threshold = f64x2.div(f64x2.mul(raised, perBeta), f64x2.add(f64x2.mul(e, e), least));
       const left = f.let(f64x2.sub(one, threshold));
       const kept = f.let(f64x2.mul(e, f64x2.mul(half, f64x2.add(left, f64x2.abs(left)))));
-      const rest = f.let(f64x2.mul(f64x2.sub(e, kept), s));
-      const cross = f.let(f64x2.mul(f64x2.sub(x, f64x2.mul(kept, s)), v));
-      addInOrder(f, restCross, rest, cross);
-      addInOrder(f, costSquare, raised, f.let(f64x2.mul(v, v)));
+      addInOrder(f, sums, f.let(f64x2.mul(f64x2.sub(e, kept), s)), raised);
     });
-    f.emit(v128.store(i32.const(0), restCross));
-    f.emit(v128.store(i32.const(0), costSquare, 16));
+    f.emit(v128.store(i32.const(0), sums));
     const [a, b] = [0, 1].map((lane) => f.let(i32x4.extract_lane(most, lane)));
     return f.let(i32x4.extract_lane(f.let(i32x4.max_s(i32x4.splat(a), i32x4.splat(b))), 0));
   });

@@ -92,17 +92,13 @@ const wide = (format: NumberFormat | undefined) => format !== undefined && forma
 /**
  * Where a method must get below round to nearest by its own measure. One that knows how inputs are correlated always finds
  * better levels. Searched scales gain where scales are finer than powers of two and the scheme's rule has not searched
- * already. HQQ searches one number of each group by a mean, which must be stored finely, under evenly spaced levels: under
- * floating-point levels a change of scale changes all errors alike, and integer zero points and K-quants' 6-bit scales
- * hardly ever reach the next code. Clipping gains where steps are coarse.
+ * already, HQQ's among them. Clipping gains where steps are coarse.
  */
-function mustImprove(method: QuantizationMethod, { name, element, scale, offset }: Scheme): boolean {
+function mustImprove(method: QuantizationMethod, { name, element, scale }: Scheme): boolean {
   if (!scale || method.name === "rtn") return false;
   if (method.name === "clip") return element.kind === "integer" && element.bits <= 3 && wide(scale.format);
   if (method.needs(settings(method)) === "hessian") return true;
-  if (scale.format.name === "e8m0" || name === "nvfp4-mse") return false;
-  if (method.name !== "hqq") return true;
-  return element.kind === "integer" && wide(scale.format) && (!offset || wide(offset.format));
+  return scale.format.name !== "e8m0" && name !== "nvfp4-mse";
 }
 
 test("every method's own objective is no larger than round to nearest leaves it, on inputs it has not seen, and smaller where scales are free", () => {
