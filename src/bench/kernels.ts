@@ -13,7 +13,7 @@ import { quantize } from "../tensor/quantize.js";
 import { type MatmulCase, matmulCases, quickMatmulCases } from "./matmul-cases.js";
 import { numbers } from "./numbers.js";
 import { opCases } from "./op-cases.js";
-import { oneBitCases, prototypeCases } from "./prototypes.js";
+import { prototypeCases } from "./prototypes.js";
 import { type Times, timed, timedInTurns } from "./timing.js";
 
 export interface KernelResult extends Times {
@@ -70,8 +70,7 @@ export function benchKernels(options: KernelBenchOptions): KernelReport {
   const peaks = measurePeaks(features.relaxedDot, clock, read.best);
   options.onPeaks?.(peaks);
   const products = (quick ? quickMatmulCases : matmulCases).map(matmulCase);
-  const byHand = [...(features.relaxedSimd ? prototypeCases : []), ...oneBitCases(features.relaxedSimd)];
-  const prototypes = quick ? [] : byHand;
+  const prototypes = features.relaxedSimd && !quick ? prototypeCases : [];
   const cases = [...products, ...prototypes, ...opCases(quick), naive(512, 512)];
   const results = cases
     .filter(({ op, scheme, shape }) => !only || only.test(`${op} ${scheme} ${shape}`))

@@ -24,6 +24,7 @@ function products(activations: Activations, names: readonly string[], [batch, ro
 export const matmulCases: readonly MatmulCase[] = [
   ...products("int8", [...integers, ...few], [1, 4096, 4096]),
   ...products("int8-rounded", ["nf4-g64", "mxfp8"], [1, 4096, 4096]),
+  ...products("int4", ["binary-g128"], [1, 4096, 4096]),
   ...products("int2", few, [1, 4096, 4096]),
   ...products("int1", few, [1, 4096, 4096]),
   ...products("f32", [...schemes, "mxfp8-e5m2", "nf4-g64"], [1, 4096, 4096]),

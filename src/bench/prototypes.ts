@@ -6,7 +6,6 @@
 import { createModule, type Expression, type FunctionBuilder, type Local } from "../kernels/wasm/emitter.js";
 import { f32x4, i8x16, i16x8, i32, i32x4, v128 } from "../kernels/wasm/instructions.js";
 import type { KernelCase } from "./kernels.js";
-import { emitLookup, emitPopcount } from "./one-bit.js";
 
 const zero = v128.const(new Uint8Array(16));
 const page = 65536;
@@ -219,43 +218,6 @@ function gemmF32(fused: boolean, batch: number, rows: number, columns: number): 
       }),
     );
   });
-}
-
-/** One row times weights of one bit by tables of sums; making the tables, once for all rows, is not timed. */
-function lookup(relaxed: boolean, rows: number, columns: number): KernelCase {
-  const x = page;
-  const out = x + 8 * columns;
-  const weights = out + 4 * rows;
-  const scales = weights + (rows * columns) / 8;
-  const what = {
-    ...{ op: "gemv int8 by lookup tables", scheme: "binary-g128", shape: `1x${rows}x${columns}`, integers: true },
-    ...{ macs: rows * columns, bytes: (rows * columns * 5) / 32 },
-  };
-  return prototype(what, scales + (rows * columns) / 32, (f) => {
-    emitLookup(f, { rows, columns, x, weights, scales, out }, relaxed);
-  });
-}
-
-/** One row of activations of `bits` bits times weights of one bit by counting bits. */
-function popcount(bits: number, rows: number, columns: number): KernelCase {
-  const x = page;
-  const out = x + columns;
-  const weights = out + 4 * rows;
-  const what = {
-    ...{ op: `gemv, ${bits}-bit activations by popcount`, scheme: "binary-row", shape: `1x${rows}x${columns}` },
-    ...{ macs: rows * columns, bytes: (rows * columns) / 8, integers: true },
-  };
-  return prototype(what, weights + (rows * columns) / 8, (f) => {
-    emitPopcount(f, { rows, columns, x, weights, out }, bits);
-  });
-}
-
-/** Other ways to multiply weights of one bit, in the caches; and tables beyond them. */
-export function oneBitCases(relaxed: boolean): readonly KernelCase[] {
-  return [
-    ...[lookup(relaxed, 4096, 4096), lookup(relaxed, 212992, 4096)],
-    ...[1, 2, 4, 8].map((bits) => popcount(bits, 4096, 4096)),
-  ];
 }
 
 /** They need relaxed SIMD. */
