@@ -16,6 +16,8 @@ export interface Products {
 export interface LoadedFactor {
   /** X A^T, a new array. */
   times(x: Float32Array): Float32Array;
+  /** The same, lent to `read` for the time of the call. */
+  lend<T>(x: Float32Array, read: (product: Float32Array) => T): T;
   dispose(): void;
 }
 
@@ -24,6 +26,7 @@ export const productsOn = (backend: Backend): Products => makeProducts((a, colum
 /** The slow and clear way, with no backend. */
 export const plainProducts: Products = makeProducts((a, columns) => ({
   times: (x) => plainProduct(x, a, columns),
+  lend: (x, read) => read(plainProduct(x, a, columns)),
   dispose() {},
 }));
 
@@ -43,17 +46,21 @@ function loadedOn(backend: Backend, a: Float32Array, columns: number): LoadedFac
   const n = a.length / columns;
   const codes = new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
   const matrix = backend.loadMatrix({ scheme: schemes.get("f32"), shape: [n, columns], planes: { codes } }, "f32");
-  return {
-    times(x) {
-      const rows = x.length / columns;
-      const input = backend.upload(x);
-      const out = backend.allocate(rows * n);
+  const lend = <T>(x: Float32Array, read: (product: Float32Array) => T): T => {
+    const rows = x.length / columns;
+    const input = backend.upload(x);
+    const out = backend.allocate(rows * n);
+    try {
       backend.matmul(out, input, matrix, rows);
-      const result = out.data().slice(0, rows * n);
+      return read(out.data());
+    } finally {
       backend.free(out);
       backend.free(input);
-      return result;
-    },
+    }
+  };
+  return {
+    times: (x) => lend(x, (product) => product.slice()),
+    lend,
     dispose: () => backend.freeMatrix(matrix),
   };
 }

@@ -90,6 +90,10 @@ class Descent {
   /** Of the rows in hand: the errors e, and the gradients (H + extra I) e, kept up to date. */
   private readonly errors: Float64Array;
   private readonly gradients: Float64Array;
+  /** Room for the changes of e in a block, of all rows and of those that have some. */
+  private readonly changes: Float32Array;
+  private readonly movedRows: Float32Array;
+  private readonly slopes: Float32Array;
   private firstRow = 0;
 
   constructor(
@@ -112,6 +116,9 @@ class Descent {
     this.gradients = new Float64Array(rows * columns);
     this.ones = new Float32Array(size).fill(1);
     const width = size * Math.ceil(BLOCK_COLUMNS / size);
+    this.changes = new Float32Array(rows * Math.min(width, columns));
+    this.movedRows = new Float32Array(this.changes.length);
+    this.slopes = new Float32Array(rows * Math.min(size, columns));
     this.blocks = rangesOf(0, columns, width).map(([start, end]) => ({
       start,
       end,
@@ -156,7 +163,7 @@ class Descent {
     }
     for (const block of this.blocks) {
       const width = block.end - block.start;
-      const changes = new Float32Array(rows.length * width);
+      const changes = this.changes.subarray(0, rows.length * width);
       rows.forEach((row, i) => {
         const base = this.baseOf(row);
         changes.set(this.errors.subarray(base + block.start, base + block.end), i * width);
@@ -183,15 +190,17 @@ class Descent {
     // Rows without a change need no product.
     const moved = rows.map((_, i) => i).filter((i) => !isZero(changes, i * width, width));
     if (moved.length === 0) return;
-    const some = new Float32Array(moved.length * width);
-    moved.forEach((i, k) => {
+    const some = this.movedRows.subarray(0, moved.length * width);
+    for (let k = 0; k < moved.length; k++) {
+      const i = moved[k];
       some.set(changes.subarray(i * width, (i + 1) * width), k * width);
-    });
-    const product = factor.times(some);
-    moved.forEach((i, k) => {
-      const base = this.baseOf(rows[i]);
-      addTo(this.gradients, base, base + from, product, k * columns);
-      addTo(this.gradients, base + to, base + columns, product, k * columns + to);
+    }
+    factor.lend(some, (product) => {
+      for (let k = 0; k < moved.length; k++) {
+        const base = this.baseOf(rows[moved[k]]);
+        addTo(this.gradients, base, base + from, product, k * columns);
+        addTo(this.gradients, base + to, base + columns, product, k * columns + to);
+      }
     });
   }
 
@@ -242,19 +251,20 @@ class Descent {
   private moveBlock(block: Block, rows: readonly number[], counts: number[]): void {
     const { scales, offsets, offsetKind, size, groups } = this.grid;
     const width = block.end - block.start;
-    const changes = new Float32Array(rows.length * width);
+    const changes = this.changes.subarray(0, rows.length * width).fill(0);
     for (let i = 0; i < rows.length; i++) counts[i] += this.moveCodes(block, rows[i], changes, i * width);
     for (const group of block.groups) {
       const slopes = this.slopesOf(group, rows);
-      const ofScale = { slopes, pulls: group.factor.times(slopes) };
       const ofOffset = { slopes: this.ones, pulls: group.sums };
-      for (let i = 0; i < rows.length; i++) {
-        const k = rows[i] * groups + group.start / size;
-        if (scales.values[k] === 0) continue;
-        if (this.moveShared(scales, k, block, group, ofScale, i, rows[i], changes, i)) counts[i]++;
-        if (!offsets || offsetKind !== "min") continue;
-        if (this.moveShared(offsets, k, block, group, ofOffset, 0, rows[i], changes, i)) counts[i]++;
-      }
+      group.factor.lend(slopes, (pulls) => {
+        for (let i = 0; i < rows.length; i++) {
+          const k = rows[i] * groups + group.start / size;
+          if (scales.values[k] === 0) continue;
+          if (this.moveShared(scales, k, block, group, { slopes, pulls }, i, rows[i], changes, i)) counts[i]++;
+          if (!offsets || offsetKind !== "min") continue;
+          if (this.moveShared(offsets, k, block, group, ofOffset, 0, rows[i], changes, i)) counts[i]++;
+        }
+      });
     }
     this.push(block, rows, changes, block.start, block.end);
   }
@@ -263,7 +273,7 @@ class Descent {
   private slopesOf({ start, end }: Group, rows: readonly number[]): Float32Array {
     const { grid, levels } = this;
     const { offsets, offsetKind, columns, size, groups } = grid;
-    const slopes = new Float32Array(rows.length * (end - start));
+    const slopes = this.slopes.subarray(0, rows.length * (end - start));
     let at = 0;
     for (const row of rows) {
       const zero = offsets && offsetKind === "zeroPoint" ? offsets.values[row * groups + start / size] : 0;

@@ -23,9 +23,9 @@ export function driftMap(
   if (share === 0 || !statistics?.drift) return undefined;
   const { columns, drift } = statistics;
   const { factor } = dampedInverseFactor(statistics, damping);
-  const lower = transposed(Float32Array.from(factor), columns);
+  const lower = transposed(new Float32Array(factor), columns);
   const inverse = products.multiply(lower, lower, columns);
-  return products.multiply(inverse, Float32Array.from(drift), columns).map((x) => share * x);
+  return products.multiply(inverse, new Float32Array(drift), columns).map((x) => share * x);
 }
 
 /** W* = W + W M of the rows in hand, for the map M that driftMap gives; the values themselves without one. */

@@ -1,6 +1,7 @@
 /** What would fail at the end of a long run, found at its start: no room, no permission, weights that are not numbers. */
 import { NumericError } from "../errors.js";
-import { columnsOf, dequantize, planeBytes, rowsOf } from "../tensor/index.js";
+import { columnsOf, planeBytes, rowsOf } from "../tensor/index.js";
+import { firstNonFinite } from "./finite.js";
 import { outputFiles } from "./output.js";
 import type { PlannedTensor } from "./plan.js";
 import type { QuantizeOptions } from "./quantize.js";
@@ -25,12 +26,11 @@ async function checkFinite({ input, tensors }: QuantizePlan): Promise<void> {
   const used = new Set(tensors.map(({ source }) => source?.name));
   for (const { name, file, scheme } of input.tensors) {
     if (!scheme || !used.has(name)) continue;
-    const values = dequantize(await input.read(name));
-    const index = values.findIndex((value) => !Number.isFinite(value));
-    if (index < 0) continue;
-    throw new NumericError(`a weight of the model is ${values[index]}`, {
+    const found = firstNonFinite(await input.read(name));
+    if (!found) continue;
+    throw new NumericError(`a weight of the model is ${found.value}`, {
       kind: "non-finite-weights",
-      where: `${file}, tensor "${name}", index ${index}`,
+      where: `${file}, tensor "${name}", index ${found.index}`,
       why: "statistics of such a model say nothing, and no scheme with scales holds such numbers",
       try: "repair the model, or download it again",
     });

@@ -138,7 +138,7 @@ function squaredOutput({ products }: LayerRunner, errors: Float32Array, statisti
     for (let i = 0; i < errors.length; i++) sum += errors[i] * errors[i] * meanSquare[i % columns];
     return sum;
   }
-  const product = products.multiply(errors, Float32Array.from(hessian), columns);
+  const product = products.multiply(errors, new Float32Array(hessian), columns);
   for (let i = 0; i < errors.length; i++) sum += errors[i] * product[i];
   return sum;
 }

@@ -23,8 +23,9 @@ import {
 import type { InputStatistics } from "./statistics.js";
 import { reportFrom } from "./tensor-report.js";
 
-/** Weights of a block, at most (or one row). */
+/** Weights of a block, at most (or one row), and from how many on there are two of them. */
 export const BLOCK_WEIGHTS = 2 ** 19;
+const TWO_BLOCKS = 2 ** 18;
 
 /** Does every task at once where it is asked for. */
 const runnerOn = (products?: Products): RowsRunner => ({
@@ -110,7 +111,10 @@ const separate = ({ scale, offset }: Scheme): boolean =>
 
 function blocksOf(method: QuantizationMethod, original: PackedTensor, scheme: Scheme): PackedTensor[] {
   const rows = rowsOf(original.shape);
-  const height = Math.max(1, Math.floor(BLOCK_WEIGHTS / columnsOf(original.shape)));
+  const weights = rows * columnsOf(original.shape);
+  // Blocks of one size, and an even number of them, keep two threads busy to the end.
+  const count = weights < TWO_BLOCKS ? 1 : 2 * Math.ceil(weights / (2 * BLOCK_WEIGHTS));
+  const height = Math.ceil(rows / count);
   if (rows <= height || !method.rowwise || !separate(original.scheme) || !separate(scheme)) return [original];
   return Array.from({ length: Math.ceil(rows / height) }, (_, i) =>
     sliceRows(original, i * height, Math.min(rows, (i + 1) * height)),

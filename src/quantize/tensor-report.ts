@@ -92,13 +92,14 @@ function outputErrors(
     }
     return sample;
   };
-  const factor = products.load(Float32Array.from(hessian), columns);
+  const factor = products.load(new Float32Array(hessian), columns);
   const power = (x: Float32Array) => {
-    const times = factor.times(x);
-    return Math.max(
-      0,
-      x.reduce((sum, value, i) => sum + value * times[i], 0),
-    );
+    const sum = factor.lend(x, (times) => {
+      let sum = 0;
+      for (let i = 0; i < x.length; i++) sum += x[i] * times[i];
+      return sum;
+    });
+    return Math.max(0, sum);
   };
   try {
     return {
