@@ -1,9 +1,10 @@
 /** Products with planes of bits: activations rounded to planes once for all products of the same input, then one call a row. */
 import type { BitLayout } from "./bit-planes.js";
-import { countBits, embedBits, planesBytes, roundToPlanes } from "./count-bits.js";
+import { countBits, embedBits } from "./count-bits.js";
 import type { Engine } from "./engine.js";
 import { roundUp } from "./layout.js";
 import type { BitMatrix } from "./matrix.js";
+import { planesBytes, roundToPlanes } from "./round-to-planes.js";
 
 /** Where the planes of activations lie, what they were made of, and by which operation. */
 interface Planes {
