@@ -10,6 +10,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { basename } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createBackend } from "../src/kernels/index.js";
@@ -25,6 +26,8 @@ const { values, positionals } = parseArgs({
     tokens: { type: "string", default: "64" },
   },
 });
+/** Milliseconds between one engine's turn and the other's. */
+const pause = 300;
 const [promptTokens, madeTokens] = [Number(values.prompt), Number(values.tokens)];
 const entry = new URL("../../test/engines/node_modules/node-llama-cpp/dist/index.js", import.meta.url);
 const results = fileURLToPath(new URL("../../bench/results/engines.json", import.meta.url));
@@ -128,6 +131,8 @@ for (const path of positionals) {
     const rounds = runners.map((): Round[] => []);
     for (let turn = 0; turn <= Number(values.rounds); turn++) {
       for (const [i, runner] of runners.entries()) {
+        // Threads of the engine before may still spin, waiting for work: they are let go to sleep.
+        await setTimeout(pause);
         const one = await runner.round();
         if (turn > 0) rounds[i].push(one);
       }
