@@ -22,7 +22,7 @@ export {
 } from "./backend.js";
 export { MOMENT_ROWS, type MomentSums, type Moments, plainMoments } from "./moments.js";
 export { type LoadedFactor, type Products, plainProducts, productsOn, transposed } from "./products.js";
-export { type EvenLevels, type ScaleErrors, scaleErrors } from "./scale-errors.js";
+export { type EvenLevels, type LevelSums, type ScaleErrors, scaleErrors } from "./scale-errors.js";
 export { openShrinkage, type PowerLines, type Shrinkage, type ShrinkageSums } from "./shrinkage.js";
 export { openTriangular, TRIANGULAR_BLOCK, type TriangularKernel } from "./triangular.js";
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { randomUniform } from "../random.js";
 import { scaleErrors } from "./scale-errors.js";
 
-test("errors of many scales have the bits of one loop over the weights for each", () => {
+test("errors of many scales, and the sums of their levels, have the bits of one loop over the weights for each", () => {
   for (const [count, tried] of [
     [0, 3],
     [1, 1],
@@ -17,7 +17,9 @@ test("errors of many scales have the bits of one loop over the weights for each"
     const scales = Array.from({ length: tried }, draw(3)).map((s) => s / 4);
     const shifts = Array.from({ length: tried }, draw(4));
     const levels = { first: -4, step: 1, count: 8 };
-    const errors = [...scaleErrors().of(x, h, levels, scales, shifts)];
+    const kernel = scaleErrors();
+    kernel.take(x, h);
+    const errors = [...kernel.errors(levels, scales, shifts)];
     const wanted = scales.map((s, k) => {
       let sum = 0;
       for (let i = 0; i < count; i++) {
@@ -29,5 +31,17 @@ test("errors of many scales have the bits of one loop over the weights for each"
       return sum;
     });
     assert.deepEqual(errors, wanted, `${count} weights`);
+    const { v1, v2, xv } = kernel.sums(levels, scales, shifts);
+    scales.forEach((s, k) => {
+      const sums = [0, 0, 0];
+      for (let i = 0; i < count; i++) {
+        const level = Math.round(((x[i] - shifts[k]) / s + 4) / 1);
+        const v = -4 + Math.min(Math.max(level, 0), 7);
+        sums[0] += h[i] * v;
+        sums[1] += h[i] * v * v;
+        sums[2] += h[i] * x[i] * v;
+      }
+      assert.deepEqual([v1[k], v2[k], xv[k]], sums, `${count} weights, scale ${s}`);
+    });
   }
 });

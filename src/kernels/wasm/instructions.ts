@@ -422,6 +422,9 @@ export const f64x2 = {
   /** Lanes 0 and 1 of four f32. */
   promote_low_f32x4: vectorUnary(95),
   extract_lane: extractLane("f64", 33),
+  /** Lanes of ones where a > b, else of zeros. */
+  gt: vectorBinary(74),
+  ceil: vectorUnary(116),
   trunc: vectorUnary(122),
   abs: vectorUnary(236),
   add: vectorBinary(240),
