@@ -78,6 +78,18 @@ export function inverse(order: readonly number[]): number[] {
   return back;
 }
 
+/** What `read` makes of each item, in order; it reads the next one while the one before is worked on. */
+async function* readAhead<T, R>(items: readonly T[], read: (item: T) => Promise<R>): AsyncGenerator<readonly [T, R]> {
+  let next: Promise<R> | undefined;
+  for (const [i, item] of items.entries()) {
+    const found = await (next ?? read(item));
+    next = i + 1 < items.length ? read(items[i + 1]) : undefined;
+    // An error is thrown where the item's turn comes; if that never comes, nobody needs it.
+    next?.catch(() => {});
+    yield [item, found];
+  }
+}
+
 /** Weights in a backend's memory, given back by `dispose`. */
 export interface LoadedWeights extends Weights {
   dispose(): void;
@@ -96,15 +108,12 @@ export async function loadWeights(
   for (const spec of specs) findWeight(checkpoint, spec);
   const matrices = new Map<string, Matrix>();
   const vectors = new Map<string, Buffer>();
-  for (const spec of specs) {
-    if (spec.shape.length === 1) {
-      const values = await readVector(checkpoint, spec);
-      if (values) vectors.set(spec.role, backend.upload(values));
-    } else {
-      const packed = await readWeight(checkpoint, spec);
-      if (packed)
-        matrices.set(spec.role, backend.loadMatrix(packed, spec.table || !own.has(spec) ? "f32" : activations));
-    }
+  const read = async (spec: WeightSpec) =>
+    spec.shape.length > 1 ? readWeight(checkpoint, spec) : readVector(checkpoint, spec);
+  for await (const [spec, found] of readAhead(specs, read)) {
+    if (found instanceof Float32Array) vectors.set(spec.role, backend.upload(found));
+    else if (found)
+      matrices.set(spec.role, backend.loadMatrix(found, spec.table || !own.has(spec) ? "f32" : activations));
   }
   const matrix = (role: string) => matrices.get(role) ?? absent(role);
   const optionalVector = (role: string) => vectors.get(role);

@@ -15,6 +15,9 @@ import { type HelperThread, startWorker } from "./worker-host.js";
 /** 4 GB, all that 32-bit addresses reach. */
 export const maximumPages = 65536;
 
+/** 32 MB to begin with: untouched pages cost no real memory, and each growth costs the engine a collection. */
+const initialPages = 512;
+
 export interface CompiledModule {
   readonly kernels: ReadonlyMap<string, { readonly call: KernelFunction; readonly place: number }>;
 }
@@ -79,6 +82,8 @@ export class Engine {
   #closedSince = 0;
   #profile: Profile | undefined;
   #frees = 0;
+  /** Why a helper could not be started. */
+  #failure: { readonly error: unknown } | undefined;
   /** The list that is being recorded, and whether it holds all that has been done since. */
   #recorded: { readonly tape: Tape; whole: boolean } | undefined;
   /** Of one thread: its list while it records, and what runs lists. */
@@ -95,17 +100,26 @@ export class Engine {
     this.limits = limits;
     this.threads = helpers.length + 1;
     this.#blocks = new Blocks(this.heap);
+    for (const { ready } of helpers) {
+      ready.catch((error: unknown) => {
+        this.#failure ??= { error };
+      });
+    }
     if (limits.shared) {
       const exports = instantiate(controlModule(limits), this.memory, this.#table) as unknown as ControlExports;
       this.#team = { exports, tape: new Tape(this.heap, this.#blocks, tapeBytes), helpers };
     }
   }
 
-  /** An engine of `threads` threads, the calling one included; more than one need shared memory. */
+  /**
+   * An engine of `threads` threads, the calling one included; more than one need shared memory. Helpers are not waited for: until
+   * they are ready the calling thread takes their shares.
+   */
   static async start({ threads, memories = 1, pages = maximumPages }: EngineOptions): Promise<Engine> {
     const shared = threads > 1;
     const limits: MemoryLimits = { initialPages: 1, maximumPages: pages, shared };
-    const all = Array.from({ length: memories }, () => new WebAssembly.Memory({ initial: 1, maximum: pages, shared }));
+    const initial = Math.min(initialPages, pages);
+    const all = Array.from({ length: memories }, () => new WebAssembly.Memory({ initial, maximum: pages, shared }));
     const [memory, ...weights] = all;
     const helpers = await Promise.all(
       Array.from({ length: threads - 1 }, (_, i) => startWorker({ memory, weights, limits, thread: i + 1, threads })),
@@ -175,7 +189,8 @@ export class Engine {
     words[(block + codeBlock.length) / 4] = bytes.length;
     words[(block + codeBlock.room) / 4] = room;
     new Uint8Array(this.memory.buffer, block + codeBlock.code, bytes.length).set(bytes);
-    words[this.#lastCode / 4] = block;
+    // Helpers may be looking at this moment: a block is linked when all of it is there.
+    Atomics.store(words, this.#lastCode / 4, block);
     this.#lastCode = block;
   }
 
@@ -328,6 +343,7 @@ export class Engine {
   }
 
   #runList(team: Threads, address: number): void {
+    if (this.#failure) throw this.#failure.error;
     this.#lists = (this.#lists % (listNumbers - 1)) + 1;
     if (team.exports.run(address, this.#lists, this.threads, maySleep) !== 0) {
       throw new UnsupportedError("a kernel failed on a helper thread", {

@@ -12,10 +12,12 @@ export interface WorkerData {
 }
 
 export interface HelperThread {
+  /** Resolves when it is ready to work; nobody need wait for that. */
+  readonly ready: Promise<void>;
   terminate(): Promise<void>;
 }
 
-/** Starts worker.js and waits until it is ready to work. It never keeps the process alive. */
+/** Starts worker.js. It never keeps the process alive. */
 export async function startWorker(data: WorkerData): Promise<HelperThread> {
   // In one expression each: by it bundlers know that worker.js is a module of its own.
   if (typeof Worker !== "undefined") {
@@ -23,23 +25,24 @@ export async function startWorker(data: WorkerData): Promise<HelperThread> {
   }
   const { Worker: NodeWorker } = await import("node:worker_threads");
   const worker = new NodeWorker(new URL("./worker.js", import.meta.url), { workerData: data });
-  await new Promise<void>((resolve, reject) => {
+  const ready = new Promise<void>((resolve, reject) => {
     worker.once("message", () => resolve());
     worker.once("error", reject);
   });
   worker.unref();
   return {
+    ready,
     terminate: async () => {
       await worker.terminate();
     },
   };
 }
 
-async function startWebWorker(worker: Worker, data: WorkerData): Promise<HelperThread> {
-  await new Promise<void>((resolve, reject) => {
+function startWebWorker(worker: Worker, data: WorkerData): HelperThread {
+  const ready = new Promise<void>((resolve, reject) => {
     worker.onmessage = () => resolve();
     worker.onerror = (event) => reject(new Error(event.message));
     worker.postMessage(data);
   });
-  return { terminate: async () => worker.terminate() };
+  return { ready, terminate: async () => worker.terminate() };
 }

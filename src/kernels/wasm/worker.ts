@@ -39,8 +39,8 @@ function compileNew(
 ): number {
   const words = new Uint32Array(memory.buffer);
   let block: number = last;
-  while (words[block / 4] !== 0) {
-    block = words[block / 4];
+  for (let next = Atomics.load(words, block / 4); next !== 0; next = Atomics.load(words, block / 4)) {
+    block = next;
     const { length, room, code } = codeBlock;
     const bytes = new Uint8Array(memory.buffer, block + code, words[(block + length) / 4]).slice();
     const own = { weights: weights[words[(block + room) / 4] - 1] };
