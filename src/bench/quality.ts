@@ -2,8 +2,6 @@
  * What methods cost in quality: each file is written, read again and compared with the original model on text that neither
  * training nor calibration has seen. Differences are paired, seeds fixed, so that the same command gives the same numbers.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openCheckpoint } from "../checkpoints/index.js";
 import { UnsupportedError } from "../errors.js";
@@ -21,6 +19,7 @@ import {
   transforms,
 } from "../quantize/index.js";
 import { type Judge, judges } from "./judges.js";
+import { openScratch } from "./scratch.js";
 
 export type AnyQualityRow = QualityRow | EncoderQualityRow;
 
@@ -67,21 +66,21 @@ export function qualityCase(scheme: string, text: string): QualityCase {
 /** Measures every case. Rows are those of the kind of model that the input is. */
 export async function benchQuality(options: QualityOptions): Promise<AnyQualityRow[]> {
   const { cases, onProgress, onRow } = options;
-  const folder = mkdtempSync(join(tmpdir(), "bitloom-quality-"));
   const judge = await judges[await kindOf(options.input)](options);
+  const scratch = await openScratch("quality");
   try {
     const rows: AnyQualityRow[] = [];
     for (const [index, one] of cases.entries()) {
       onProgress?.(index, cases.length, `${one.scheme} ${one.method}`);
-      const row = await measure(options, one, judge, folder);
+      const row = await measure(options, one, judge, scratch.path);
       rows.push(row);
       onRow?.(row);
     }
     onProgress?.(cases.length, cases.length, "");
     return rows;
   } finally {
+    scratch.remove();
     judge.dispose();
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 

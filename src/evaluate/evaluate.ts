@@ -47,6 +47,15 @@ export interface Comparison {
 }
 
 export function evaluate(model: Decoder, options: EvaluateOptions): Evaluation {
+  const steps = evaluateInSteps(model, options);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The same, batch by batch, for callers that have other things to see to in between; one that stops half way calls `return`. */
+export function* evaluateInSteps(model: Decoder, options: EvaluateOptions): Generator<void, Evaluation> {
   const { ids, context, against, onProgress } = options;
   const total = Math.min(options.tokens ?? Infinity, ids.length - 1);
   if (total < 1) {
@@ -68,6 +77,7 @@ export function evaluate(model: Decoder, options: EvaluateOptions): Evaluation {
       scoreRows(scores, done, ids.slice(done + 1, done + 1 + count), logits, against?.logits(done, offset, chunk));
       done += count;
       onProgress?.(done, total, mean(scores.losses.subarray(0, done)));
+      yield;
     }
   } finally {
     session.dispose();
