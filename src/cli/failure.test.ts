@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { ERROR_IDS, FileError, InputError, NumericError, UnsupportedError } from "../errors.js";
 import { EXIT } from "./exit-codes.js";
 import { explanations } from "./explanations/index.js";
-import { failureOf, failureText, Interrupted } from "./failure.js";
+import { failureOf, failureText, Interrupted, Unfinished } from "./failure.js";
 
 const plain = (text: string) => text;
 const style = { bold: plain, dim: plain, error: plain };
@@ -65,6 +65,16 @@ test("text says what, where, why and what to try, and escapes what a file smuggl
     "error[BL-IN-003]: bad \\x1b[2J\n  --> a.gguf\n  why: got 1\n       wanted 2\n  try: again\n" +
       "  more: bitloom explain BL-IN-003 (exit 3; --json carries the same fields)\n",
   );
+});
+
+test("what an unfinished run leaves is said with the error's own fields, or with the signal", () => {
+  const kept = "2 finished parts in .x.parts";
+  const failed = failureOf(new Unfinished(new InputError("what"), kept));
+  assert.deepEqual(failed, { ...failureOf(new InputError("what")), kept });
+  assert.match(failureText(failed, style), /^error\[BL-US-000\]: what\n {2}kept: 2 finished parts in \.x\.parts\n/);
+  const stopped = failureOf(new Unfinished(new Interrupted("SIGINT"), kept));
+  assert.equal(stopped.exitCode, 130);
+  assert.equal(failureText(stopped, style), `interrupted\n${kept}\n`);
 });
 
 test("JSON carries the same fields", () => {

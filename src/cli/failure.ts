@@ -16,6 +16,17 @@ export class Interrupted extends Error {
   }
 }
 
+/** Thrown where what was running has left something that the next run goes on from; its cause says why it ended. */
+export class Unfinished extends Error {
+  readonly kept: string;
+
+  constructor(cause: unknown, kept: string) {
+    super("unfinished", { cause });
+    this.name = "Unfinished";
+    this.kept = kept;
+  }
+}
+
 export interface Failure {
   readonly error: string;
   /** What `bitloom explain` takes; a signal has none. */
@@ -24,10 +35,13 @@ export interface Failure {
   readonly where?: string;
   readonly why?: string;
   readonly try?: string;
+  /** What was finished before, where it is, and what can be done with it. */
+  readonly kept?: string;
   readonly exitCode: number;
 }
 
 export function failureOf(error: unknown): Failure {
+  if (error instanceof Unfinished) return { ...failureOf(error.cause), kept: error.kept };
   if (error instanceof BitloomError) {
     const { name, id, message, exitCode, details } = error;
     return { error: name, id, message, where: details.where, why: details.why, try: details.try, exitCode };
@@ -50,12 +64,13 @@ export function failureOf(error: unknown): Failure {
 
 /** The fields as `error[ID]:`, `-->`, `why:`, `try:` and `more:`, further lines of a field indented below it. */
 export function failureText(failure: Failure, style: Style): string {
-  const { id, message, where, why, exitCode } = failure;
-  if (id === undefined) return `${message}\n`;
+  const { id, message, where, why, kept, exitCode } = failure;
+  if (id === undefined) return [message, ...(kept === undefined ? [] : [printable(kept)]), ""].join("\n");
   const fields = [
     ["  --> ", where],
     ["  why: ", why],
     ["  try: ", failure.try],
+    ["  kept: ", kept],
     ["  more: ", `bitloom explain ${id} (exit ${exitCode}; --json carries the same fields)`],
   ] as const;
   const lines = fields

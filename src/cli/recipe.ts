@@ -1,5 +1,3 @@
-/** What quantize and plan share: the flags that stand for a recipe, and what is known of the result before the work. */
-import { containers, openCheckpoint } from "../checkpoints/index.js";
 import { InputError } from "../errors.js";
 import { schemes } from "../formats/index.js";
 import { cacheText } from "../models/index.js";
@@ -7,25 +5,21 @@ import {
   activationMethods,
   compensations,
   DEFAULT_CALIBRATION,
-  type ExplainedPlan,
-  makingOf,
   methods,
   parseOverride,
   type QuantizedTensor,
   type QuantizePlan,
   type quantizeModel,
   type Recipe,
-  type RecipeStep,
-  readRecipe,
   transforms,
 } from "../quantize/index.js";
 import { CACHE, ENGINE_OPTIONS } from "./engine.js";
 import type { Forecast } from "./forecast.js";
 import { DEMO_CALIBRATION, modelPath, readText } from "./model-path.js";
 import { integer, optionalName, readSetting, repeated, requiredText, text, type Values } from "./option.js";
-import { anything, closed, count, list, nullable, number, string, tensorSchema } from "./schema.js";
+import { readRecipeFile } from "./recipe-file.js";
+import { count, list, nullable, number, string, tensorSchema } from "./schema.js";
 import { tensorBytes } from "./tensor-bytes.js";
-import { printable, type Style } from "./terminal.js";
 
 /** What says how a model is to be quantized. */
 export const RECIPE_OPTIONS = {
@@ -91,6 +85,8 @@ const SHORT_FORM = [
 ] as const;
 export type Settings = Omit<Parameters<typeof quantizeModel>[0], "onProgress" | "signal" | "threads"> & {
   readonly threads: number;
+  /** Hash of the text that the recipe was recorded with, where a model says it. */
+  readonly recordedText?: string;
 };
 
 /** What the flags ask for; an InputError if they contradict each other. */
@@ -125,7 +121,7 @@ function shortForm({ to: scheme, method, set, transform, tensorType, activations
   };
 }
 
-async function longForm(file: string, chosen: Chosen): Promise<{ readonly recipe: Recipe }> {
+async function longForm(file: string, chosen: Chosen): Promise<{ readonly recipe: Recipe; recordedText?: string }> {
   const given = SHORT_FORM.find((key) => {
     const value = chosen[key];
     return value !== undefined && !(Array.isArray(value) && value.length === 0);
@@ -138,34 +134,8 @@ async function longForm(file: string, chosen: Chosen): Promise<{ readonly recipe
       try: `write it into ${file}`,
     });
   }
-  return { recipe: await readRecipeFile(file) };
-}
-
-/** The recipe in a file of JSON, or the one that a model was made with; an InputError names what is wrong with it. */
-export async function readRecipeFile(file: string): Promise<Recipe> {
-  for (const container of containers.entries) if (await container.detect(file)) return recipeOfModel(file);
-  const content = await readText(file);
-  try {
-    return readRecipe(JSON.parse(content), file).json;
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw new InputError("the recipe is not JSON", { kind: "wrong-recipe", where: file, why: cause.message, cause });
-  }
-}
-
-async function recipeOfModel(file: string): Promise<Recipe> {
-  const model = await openCheckpoint(file);
-  try {
-    const making = makingOf(model);
-    if (making) return readRecipe(making.recipe, file).json;
-    throw new InputError("the model does not say how it was made", {
-      kind: "wrong-recipe",
-      where: file,
-      why: "only models that Bitloom wrote carry their recipe",
-    });
-  } finally {
-    await model.close();
-  }
+  const { recipe, calibrationText } = await readRecipeFile(file);
+  return { recipe, ...(calibrationText !== undefined && { recordedText: calibrationText }) };
 }
 
 /** Sizes are exact, time and memory are estimates. */
@@ -197,61 +167,4 @@ export function plannedOf(plan: QuantizePlan, output: string, estimates: Forecas
   const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const bytesRead = plan.checkpoint.tensors.reduce((sum, one) => sum + one.bytes, 0);
   return { output, bytesRead, bytes, bitsPerWeight: (8 * bytes) / weights, ...estimates, tensors };
-}
-
-/** The fields of ExplainedPlan in JSON. */
-export const EXPLAINED = {
-  recipe: anything("with all its defaults; --recipe takes it from a file"),
-  steps: list(
-    closed({
-      step: count("place in the recipe, from 1"),
-      summary: string(),
-      source: string("paper or code"),
-      json: anything("the step with all its defaults"),
-      needs: string("what must be known of the activations"),
-      tensors: list(string(), "names in the output"),
-      why: string("why those"),
-    }),
-  ),
-  kept: list(string(), "tensors that stay as they are"),
-};
-
-const FEW = 3;
-const namesText = (names: readonly string[]) =>
-  names.length === 0
-    ? "no tensor"
-    : `${names.length} tensor${names.length > 1 ? "s" : ""}: ${names.slice(0, FEW).map(printable).join(", ")}${names.length > FEW ? ", ..." : ""}`;
-
-/** A step in one line: "quantize gptq, scheme q4_0". */
-const titleOf = (step: RecipeStep) =>
-  Object.entries(step)
-    .filter(([key]) => key !== "tensors" && key !== "options")
-    .map(([key, value]) => `${key} ${value}`)
-    .join(", ");
-
-const optionsText = (step: RecipeStep) =>
-  Object.entries(("options" in step && step.options) || {})
-    .map(([key, value]) => `${key}=${value}`)
-    .join(" ");
-
-/** A step and all that it says in one line: "quantize gptq, scheme q4_0, tensors .*, damping=0.05 ...". */
-export function settingsText(step: RecipeStep): string {
-  const tensors = "tensors" in step ? `on ${step.tensors}` : "";
-  return [titleOf(step), tensors, optionsText(step)].filter((text) => text !== "").join("  ");
-}
-
-/** Steps in words. */
-export function explanationText({ steps, kept }: Pick<ExplainedPlan, "steps" | "kept">, style: Style): string {
-  const blocks = steps.map(({ step, summary, source, json, needs, tensors, why }) => {
-    const settings = optionsText(json);
-    return [
-      `${style.bold(`step ${step}: ${titleOf(json)}`)}  ${summary}`,
-      ...(settings === "" ? [] : [`  with ${settings}`]),
-      `  on ${namesText(tensors)}`,
-      `  because ${why}`,
-      `  needs ${needs === "nothing" ? needs : `${needs} of the activations`}; after ${source}`,
-    ].join("\n");
-  });
-  const rest = kept.length > 0 ? [`${style.bold("kept as they are")}  ${namesText(kept)}`] : [];
-  return `${[...blocks, ...rest].join("\n\n")}\n`;
 }

@@ -87,6 +87,7 @@ export const errorSchema = documentSchema(
       where: string("file, tensor, byte offset, option"),
       why: string("the rule that was broken: got and wanted"),
       try: string("what to do next"),
+      kept: string("what an unfinished run leaves, where, and what can be done with it"),
     },
   ),
 );

@@ -29,6 +29,7 @@ export async function calibratedParts(plan: QuantizePlan, options: QuantizeOptio
   const { tensors } = plan;
   const { onProgress, signal, threads } = options;
   const { ids, text, units } = await calibrationOf(plan, options);
+  options.onCalibrationText?.(text);
   const { store } = work;
   await work.keepOnly(new Set(units.map(({ key }) => key)));
   const present = await Promise.all(units.map(({ key }) => store.has(key)));

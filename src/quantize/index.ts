@@ -27,3 +27,4 @@ export { type QuantizeSpeedRow, quantizeSpeedSection } from "./speed-document.js
 export { type InputStatistics, type Needs, needsAtLeast } from "./statistics.js";
 export { transforms } from "./transforms.js";
 export { type LayerSeconds, type TriedPlan, tryQuantization } from "./trial.js";
+export type { KeptParts } from "./work.js";

@@ -13,7 +13,7 @@ import { BLOCK_WEIGHTS, openRunner } from "./row-blocks.js";
 import { settledPlan } from "./settled.js";
 import type { ShortForm } from "./short-form.js";
 import { startedAhead } from "./started-ahead.js";
-import { openWork } from "./work.js";
+import { type KeptParts, openWork } from "./work.js";
 
 export interface QuantizeOptions extends ShortForm {
   /** What to read; see openCheckpoint. */
@@ -33,10 +33,14 @@ export interface QuantizeOptions extends ShortForm {
   /** Everything is decided and no work has begun. */
   readonly onPlan?: (plan: QuantizePlan) => void;
   readonly onProgress?: (progress: QuantizeProgress) => void;
+  /** With calibration: the hash of the text's ids, as `Making` records it. */
+  readonly onCalibrationText?: (hash: string) => void;
   /** With calibration: how many of the model's parts (layers, embedding, head) earlier runs have finished. */
   readonly onParts?: (present: number, total: number) => void;
   /** With calibration: the first layer is finished and has been tried out. */
   readonly onRehearsal?: (rehearsal: Rehearsal) => void;
+  /** With calibration: the run ends unfinished, and this is what the next one takes up. */
+  readonly onKept?: (kept: KeptParts) => void;
   /** A tensor is finished; waits for what it returns before the next. */
   readonly onTensor?: (tensor: QuantizedTensor) => void | Promise<void>;
   /** Stops between two tensors; nothing is left behind but, with calibration, the finished parts for the next run. */
@@ -101,7 +105,8 @@ export async function quantizeModel(options: QuantizeOptions): Promise<QuantizeR
     });
     return { output: options.output, bytes, bitsPerWeight, seconds, takenUp, tensors: rows };
   } finally {
-    await work?.close(finished);
+    const kept = await work?.close(finished);
+    if (kept) options.onKept?.(kept);
     await checkpoint.close();
   }
 }

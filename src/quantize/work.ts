@@ -12,8 +12,14 @@ export interface Work {
   readonly store: ArtifactStore;
   /** Removes parts that are not among `keys`: leftovers of other recipes. */
   keepOnly(keys: ReadonlySet<string>): Promise<void>;
-  /** `finished`: the output is written, and nothing is to be resumed. */
-  close(finished: boolean): Promise<void>;
+  /** `finished`: the output is written, and nothing is to be resumed. Else what stays for the next run, if anything does. */
+  close(finished: boolean): Promise<KeptParts | undefined>;
+}
+
+/** Finished parts that an unfinished run leaves for the next. */
+export interface KeptParts {
+  readonly folder: string;
+  readonly parts: number;
 }
 
 /** The folder of parts that belongs to an output path. */
@@ -22,7 +28,8 @@ export const workFolder = (output: string): string =>
 
 /** `kept`: the folder that stays. A SystemError if another run is at work on the same output. */
 export async function openWork(output: string, kept?: string): Promise<Work> {
-  if (kept !== undefined) return { store: await openArtifacts(kept), keepOnly: async () => {}, close: async () => {} };
+  if (kept !== undefined)
+    return { store: await openArtifacts(kept), keepOnly: async () => {}, close: async () => undefined };
   const folder = workFolder(output);
   await mkdir(folder, { recursive: true });
   const lock = await takeLock(folder, output);
@@ -36,7 +43,10 @@ export async function openWork(output: string, kept?: string): Promise<Work> {
     },
     async close(finished) {
       await rm(lock, { force: true });
+      const parts = (await readdir(folder)).filter((name) => name.endsWith(".part")).length;
+      if (!finished && parts > 0) return { folder, parts };
       if (finished || (await readdir(folder)).length === 0) await rm(folder, { recursive: true, force: true });
+      return undefined;
     },
   };
 }

@@ -111,3 +111,25 @@ test("the recipes that measurements use are what the published schema admits, an
     assert.throws(() => readRecipe({ recipe: 1, steps }));
   }
 });
+
+test("the recipe of a model under another text than the model's own is followed, and the result says that the text differs", {
+  skip: withoutDemo,
+}, async () => {
+  const text = readFileSync(join(DEMO_FOLDER, "calibration.txt"), "utf8");
+  const [first, second] = [text.slice(0, 1024), text.slice(2048, 3072)].map((part, i) => {
+    const path = join(folder, `text-${i}.txt`);
+    writeFileSync(path, part);
+    return path;
+  });
+  const run = async (name: string, ...args: string[]) => {
+    const { code, stdout, stderr } = await bitloom(["quantize", "demo", "-o", join(folder, name), "--json", ...args]);
+    assert.equal(code, 0, stderr);
+    return (JSON.parse(stdout) as { otherText?: boolean }).otherText;
+  };
+  const short = ["--to", "q4_0", "--method", "imatrix", "--set", "steps=1", "--windows", "2", "--window", "32"];
+  const model = join(folder, "recorded.gguf");
+  assert.equal(await run("recorded.gguf", ...short, "--calibrate", first), undefined);
+  assert.equal(await run("same.gguf", "--recipe", model, "--calibrate", first), undefined);
+  assert.ok(readFileSync(join(folder, "same.gguf")).equals(readFileSync(model)), "the same text gives the same bytes");
+  assert.equal(await run("other.gguf", "--recipe", model, "--calibrate", second), true);
+});

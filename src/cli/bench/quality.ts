@@ -7,7 +7,7 @@ import { interruptible } from "../interrupt.js";
 import { DEMO_CALIBRATION, DEMO_TEXT, modelPath, readText } from "../model-path.js";
 import { duration, percent, signed, significant } from "../numbers.js";
 import { integer, names as namesOption, repeated, text } from "../option.js";
-import { readRecipeFile } from "../recipe.js";
+import { readRecipeFile } from "../recipe-file.js";
 import { closed, count, interval, list, number, string } from "../schema.js";
 import { keepRow } from "./kept-rows.js";
 import { type Machine, machineOf, machineSchema } from "./machine.js";
@@ -100,7 +100,7 @@ export const quality = verb({
 });
 
 async function recipeCase(file: string): Promise<QualityCase> {
-  const recipe = await readRecipeFile(file);
+  const { recipe } = await readRecipeFile(file);
   const first = recipe.steps.find((step) => "quantize" in step);
   const cache = recipe.steps.find((step) => "cache" in step);
   const activations = recipe.steps.find((step) => "activations" in step);

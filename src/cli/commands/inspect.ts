@@ -4,7 +4,7 @@ import { type Making, makingOf, RECIPE_KEY } from "../../quantize/index.js";
 import { command } from "../command.js";
 import { modelPath } from "../model-path.js";
 import { byteSize, dimensions, grouped } from "../numbers.js";
-import { settingsText } from "../recipe.js";
+import { settingsText } from "../recipe-text.js";
 import { anything, closed, count, list, nullable, number, string } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { printable, type Style } from "../terminal.js";

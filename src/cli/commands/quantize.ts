@@ -1,34 +1,29 @@
 import {
   type ExplainedPlan,
   explainPlan,
+  type KeptParts,
   planQuantization,
+  type QuantizeOptions,
   type QuantizeResult,
   quantizeModel,
 } from "../../quantize/index.js";
 import { type Context, command } from "../command.js";
+import { Unfinished } from "../failure.js";
 import { forecast } from "../forecast.js";
 import { interruptible } from "../interrupt.js";
 import { MODEL } from "../model-path.js";
 import { byteSize, dimensions, duration, grouped, significant } from "../numbers.js";
 import { flag, text } from "../option.js";
-import {
-  EXPLAINED,
-  explanationText,
-  PLANNED,
-  type Planned,
-  plannedOf,
-  RECIPE_OPTIONS,
-  readRecipeFile,
-  type Settings,
-  settingsOf,
-} from "../recipe.js";
+import { PLANNED, type Planned, plannedOf, RECIPE_OPTIONS, type Settings, settingsOf } from "../recipe.js";
+import { readRecipeFile } from "../recipe-file.js";
+import { EXPLAINED, explanationText } from "../recipe-text.js";
 import { quantizePage } from "../report/quantize-page.js";
 import { checkWhole, writeWhole } from "../report/write.js";
 import { boolean, closed, count, list, number, string, tensorSchema } from "../schema.js";
 import { left, pairs, right, table } from "../table.js";
 import { printable, type Style } from "../terminal.js";
 
-type Quantized = QuantizeResult & { readonly peakRssBytes: number };
+type Quantized = QuantizeResult & { readonly peakRssBytes: number; readonly otherText?: true };
 /** What `--dry-run` and `--explain` find. */
 interface Plan extends Planned, Partial<ExplainedPlan> {
   readonly dryRun: true;
@@ -44,6 +39,7 @@ const output = closed(
   },
   {
     seconds: number("not with --dry-run"),
+    otherText: boolean("true: calibrated with another text than the model whose recipe was taken; else not there"),
     takenUp: count("parts (layers, embedding, head) that earlier runs had finished; with calibration only"),
     peakRssBytes: count("most memory that the process held; not with --dry-run"),
     dryRun: boolean("true: nothing was written, and what follows is there"),
@@ -68,38 +64,64 @@ async function planOf(settings: Settings, explain: boolean): Promise<Plan> {
   return { dryRun: true, ...planned, ...(explain && explainPlan(plan)) };
 }
 
-/** Quantizes with progress; interrupted, it leaves nothing behind. */
-function quantizeWithProgress({ progress, emit, note }: Context, settings: Settings): Promise<QuantizeResult> {
+/** Quantizes with progress; interrupted, it leaves nothing behind but finished parts of a calibrated run, and says so. */
+async function quantizeWithProgress(
+  context: Context,
+  { recordedText, ...settings }: Settings,
+): Promise<QuantizeResult & { readonly otherText?: true }> {
+  let kept: KeptParts | undefined;
+  let otherText: true | undefined;
+  const onCalibrationText = (hash: string) => {
+    if (recordedText === undefined || recordedText === hash) return;
+    otherText = true;
+    context.note(`${OTHER_TEXT}\n`);
+  };
+  const onKept = (parts: KeptParts) => {
+    kept = parts;
+  };
+  try {
+    const result = await interruptible((signal) =>
+      quantizeModel({ ...settings, ...listeners(context, settings), onCalibrationText, onKept, signal }),
+    );
+    return { ...result, ...(otherText && { otherText }) };
+  } catch (error) {
+    throw kept ? new Unfinished(error, keptText(kept)) : error;
+  }
+}
+
+const OTHER_TEXT = "calibrating with another text than the model whose recipe this is: other bytes will come out";
+
+const keptText = ({ folder, parts }: KeptParts) =>
+  `${parts} finished ${parts === 1 ? "part" : "parts"} in ${folder}: the same command goes on from there; delete the folder if you will not run it again`;
+
+/** What is shown while it runs. */
+function listeners({ progress, emit, note }: Context, settings: Settings): Partial<QuantizeOptions> {
   let started = false;
-  return interruptible((signal) =>
-    quantizeModel({
-      ...settings,
-      signal,
-      onTensor: emit,
-      onPlan(plan) {
-        const { bytes, bitsPerWeight, scratchBytes, tensors } = plannedOf(
-          plan,
-          settings.output,
-          forecast(plan, settings.threads),
-        );
-        const size = `${tensors.length} tensors, ${byteSize(bytes)}, ${bitsPerWeight.toFixed(3)} bits per weight`;
-        const { windows, window } = plan.recipe.calibration;
-        const calibration = plan.calibrated
-          ? `; ${windows} windows of ${window} tokens, ${byteSize(scratchBytes)} of scratch`
-          : "";
-        note(`${size}${calibration}\n`);
-      },
-      onParts(present, total) {
-        if (present > 0) note(`${present} of ${total} parts were finished by an earlier run\n`);
-      },
-      onRehearsal: ({ unit }) => note(`${unit} was written, read again and run\n`),
-      onProgress({ name, doneWeights, totalWeights }) {
-        if (!started) progress.start(`quantizing to ${settings.scheme ?? "recipe"}`, totalWeights);
-        started = true;
-        progress.update(doneWeights, name);
-      },
-    }),
-  );
+  return {
+    onTensor: emit,
+    onPlan(plan) {
+      const { bytes, bitsPerWeight, scratchBytes, tensors } = plannedOf(
+        plan,
+        settings.output,
+        forecast(plan, settings.threads),
+      );
+      const size = `${tensors.length} tensors, ${byteSize(bytes)}, ${bitsPerWeight.toFixed(3)} bits per weight`;
+      const { windows, window } = plan.recipe.calibration;
+      const calibration = plan.calibrated
+        ? `; ${windows} windows of ${window} tokens, ${byteSize(scratchBytes)} of scratch`
+        : "";
+      note(`${size}${calibration}\n`);
+    },
+    onParts(present, total) {
+      if (present > 0) note(`${present} of ${total} parts were finished by an earlier run\n`);
+    },
+    onRehearsal: ({ unit }) => note(`${unit} was written, read again and run\n`),
+    onProgress({ name, doneWeights, totalWeights }) {
+      if (!started) progress.start(`quantizing to ${settings.scheme ?? "recipe"}`, totalWeights);
+      started = true;
+      progress.update(doneWeights, name);
+    },
+  };
 }
 
 const estimateText = (value: number | null, text: (value: number) => string) =>
@@ -133,6 +155,7 @@ function render(result: Quantized | Plan, style: Style): string {
         ["written", printable(result.output)],
         ["size", `${size}, ${bits}`],
         ["time", duration(result.seconds)],
+        ...(result.otherText ? [["text", "another than that of the model whose recipe this is"] as const] : []),
         ["peak memory", byteSize(result.peakRssBytes)],
       ]);
   return `${list}\n${tail}`;
@@ -163,7 +186,7 @@ export const quantize = command({
     if (chosen.report)
       await writeWhole(
         chosen.report,
-        quantizePage({ input: model, recipe: await readRecipeFile(settings.output), ...quantized }),
+        quantizePage({ input: model, ...(await readRecipeFile(settings.output)), ...quantized }),
       );
     return quantized;
   },

@@ -1,7 +1,7 @@
 /** What quantizing did to every tensor, as one HTML file: errors before and after, what was clipped, and how long it took. */
 import type { QuantizedTensor, QuantizeResult, Recipe } from "../../quantize/index.js";
 import { byteSize, dimensions, duration, grouped, percent, significant } from "../numbers.js";
-import { settingsText } from "../recipe.js";
+import { settingsText } from "../recipe-text.js";
 import { type Area, drawAxes, scaleOf } from "./axes.js";
 import { card, documentOf, factList, tableOf } from "./document.js";
 import { element, escapeText } from "./svg.js";
