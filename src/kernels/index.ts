@@ -20,6 +20,7 @@ export {
   type Recording,
   type RowStore,
 } from "./backend.js";
+export { type Feedback, openFeedback } from "./feedback.js";
 export { MOMENT_ROWS, type MomentSums, type Moments, plainMoments } from "./moments.js";
 export { type LoadedFactor, type Products, plainProducts, productsOn, transposed } from "./products.js";
 export { type EvenLevels, type LevelSums, type ScaleErrors, scaleErrors } from "./scale-errors.js";

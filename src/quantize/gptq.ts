@@ -9,7 +9,7 @@
  * (coordinate-descent.ts), which on held-out inputs of the demo model takes another 3 to 15 % off it.
  */
 import { groupSize } from "../formats/index.js";
-import { type Products, plainProducts, transposed } from "../kernels/index.js";
+import { type Feedback, openFeedback, type Products, plainProducts, transposed } from "../kernels/index.js";
 import { choice, type ValuesOf } from "../options.js";
 import { columnsOf, quantize } from "../tensor/index.js";
 import { improve } from "./coordinate-descent.js";
@@ -118,7 +118,8 @@ export function roundColumns(
   });
   const found = new Uint16Array(columns * rows);
   const rounded = new Float32Array(rows);
-  const errors = new Float32Array(Math.min(block, columns) * rows);
+  const feedback = openFeedback(rows, Math.min(block, columns));
+  const { factors, errors, stride } = feedback;
   const roundRows = columnRounder(grid);
   let loss = 0;
   for (let start = 0; start < columns; start += block) {
@@ -126,28 +127,22 @@ export function roundColumns(
     for (let i = start; i < end; i++) {
       const inverse = 1 / factor[i * columns + i];
       const w = work.subarray(i * rows, (i + 1) * rows);
-      const e = errors.subarray((i - start) * rows, (i - start + 1) * rows);
+      const e = errors.subarray((i - start) * stride, (i - start) * stride + rows);
+      for (let k = start; k < i; k++) factors[k - start] = factor[k * columns + i];
+      feedback.takeOff(w, i - start);
       roundRows(w, Math.floor(order[i] / size), found.subarray(i * rows, (i + 1) * rows), rounded);
       for (let row = 0; row < rows; row++) {
         e[row] = (w[row] - rounded[row]) * inverse;
         loss += e[row] * e[row];
       }
-      for (let j = i + 1; j < end; j++)
-        subtract(work, j * rows, errors, (i - start) * rows, factor[i * columns + j], rows);
     }
-    if (end < columns) makeUp(work, errors, rows, { factor, columns, start, end }, products);
+    if (end < columns) makeUp(work, feedback, rows, { factor, columns, start, end }, products);
   }
   const levels = new Uint16Array(values.length);
   order.forEach((column, i) => {
     for (let row = 0, at = column; row < rows; row++, at += columns) levels[at] = found[i * rows + row];
   });
   return { levels, loss: loss / 2 };
-}
-
-/** a[at + r] -= f b[from + r]. */
-function subtract(a: Float32Array, at: number, b: Float32Array, from: number, f: number, count: number): void {
-  if (f === 0) return;
-  for (let r = 0; r < count; r++) a[at + r] -= f * b[from + r];
 }
 
 interface Block {
@@ -157,10 +152,10 @@ interface Block {
   readonly end: number;
 }
 
-/** Columns after a block, less what the block's errors, [end - start, rows], say of them: one product for all. */
+/** Columns after a block, less what the block's errors say of them: one product for all. */
 function makeUp(
   work: Float32Array,
-  errors: Float32Array,
+  { errors, stride }: Feedback,
   rows: number,
   { factor, columns, start, end }: Block,
   products: Products,
@@ -170,7 +165,8 @@ function makeUp(
   for (let i = 0; i < block; i++) {
     for (let j = 0, at = (start + i) * columns + end; j < count; j++, at++) factors[j * block + i] = factor[at];
   }
-  const change = products.multiply(factors, transposed(errors.subarray(0, block * rows), rows), block);
+  const byRow = transposed(errors.subarray(0, block * stride), stride).subarray(0, rows * block);
+  const change = products.multiply(factors, byRow, block);
   for (let i = 0, at = end * rows; i < change.length; i++, at++) work[at] -= change[i];
 }
 

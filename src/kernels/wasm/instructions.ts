@@ -251,6 +251,7 @@ export const f32 = {
 
 export const f64 = {
   const: (value: number) => constant("f64", value),
+  ne: binary("f64", "f64", "i32", [0x62]),
   lt: binary("f64", "f64", "i32", [0x63]),
   abs: unary("f64", "f64", [0x99]),
   sqrt: unary("f64", "f64", [0x9f]),
