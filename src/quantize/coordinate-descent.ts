@@ -25,6 +25,8 @@ export interface DescentOptions {
 
 /** Numbers of the rows in hand, at most (or one row): each has an error and a gradient in binary64. */
 const ROWS_WEIGHTS = 2 ** 18;
+/** Steps between levels that a code's lowest point may be off without another level coming near. */
+const NEAR = 0.4;
 /** Columns of a block, at least, where groups are smaller. */
 const BLOCK_COLUMNS = 128;
 
@@ -223,11 +225,14 @@ class Descent {
       if (s === 0) continue;
       const offset = offsets ? offsets.values[group] : 0;
       const [min, shift] = offsetKind === "zeroPoint" ? [0, offset] : [offset, 0];
+      // Evenly spaced levels that lie further away than the lowest point, whatever was rounded on the way, need no look.
+      const near = NEAR * Math.abs(s) * grid.levels.step;
       for (let j = start; j < end; j++) {
         const own = diagonal[j];
         // A channel that was never active says nothing.
         if (own === 0) continue;
         const [error, slope] = [errors[base + j], gradients[base + j]];
+        if (Math.abs(slope) < near * (own + extra)) continue;
         const lowest = error - slope / (own + extra);
         const level = nearestLevel(grid.levels, (values[first + j] - lowest - min) / s + shift);
         if (level === levels[first + j]) continue;
