@@ -52,6 +52,36 @@ test("every backend rounds rows to every scheme as tensors of their own, in plac
   }
 });
 
+test("every backend rounds rows of zeros, of blocks of zeros, and of numbers near either end of f32 to a scale above scales", () => {
+  const stacks = ["torchao", "compressed-tensors", "auto-round", "modelopt"].map((name) =>
+    schemes.get(`nvfp4@${name}`),
+  );
+  const registered = all.filter(({ scale }) => scale?.super?.per === "tensor" && scale.rows === undefined);
+  assert.ok(registered.some(({ name }) => name === "nvfp4"));
+  const columns = 64;
+  const bell = numbers(columns, 3);
+  const rows = [
+    bell.map(() => 0),
+    bell.map((v, i) => (i < 40 ? 0 : v)),
+    bell.map((v) => v * 1e37),
+    bell.map((v) => v * 1e-38),
+    bell.map((v, i) => v * 2 ** (i - 32)),
+    bell.map((v) => -v),
+  ];
+  const x = Float32Array.from(rows.flatMap((row) => [...row]));
+  for (const scheme of [...registered, ...stacks]) {
+    const results = made.map((backend) => {
+      const buffer = backend.upload(x);
+      backend.round(buffer, buffer, scheme, rows.length, columns);
+      const rounded = buffer.data().slice();
+      backend.free(buffer);
+      return rounded;
+    });
+    for (const rounded of results)
+      same(rounded, results[made.findIndex(({ info }) => info.name === "reference")], scheme.name);
+  }
+});
+
 test("every backend rounds with given scales, one for all columns or one for each, and saturates", () => {
   const [batch, columns] = [3, 37];
   const x = activations(batch * columns, 5);

@@ -98,6 +98,49 @@ export function defineBlockEncode(m: ModuleBuilder, block: BlockEncode) {
   });
 }
 
+const scaledParameters = {
+  from: "i32",
+  codes: "i32",
+  factors: "i32",
+  groups: "i32",
+  size: "i32",
+  elements: "i32",
+} as const;
+
+/**
+ * encodeScaled(from, codes, factors, groups, size, elements): 0. The elements of a two-level rule alone, by factors that are given,
+ * one f32 a group.
+ */
+export function defineScaledEncode(m: ModuleBuilder, block: ScaledBlock) {
+  return m.func("encodeScaled", scaledParameters, "i32", (f, { from, codes, factors, groups, size, elements }) => {
+    const factor = f.local("v128");
+    const encode = scaledRuns(f, block, elements, factor);
+    f.repeat(f.local("i32"), groups, () => {
+      f.set(factor, v128.load32_splat(factors));
+      f.advance(factors, 4);
+      f.repeat(f.local("i32"), i32.div_u(size, run), () => {
+        encode(from, codes);
+        f.advance(from, 4 * run);
+        f.advance(codes, run * codeBytes(block.elementBits));
+      });
+    });
+    return i32.const(0);
+  });
+}
+
+type ScaledBlock = Pick<BlockEncode, "element" | "elementBits" | "divides">;
+
+/** Encodes runs of elements after they have been multiplied with the factor, or divided by it; zeros stay +0. */
+function scaledRuns(f: FunctionBuilder, block: ScaledBlock, table: Local<"i32">, factor: VectorLocal): EncodeRun {
+  const isZero = f.local("v128");
+  const apply = block.divides ? f32x4.div : f32x4.mul;
+  const lanes = laneEncoder(f, block.element, { noNaN: true, table });
+  return encodeRun(f, block.elementBits, lanes, (x) => {
+    f.set(isZero, f32x4.eq(x, zero));
+    f.set(x, v128.andnot(apply(x, factor), isZero));
+  });
+}
+
 interface GroupKernel {
   /** Chooses the scale of the group at `from`: its code, and that of its offset. Sets `state`. */
   choose(): { readonly scale: Expression<"i32">; readonly offset?: Expression<"i32"> };
@@ -357,14 +400,8 @@ const emitters: { readonly [K in BlockEncode["steps"]["kind"]]: Emitter<StepsOf<
 
   "two-level"(frame, block, args) {
     const { f } = frame;
-    const [factor, isZero] = f.locals("v128", 2);
-    const apply = block.divides ? f32x4.div : f32x4.mul;
-    const lanes = laneEncoder(f, block.element, { noNaN: true, table: args.elements });
-    const encode = encodeRun(f, block.elementBits, lanes, (x) => {
-      f.set(isZero, f32x4.eq(x, zero));
-      f.set(x, v128.andnot(apply(x, factor), isZero));
-    });
-    return byTable(frame, block, args, factor, encode);
+    const factor = f.local("v128");
+    return byTable(frame, block, args, factor, scaledRuns(f, block, args.elements, factor));
   },
 
   scaled(frame, block, { elements }) {

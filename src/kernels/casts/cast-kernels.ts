@@ -16,7 +16,7 @@ import type { CompiledModule, Engine } from "../wasm/engine.js";
 import { Heap } from "../wasm/heap.js";
 import { defineAmax, defineDecode, defineEncode, definePacking, run } from "./array-kernels.js";
 import { defineBlockDecode, defineTaggedDecode } from "./block-decode.js";
-import { defineBlockEncode, stateBytes } from "./block-encode.js";
+import { defineBlockEncode, defineScaledEncode, stateBytes } from "./block-encode.js";
 import { codeBytes, needsTable } from "./decode-lanes.js";
 import type { LaneDecode } from "./decode-plan.js";
 import { cache, decodePlan, dequantizePlan, encodePlan, quantizePlan } from "./plans.js";
@@ -41,7 +41,7 @@ const pieceOfOne = 32768;
 const pieceOfThread = 131072;
 
 type Table = Float32Array | Float64Array | Int32Array;
-type BlockPlan = Extract<QuantizePlan, { kind: "blocks" }>;
+export type BlockPlan = Extract<QuantizePlan, { kind: "blocks" }>;
 
 /** What the blocks of one tensor are encoded by. */
 export interface PreparedBlocks {
@@ -219,6 +219,31 @@ export class CastKernels {
       values,
     };
     return this.#run(module, "encodeBlocks", args, groups, size) === 0;
+  }
+
+  /** Groups under a two-level rule to unpacked codes, by what the elements of each are multiplied with (or divided by), f32. */
+  encodeScaled(
+    { steps, block }: BlockPlan,
+    element: NumberFormat,
+    divides: boolean,
+    at: { readonly from: number; readonly codes: number; readonly factors: number },
+    groups: number,
+    size: number,
+  ): boolean {
+    const elements = block.element.kind === "table" ? this.#encodeTable(element, elementOptions(steps)) : 0;
+    if (elements === undefined) return false;
+    const module = this.#of(block, `encodeScaled ${divides}`, (m) => ({
+      encodeScaled: defineScaledEncode(m, { ...block, divides }),
+    }));
+    const args: Record<string, Argument> = {
+      from: { at: at.from, step: 4 * size },
+      codes: { at: at.codes, step: size * codeBytes(block.elementBits) },
+      factors: { at: at.factors, step: 4 },
+      groups: "count",
+      size,
+      elements,
+    };
+    return this.#run(module, "encodeScaled", args, groups, size) === 0;
   }
 
   /** Unpacked codes with f32 scales and offsets, one a group, to f32. */

@@ -235,7 +235,7 @@ export class WasmBackend implements Backend {
       return { axis: past.axis, store: this.#ownRows(past.store), recent: this.#own(past.recent) };
     };
     const [k, v] = [own(keys), own(values)];
-    this.#rounder ??= new Rounder(this.engine);
+    this.#rounder ??= new Rounder(this.engine, this.#core);
     this.#packedAttention ??= new PackedAttention(this.engine, this.#rounder.kernels);
     if (this.#packedAttention.run(this.#at(out), this.#at(q), k, v, shape)) return;
     this.attention(out, q, this.#whole("keys", k, shape), this.#whole("values", v, shape), shape);
@@ -288,7 +288,7 @@ export class WasmBackend implements Backend {
   round(out: Buffer, x: Buffer, scheme: Scheme, batch: number, columns: number): void {
     check.round(out, x, batch, columns);
     const [from, to] = [this.#own(x), this.#own(out)];
-    this.#rounder ??= new Rounder(this.engine);
+    this.#rounder ??= new Rounder(this.engine, this.#core);
     this.engine.finish();
     if (!this.#rounder.round(scheme, from.address, to.address, batch, columns)) {
       roundRows(to.data(), from.data(), scheme, batch, columns);
@@ -297,13 +297,9 @@ export class WasmBackend implements Backend {
 
   roundStatic(out: Buffer, x: Buffer, format: NumberFormat, scales: Buffer, batch: number, columns: number): void {
     check.roundStatic(out, x, scales, batch, columns);
-    const from = this.#own(x)
-      .data()
-      .slice(0, batch * columns);
-    const factors = this.#own(scales).data().slice();
-    this.#rounder ??= new Rounder(this.engine);
-    const rounded = this.#rounder.roundStatic(from, format, factors, columns);
-    this.#own(out).data().set(rounded);
+    const [from, to, factors] = [this.#own(x).address, this.#own(out).address, this.#own(scales).data().slice()];
+    this.#rounder ??= new Rounder(this.engine, this.#core);
+    this.#rounder.roundStatic({ from, to }, format, factors, batch, columns);
   }
 
   createRows(scheme: Scheme, count: number, columns: number): RowStore {
@@ -328,7 +324,7 @@ export class WasmBackend implements Backend {
   pack(store: RowStore, at: number, x: Buffer, count: number): void {
     check.rows("pack", x, store, at, count);
     const [own, from] = [this.#ownRows(store), this.#own(x)];
-    this.#rounder ??= new Rounder(this.engine);
+    this.#rounder ??= new Rounder(this.engine, this.#core);
     this.engine.finish();
     packInMemory(this.#rounder.kernels, own, at, from, count);
   }
@@ -336,7 +332,7 @@ export class WasmBackend implements Backend {
   unpack(out: Buffer, store: RowStore, at: number, count: number): void {
     check.rows("unpack", out, store, at, count);
     const [own, to] = [this.#ownRows(store), this.#own(out)];
-    this.#rounder ??= new Rounder(this.engine);
+    this.#rounder ??= new Rounder(this.engine, this.#core);
     this.engine.finish();
     unpackInMemory(this.#rounder.kernels, to, own, at, count);
   }

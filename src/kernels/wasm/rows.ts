@@ -17,6 +17,9 @@ export const geluTanh = signature("geluTanh", ["out"], ["x"], ["length"]);
 export const add = signature("add", ["out"], ["a", "b"], ["length"]);
 /** out[row] += bias. */
 export const addBias = signature("addBias", ["out"], ["bias"], ["columns"]);
+/** out[row] = x[row] / scales, and x[row] * scales, element by element. */
+export const divideColumns = signature("divideColumns", ["out"], ["x", "scales"], ["columns"]);
+export const multiplyColumns = signature("multiplyColumns", ["out"], ["x", "scales"], ["columns"]);
 /** Copies rows into wider ones whose end is zero: item i from x + i * xBytes to out + i * outBytes. */
 export const padRows = signature("padRows", ["out"], ["x"], ["xBytes", "outBytes"]);
 /** The same for blocks inside of rows: item i is block i mod blocks of row i / blocks. */
@@ -124,6 +127,17 @@ export function defineRowKernels(m: ModuleBuilder): void {
       mapLanes(f, target, columns, (offset) => f32x4.add(at(target, offset), at(bias, offset)));
     });
   });
+
+  for (const [kernel, apply] of [[divideColumns, f32x4.div] as const, [multiplyColumns, f32x4.mul] as const]) {
+    defineKernel(m, kernel, (f, { out, x, scales, columns }, { from, to }) => {
+      const row = f.local("i32");
+      f.for(row, from, to, 1, () => {
+        const start = f.let(i32.shl(i32.mul(row, columns), 2));
+        const source = f.let(i32.add(x, start));
+        mapLanes(f, i32.add(out, start), columns, (offset) => apply(at(source, offset), at(scales, offset)));
+      });
+    });
+  }
 
   defineRope(m);
   definePadding(m);
