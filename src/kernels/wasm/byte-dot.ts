@@ -32,27 +32,25 @@ export interface ByteDot {
   readonly arithmetic: "relaxed" | "plain";
   /** Sums of a block in a product of one row, each for codes that stand equally high in their bytes. */
   readonly sums: 1 | 2;
-  /** Times that a block's codes are passed over in a product of one row. In two passes those in the upper half of bytes come first. */
-  readonly passes: 1 | 2;
+  /** Quads whose codes of one k share a byte (gemv-shared-bytes.ts). */
+  readonly together: 1 | 2 | 4;
 }
 
 /**
- * The numbers of sums and passes that take the fewest instructions: with two sums the codes of a vector are shifted down half
- * as often, and a block ends with one shift and one addition more. (Four would leave registers for two quads at a time only,
- * and be slower.) In two passes codes of 2 bits are never shifted, and sums twice between the passes. Bytes in place may reach
- * to the top bit, which only hosts that read them as unsigned allow.
+ * The number of sums that takes the fewest instructions where rows do not share bytes: with two the codes of a vector are
+ * shifted down half as often, and a block ends with one shift and one addition more. (Four would leave registers for two quads
+ * at a time only, and be slower.)
  */
-export function sumsOf(
-  { bits, step, arithmetic }: ByteDot,
-  blockCells: number,
-  relaxedDot: RelaxedDot,
-): Pick<ByteDot, "sums" | "passes"> {
-  const unsigned = relaxedDot === "unsigned";
-  const whole = bits === 2 || (bits === 4 && unsigned);
-  if (step === undefined || arithmetic === "plain" || !whole) return { sums: 1, passes: 1 };
+export function sumsOf({ bits, step, arithmetic, together }: ByteDot, blockCells: number): ByteDot["sums"] {
+  if (step === undefined || arithmetic === "plain" || bits !== 2 || together > 1) return 1;
   const vectors = (blockCells * cellBytes(bits)) / 16;
-  const shiftsSaved = vectors * (8 / bits - 8 / bits / 2);
-  return { sums: shiftsSaved > 2 ? 2 : 1, passes: bits === 2 && unsigned && vectors > 2 ? 2 : 1 };
+  return vectors > 1 ? 2 : 1;
+}
+
+/** How many quads share bytes: as many codes as fill one, where bytes are multiplied as unsigned and are the codes times a step. */
+function togetherOf(bits: number, step: number | undefined, relaxedDot: RelaxedDot): ByteDot["together"] {
+  if (relaxedDot !== "unsigned" || step === undefined) return 1;
+  return bits === 4 ? 2 : bits === 2 ? 4 : 1;
 }
 
 /**
@@ -93,15 +91,18 @@ export function planInt8(
         ? ""
         : ` rounded to ${integers.length} bytes (off by at most ${(100 * error).toFixed(2)} % of the largest)`;
     const step = stepOf(lookup);
+    const together = togetherOf(bits, step, relaxedDot);
     const bytes = `${bits}-bit codes ${lookup ? "through a byte shuffle " : ""}to bytes${rounded}, ${dots(arithmetic)}`;
     const why = byLookup({ bits, step, arithmetic })
       ? `one row by lookup of sums of four activations, 16 rows side by side; more: ${bytes}`
-      : bytes;
+      : together > 1
+        ? `${bytes}; ${4 * together} rows share bytes`
+        : bytes;
     return {
       decode,
       factor: 1,
       recode,
-      dot: { bits, lookup, step, bias, unit, ...rounding, arithmetic, sums: 1, passes: 1 },
+      dot: { bits, lookup, step, bias, unit, ...rounding, arithmetic, sums: 1, together },
       why,
     };
   }
@@ -111,7 +112,7 @@ export function planInt8(
     ? `${weight.rounded.name} rounded to bytes (off by at most 0.40 % of the largest of a block)`
     : `${bits}-bit codes to bytes`;
   const why = `${codes}, ${dots(arithmetic)}`;
-  const dot = { bits, step: 1, bias, unit, ...rounding, arithmetic, sums: 1, passes: 1 } as const;
+  const dot = { bits, step: 1, bias, unit, ...rounding, arithmetic, sums: 1, together: 1 } as const;
   if (low >= 0 || low + span < 128) {
     const decode: Decode = { kind: "integer", bits, signed: low < 0, bias: low < 0 ? bias : 0 };
     return { decode, factor: 1, recode, dot, why };

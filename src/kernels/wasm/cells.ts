@@ -6,7 +6,8 @@
  * each other, low bits first.
  *
  * Codes of one or two bits may instead lie by eights, to be looked up four k at a time (lookup-sums.ts): a byte has one bit of
- * eight k of one column, the upper bits follow the lower ones, and four quads lie side by side (places.ts).
+ * eight k of one column, the upper bits follow the lower ones, and four quads lie side by side (places.ts). Or the codes of one k
+ * of several quads share a byte, those of the first in its lowest bits (gemv-shared-bytes.ts).
  */
 import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i8x16, i16x8, v128 } from "./instructions.js";
@@ -40,6 +41,13 @@ export function cellBytes(bits: StoredBits): number {
 /** Reads the one-byte codes of four k: part `part` of the cell at `address` + `offset`. */
 export type CodeReader = (address: Local<"i32">, offset: number, part: number) => Expression<"v128">;
 
+interface Reading {
+  readonly align?: "right" | "left";
+  readonly byEight?: boolean;
+  /** Where codes of several quads share a byte: the lowest bit of those wanted. */
+  readonly shift?: Local<"i32"> | number;
+}
+
 /**
  * A reader of codes of at most 8 bits, right-aligned in their bytes or left-aligned. Masks stay in registers: engines do
  * not move constants out of loops.
@@ -47,9 +55,16 @@ export type CodeReader = (address: Local<"i32">, offset: number, part: number) =
 export function codeReader(
   f: FunctionBuilder,
   bits: StoredBits,
-  { align = "right", byEight = false }: { readonly align?: "right" | "left"; readonly byEight?: boolean } = {},
+  { align = "right", byEight = false, shift }: Reading = {},
 ): CodeReader {
   if (byEight) return bitReader(f, bits);
+  if (shift !== undefined) {
+    const own = f.let(i8x16.splat(2 ** bits - 1));
+    return (address, offset, part) => {
+      const stored = v128.load(address, offset + 16 * part);
+      return v128.and(shift === 0 ? stored : i16x8.shr_u(stored, shift), own);
+    };
+  }
   let bit = align === "left" ? 8 - bits : 0;
   let start = 0;
   const pieces = planesOf(bits).map((width) => {
@@ -105,10 +120,7 @@ export function cellPacker(
   if (bits === 32) return (from, cells, words, at) => packWords(lanes, from, cells, words, at);
   if (bits === 16) return (from, cells, words, at) => packHalves(lanes, from, cells, words, at);
   const byColumn = order === "column major";
-  // Bytes of four k at a time.
-  const fours = byColumn
-    ? lanes.map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length >> 2))
-    : [];
+  const fours = byColumn ? fourBytes(lanes) : [];
   const [columns, stride] = [cellColumns(bits), cellBytes(bits) / 4];
   let [low, start] = [0, 0];
   const planes = planesOf(bits).map((width): Plane => {
@@ -173,6 +185,27 @@ export function packEights(
     }
   }
 }
+
+/**
+ * A packer of codes that share bytes with those of other quads: those of so many columns from `from` on go to the words from `at`
+ * on, into the bits of each byte from `low` on; the words are zero there.
+ */
+export function sharedPacker(lanes: readonly LaneArray[]) {
+  const [a, b, c, d] = fourBytes(lanes);
+  return (from: number, columns: number, words: Uint32Array, at: number, low: number): void => {
+    const end = (from + columns) >> 2;
+    for (let i = from >> 2, to = at; i < end; i++, to += 4) {
+      words[to] |= a[i] << low;
+      words[to + 1] |= b[i] << low;
+      words[to + 2] |= c[i] << low;
+      words[to + 3] |= d[i] << low;
+    }
+  };
+}
+
+/** Bytes of lanes, four k at a time. */
+const fourBytes = (lanes: readonly LaneArray[]) =>
+  lanes.map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length >> 2));
 
 function packByK([a, b, c, d]: Lanes, plane: Plane, from: number, cells: number, words: Uint32Array, at: number): void {
   const { low, start, width, columns, stride } = plane;

@@ -70,6 +70,7 @@ export function decoder(
   f: FunctionBuilder,
   layout: Pick<Layout, "decode" | "order" | "relaxed" | "fused" | "dot" | "headerBytes">,
   table: Local<"i32">,
+  shift?: Local<"i32">,
 ): Decoder {
   const { decode, order, relaxed, fused, dot, headerBytes } = layout;
   if (decode.kind === "table") return tableDecoder(f, order, table);
@@ -88,6 +89,7 @@ export function decoder(
   const read = codeReader(f, decode.bits, {
     align: decode.kind === "minifloat" ? "left" : "right",
     byEight: dot !== undefined && byLookup(dot),
+    shift,
   });
   const bias = decode.kind === "integer" && decode.bias !== 0 ? f.let(i8x16.splat(decode.bias)) : undefined;
   const widen = byteWidener(f, decode, relaxed);

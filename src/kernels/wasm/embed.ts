@@ -44,8 +44,9 @@ export function emitEmbed(
     const place = quadPlace(f, layout, { weights, quadBytes }, i32.shr_u(id, 2));
     f.set(header, place.header);
     f.set(codes, place.codes);
+    const shift = place.shift && f.let(place.shift);
     f.set(to, mine);
-    emitPanel(f, layout, { header, codes, count: blocks, cells, table, to, stride: 16 });
+    emitPanel(f, layout, { header, codes, count: blocks, cells, table, to, stride: 16, shift });
     // Pick this row's lane, and leave the padding of blocks out.
     f.set(source, i32.add(mine, i32.shl(i32.and(id, 3), 2)));
     f.set(target, i32.add(out, i32.shl(i32.mul(i, columns), 2)));

@@ -73,10 +73,10 @@ function unrolled({ blocks, blockCells, decode }: Layout): number {
 export function emitPanel(
   f: FunctionBuilder,
   layout: Layout,
-  { header, codes, count, cells, table, to, stride }: PanelSource,
+  { header, codes, count, cells, table, to, stride, shift }: PanelSource,
 ): void {
   const block = blockOf(f, layout);
-  const decode = decoder(f, layout, table);
+  const decode = decoder(f, layout, table, shift);
   const { width, parts } = decode;
   const { beside, blocks, blockBytes, headerBytes } = layout;
   const bytes = beside * cellBytes(layout.decode.bits);
@@ -104,4 +104,6 @@ export interface PanelSource {
   readonly table: Local<"i32">;
   readonly to: Local<"i32">;
   readonly stride: number;
+  /** The lowest bit of the quad's codes in bytes that several share. */
+  readonly shift?: Local<"i32">;
 }

@@ -3,7 +3,7 @@ import { decode } from "../../formats/codec.js";
 import { decodeTableF32 } from "../../formats/table.js";
 import { demandIntegerZeroPoints } from "../int8.js";
 import { codeValue, type WeightRows } from "../weight-rows.js";
-import { cellPacker, packEights } from "./cells.js";
+import { cellPacker, packEights, sharedPacker } from "./cells.js";
 import type { Layout } from "./layout.js";
 import { type SharedForm, sharedCode } from "./shared.js";
 
@@ -20,6 +20,7 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
   const zero = layout.decode.kind === "binary32" ? 0 : zeroCode(weight);
   const pad = layout.recode ? layout.recode[zero] : zero;
   const pack = cellPacker(lanes, layout.decode.bits, layout.order);
+  const packShared = dot && dot.together > 1 ? sharedPacker(lanes) : undefined;
   const writeHeaders = headerWriter(layout, weight, memory, address);
   for (let quad = 0; quad < storedQuads; quad++) {
     const member = quad % beside;
@@ -34,7 +35,8 @@ export function fillLayout(layout: Layout, weight: WeightRows, memory: ArrayBuff
     for (let block = 0; block < blocks; block++) {
       const at = group + (block * layout.blockBytes + headerBytes) * beside;
       const from = block * paddedBlock;
-      if (beside > 1) packEights(lanes, from, layout.decode.bits, layout.blockCells, bytes, at + member);
+      if (packShared && dot) packShared(from, paddedBlock, words, at / 4, member * dot.bits);
+      else if (beside > 1) packEights(lanes, from, layout.decode.bits, layout.blockCells, bytes, at + member);
       else pack(from, layout.blockCells, words, at / 4);
     }
   }

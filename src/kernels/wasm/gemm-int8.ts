@@ -63,11 +63,24 @@ export function emitGemm(
       const chunkAt = f.let(i32.mul(block, layout.beside * layout.blockBytes));
       f.set(header, i32.add(first.header, chunkAt));
       f.set(codes, i32.add(first.codes, chunkAt));
-      emitUnpack(f, layout, quadBytes, { header, codes, count, panel: mine });
+      const shift = first.shift && !fillsBytes(layout) ? f.let(first.shift) : undefined;
+      emitUnpack(f, layout, quadBytes, { header, codes, count, panel: mine, shift });
       const place = { panel, block, count, mine };
       overTiles(f, layout.tile, args, (row, height) => emitTile(f, layout, args, place, row, height));
     });
   });
+}
+
+/** Whether the quads of a panel are those that share bytes. */
+const fillsBytes = ({ dot, tile }: Int8Layout) => dot.together === tile.quads;
+
+interface PanelSource {
+  readonly header: Local<"i32">;
+  readonly codes: Local<"i32">;
+  readonly count: Local<"i32">;
+  readonly panel: Local<"i32">;
+  /** The lowest bit of the first quad's codes in bytes that more quads share than a panel has. */
+  readonly shift?: Local<"i32">;
 }
 
 /**
@@ -78,20 +91,25 @@ function emitUnpack(
   f: FunctionBuilder,
   layout: Int8Layout,
   quadBytes: Local<"i32">,
-  { header, codes, count, panel }: Readonly<Record<"header" | "codes" | "count" | "panel", Local<"i32">>>,
+  { header, codes, count, panel, shift }: PanelSource,
 ): void {
   const { dot, blockCells, blockBytes, headerBytes, beside, offset, tile } = layout;
   const arithmetic = blockArithmetic(f, layout);
   const head = f.local("i32");
   const relaxed = dot.arithmetic === "relaxed";
-  const { parts, bytes, halves } = weightReader(f, dot);
+  const fills = fillsBytes(layout);
+  const reader = weightReader(f, dot, fills ? 0 : shift);
+  // From quad to quad: another run, the next byte, or the next bits of the same bytes.
+  const apart = beside === 1 ? quadBytes : dot.together > 1 ? 0 : 1;
   const to = f.local("i32");
   const source = f.local("i32");
   const stride = tile.quads * 16 * activationBytes(dot);
   for (let i = 0; i < tile.quads; i++) {
     f.set(to, i32.add(panel, 16 * i));
-    f.set(source, i32.add(codes, i32.mul(beside === 1 ? quadBytes : 1, i)));
+    f.set(source, i32.add(codes, i32.mul(apart, i)));
     f.set(head, i32.add(header, i32.mul(beside === 1 ? quadBytes : headerBytes, i)));
+    const { parts, bytes, halves } = fills && i > 0 ? weightReader(f, dot, i * dot.bits) : reader;
+    if (shift && i > 0) f.set(shift, i32.add(shift, dot.bits));
     f.repeat(f.local("i32"), count, () => {
       f.emit(v128.store(to, arithmetic.scale(head)));
       if (offset !== "none") {

@@ -6,7 +6,7 @@ import { blockOf, multiplyAdd, overCells } from "./f32-blocks.js";
 import { v128 } from "./instructions.js";
 import type { Fields, KernelSignature, Range } from "./kernel.js";
 import type { Layout } from "./layout.js";
-import { groupFields, overGroup, type QuadInHand, streamsOf } from "./streams.js";
+import { groupFields, overGroup, type QuadInHand } from "./streams.js";
 
 /** out: address of the output row. Items: runs of `quadsPerItem` quads. */
 export const gemv: KernelSignature<
@@ -28,7 +28,7 @@ export function emitGemv(
   args: Fields<(typeof gemv.fields)[number]>,
   range: Range,
 ): void {
-  overGroup(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
+  overGroup(f, layout, args, range, (quads) => emitQuads(f, layout, args, quads));
 }
 
 /** Dot products of one row of activations with some quads at once. */

@@ -49,11 +49,8 @@ export function emitQuads(
   const columns = cellColumns(dot.bits);
   const group = divisor(blockCells, 4);
   const cell = emitCell(f, dot, at, streams);
-  // Sums begin as they end, but for the shift between passes.
-  const raised = dot.passes === 2 && step === 1 ? passShift : 0;
   f.repeat(f.local("i32"), blocks, () => {
-    const prepared = block.prepare(i32.add(sums, index));
-    f.set(sum, raised === 0 ? prepared : i32x4.shl(prepared, raised));
+    f.set(sum, block.prepare(i32.add(sums, index)));
     const headers = streams.map(({ address }) => f.let(address));
     for (const { integers, address } of streams) {
       integers.forEach((integer, i) => {
@@ -62,23 +59,13 @@ export function emitQuads(
     }
     const rounds = blockCells / group;
     const activation = relaxed ? 1 : 2;
-    const advance = (cells: number) => {
-      for (const { address } of streams) f.advance(address, size * cells);
-      f.advance(at, cells * columns * activation);
+    const round = () => {
+      for (let g = 0; g < group; g++) cell(headerBytes + size * g, g * columns);
+      for (const { address } of streams) f.advance(address, size * group);
+      f.advance(at, group * columns * activation);
     };
-    for (let pass = 0; pass < dot.passes; pass++) {
-      const round = () => {
-        for (let g = 0; g < group; g++) cell(headerBytes + size * g, g * columns, pass);
-        advance(group);
-      };
-      if (rounds === 1) round();
-      else f.repeat(f.local("i32"), rounds, round);
-      if (pass === dot.passes - 1) continue;
-      advance(-blockCells);
-      for (const { integers } of streams) {
-        for (const integer of integers) f.set(integer, i32x4.shr_s(integer, passShift));
-      }
-    }
+    if (rounds === 1) round();
+    else f.repeat(f.local("i32"), rounds, round);
     f.set(d, v128.load32_splat(i32.add(scales, index)));
     if (layout.offset === "min") f.set(Xd, block.scaledSum(i32.add(sums, index), 0, d));
     streams.forEach(({ address, integers, total }, s) => {
@@ -110,8 +97,8 @@ function emitCell(f: FunctionBuilder, dot: ByteDot, at: Local<"i32">, streams: r
   const [x, y, stored] = f.locals("v128", 3);
   const multiply = (integer: Local<"v128">, activation: Local<"v128">, weight: Vector) =>
     f.set(integer, i32x4.relaxed_dot_i8x16_i7x16_add_s(activation, weight, integer));
-  return (offset: number, k: number, pass: number) => {
-    for (const { shift, codes } of rounds.filter((round) => round.pass === pass)) {
+  return (offset: number, k: number) => {
+    for (const { shift, codes } of rounds) {
       codes.forEach(({ part }, i) => {
         f.set([x, y][i], v128.load32_splat(at, k + 4 * part));
       });
@@ -141,12 +128,8 @@ function emitCell(f: FunctionBuilder, dot: ByteDot, at: Local<"i32">, streams: r
 
 const moved = (codes: Vector, shift: number) => (shift === 0 ? codes : i16x8.shr_u(codes, shift));
 
-/** How far sums of codes in the upper half of bytes are shifted down before those in the lower half are added. */
-const passShift = 4;
-
 /** Two codes of each byte of a stored vector that is moved down by `shift`: moved on, masked and added to one of the sums. */
 interface Round {
-  readonly pass: number;
   readonly shift: number;
   readonly codes: readonly {
     readonly part: number;
@@ -161,21 +144,12 @@ function inPlace({ bits, step, arithmetic }: ByteDot): boolean {
   return arithmetic === "relaxed" && step !== undefined && (bits === 2 || bits === 4);
 }
 
-/**
- * The rounds of a vector of codes of 1, 2 or 4 bits. With two sums the upper codes of a round stay where they are, in two
- * passes all do.
- */
-function roundsOf(f: FunctionBuilder, { bits, sums, passes }: ByteDot): readonly Round[] {
+/** The rounds of a vector of codes of 1, 2 or 4 bits. With two sums the upper codes of a round stay where they are. */
+function roundsOf(f: FunctionBuilder, { bits, sums }: ByteDot): readonly Round[] {
   const maskAt = (bit: number) => f.let(i8x16.splat(((2 ** bits - 1) << bit) & 0xff));
-  if (passes === 2) {
-    return [1, 0].map((upper, pass) => ({
-      ...{ pass, shift: 0 },
-      codes: [0, 1].map((i) => ({ part: 2 * upper + i, sum: i, down: 0, mask: maskAt((2 * upper + i) * bits) })),
-    }));
-  }
   const masks = Array.from({ length: sums }, (_, i) => maskAt(i * bits));
   return Array.from({ length: 4 / bits }, (_, round) => ({
-    ...{ pass: 0, shift: 2 * round * bits },
+    shift: 2 * round * bits,
     codes: [0, 1].map((i) => ({
       part: 2 * round + i,
       ...(sums === 2 ? { sum: i, down: 0, mask: masks[i] } : { sum: 0, down: i * bits, mask: masks[0] }),

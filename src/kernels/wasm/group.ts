@@ -48,7 +48,8 @@ function fits(matrix: WasmMatrix, first: WasmMatrix): matrix is CodeMatrix {
   const { quadBytes, blocks, blockCells, columns, beside, decode } = matrix.layout;
   const own = first.layout;
   const alike = quadBytes === own.quadBytes && blocks === own.blocks && blockCells === own.blockCells;
-  return alike && columns === own.columns && beside === 1 && decode.kind !== "table" && matrix.rows % 4 === 0;
+  const whole = beside === (own.dot?.together ?? 1) && matrix.rows % (4 * beside) === 0;
+  return alike && columns === own.columns && whole && decode.kind !== "table";
 }
 
 /** Arguments for the products of row `row`. */

@@ -55,7 +55,7 @@ export interface Layout {
   readonly headerBytes: number;
   readonly quadBytes: number;
   /** Quads that lie side by side (places.ts). */
-  readonly beside: 1 | 4;
+  readonly beside: 1 | 2 | 4;
   /** Quads that hold rows, and the same rounded up to fours, as stored. */
   readonly quads: number;
   readonly storedQuads: number;
@@ -92,7 +92,7 @@ export function planLayout(
   const blockCells = paddedBlock / cell;
   const quads = Math.ceil(rows / 4);
   const storedQuads = roundUp(quads, quadMultiple);
-  const beside = plan.dot && byLookup(plan.dot) ? 4 : 1;
+  const beside = plan.dot && byLookup(plan.dot) ? 4 : (plan.dot?.together ?? 1);
   const held = (forms: Forms) => {
     const headerBytes = (forms.scale?.bytes ?? 0) + (forms.offsets?.bytes ?? 0);
     const blockBytes = headerBytes + blockCells * cellBytes(plan.decode.bits);
@@ -107,7 +107,7 @@ export function planLayout(
   return {
     ...{ rows, columns, offset, blockColumns, paddedBlock, blocks, blockCells, beside, quads, storedQuads, ...plan },
     ...{ paddedColumns: blocks * paddedBlock, cached, ...(cached ? ready : packed) },
-    dot: plan.dot && { ...plan.dot, ...sumsOf(plan.dot, blockCells, relaxedDot) },
+    dot: plan.dot && { ...plan.dot, sums: sumsOf(plan.dot, blockCells) },
     fused: fused && exact,
     relaxed: relaxedDot !== "none",
     tile: tileOf({ fused, dot: plan.dot }),

@@ -11,11 +11,12 @@ import { byLookup } from "./byte-dot.js";
 import type { ModuleBuilder } from "./emitter.js";
 import { emitGemm, gemmInt8 } from "./gemm-int8.js";
 import { emitQuads, gemvInt8 } from "./gemv-int8.js";
+import { emitSharedBytes } from "./gemv-shared-bytes.js";
 import type { Int8Layout } from "./int8-layout.js";
 import { defineKernel } from "./kernel.js";
 import { emitLookups, emitTables, lookupTables } from "./lookup-sums.js";
 import { emitRoundRows, roundRows } from "./round-activations.js";
-import { overGroup, streamsOf } from "./streams.js";
+import { overGroup } from "./streams.js";
 
 export { gemmInt8, panelBytes } from "./gemm-int8.js";
 export { gemvInt8 } from "./gemv-int8.js";
@@ -28,7 +29,10 @@ export function defineInt8(m: ModuleBuilder, layout: Int8Layout): void {
   }
   defineKernel(m, gemvInt8, (f, args, range) => {
     if (byLookup(layout.dot)) emitLookups(f, layout, args, range);
-    else overGroup(f, streamsOf(layout), args, range, (quads) => emitQuads(f, layout, args, quads));
+    else {
+      const emit = layout.dot.together > 1 ? emitSharedBytes : emitQuads;
+      overGroup(f, layout, args, range, (quads) => emit(f, layout, args, quads));
+    }
   });
   defineKernel(m, gemmInt8, (f, args, range) => emitGemm(f, layout, args, range));
 }

@@ -4,15 +4,18 @@
  * little for the hardware to read ahead. Three or four are best on the machines measured.
  */
 import { byLookup } from "./byte-dot.js";
-import type { FunctionBuilder, Local } from "./emitter.js";
+import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i32 } from "./instructions.js";
 import type { Range } from "./kernel.js";
 import type { Layout } from "./layout.js";
 
 /** Quads computed at once: more hide latencies, fewer leave registers for decoding. */
-export function streamsOf({ decode, dot, offset, fused }: Layout): number {
+export function streamsOf({ decode, dot, offset, fused, paddedBlock }: Layout): number {
   // Groups of four quads: two keep all sums in registers, but beyond the caches four are a quarter faster for one bit.
   if (dot && byLookup(dot)) return dot.bits === 1 ? 4 : 2;
+  // Groups of quads that share bytes: five of two are faster where blocks are long, and their ends seldom.
+  if (dot?.together === 2) return paddedBlock > 64 ? 5 : 4;
+  if (dot?.together === 4) return 2;
   if (dot) return dot.arithmetic === "relaxed" ? 4 : 2;
   if (fused) return 6;
   if (decode.kind === "binary32") return 4;
@@ -20,8 +23,9 @@ export function streamsOf({ decode, dot, offset, fused }: Layout): number {
   return offset === "none" ? 2 : 1;
 }
 
-/** A quad in hand: where its weights begin, and where its outputs go. */
+/** A quad in hand, or a group of quads that share bytes: its number, where its weights begin, and where its outputs go. */
 export interface QuadInHand {
+  readonly quad: Local<"i32">;
   readonly address: Local<"i32">;
   readonly to: Local<"i32">;
 }
@@ -38,35 +42,50 @@ type GroupArguments = Readonly<
   Record<"out" | "weights" | "quadBytes" | "quads" | "quadsPerItem" | (typeof groupFields)[number], Local<"i32">>
 >;
 
-/** overQuads, with the places of the quads in their matrices. */
+/** overQuads, with the places of the quads in their matrices. Quads that share bytes count as one. */
 export function overGroup(
   f: FunctionBuilder,
-  streams: number,
+  layout: Layout,
   args: GroupArguments,
   range: Range,
   body: (quads: readonly QuadInHand[]) => void,
 ): void {
-  const { out, weights, quadBytes, first1, first2 } = args;
+  const power = Math.log2(layout.dot?.together ?? 1);
+  const { out, weights, quadBytes, first1, first2, quads, quadsPerItem } = power === 0 ? args : sharing(f, args, power);
+  const outputs = 4 + power;
   const others = [
     { first: first1, out: args.out1, weights: args.weights1 },
     { first: first2, out: args.out2, weights: args.weights2 },
   ].map(({ first, out: base, weights: start }) => ({
     first,
-    out: f.let(i32.sub(base, i32.shl(first, 4))),
+    out: f.let(i32.sub(base, i32.shl(first, outputs))),
     weights: f.let(i32.sub(start, i32.mul(first, quadBytes))),
   }));
   const place = (quad: Local<"i32">): QuadInHand => {
     const offset = f.let(i32.mul(quad, quadBytes));
-    const [address, to] = [f.let(i32.add(weights, offset)), f.let(i32.add(out, i32.shl(quad, 4)))];
+    const [address, to] = [f.let(i32.add(weights, offset)), f.let(i32.add(out, i32.shl(quad, outputs)))];
     for (const other of others) {
       f.if(i32.ge_u(quad, other.first), () => {
         f.set(address, i32.add(other.weights, offset));
-        f.set(to, i32.add(other.out, i32.shl(quad, 4)));
+        f.set(to, i32.add(other.out, i32.shl(quad, outputs)));
       });
     }
-    return { address, to };
+    return { quad, address, to };
   };
-  overQuads(f, streams, args, range, (quads) => body(quads.map(place)));
+  overQuads(f, streamsOf(layout), { quads, quadsPerItem }, range, (together) => body(together.map(place)));
+}
+
+/** The arguments in groups of 2^power quads. */
+function sharing(f: FunctionBuilder, args: GroupArguments, power: number): GroupArguments {
+  const groups = (quads: Expression<"i32">) => f.let(i32.shr_u(quads, power));
+  return {
+    ...args,
+    quads: groups(i32.add(args.quads, 2 ** power - 1)),
+    quadsPerItem: groups(args.quadsPerItem),
+    first1: groups(args.first1),
+    first2: groups(args.first2),
+    quadBytes: f.let(i32.shl(args.quadBytes, power)),
+  };
 }
 
 /** Calls `body` with the quads to compute at once, for all quads of the items in `range`. */

@@ -6,10 +6,10 @@ import type { Expression, FunctionBuilder, Local } from "./emitter.js";
 import { i16x8, v128 } from "./instructions.js";
 
 /** A reader of weights: as bytes, or as i16 split into even and odd bytes. */
-export function weightReader(f: FunctionBuilder, dot: ByteDot) {
+export function weightReader(f: FunctionBuilder, dot: ByteDot, shift?: Local<"i32"> | number) {
   const { bits, lookup, arithmetic } = dot;
   const parts = cellColumns(bits) / 4;
-  const read = codeReader(f, bits, { byEight: byLookup(dot) });
+  const read = codeReader(f, bits, { byEight: byLookup(dot), shift });
   const table = lookup && f.let(v128.const(Uint8Array.from({ length: 16 }, (_, i) => lookup[i] ?? 0)));
   const toBytes = (codes: Expression<"v128">) => (table ? pickBytes(arithmetic === "relaxed")(table, codes) : codes);
   const bytes: CodeReader = (address, offset, part) => toBytes(read(address, offset, part));
