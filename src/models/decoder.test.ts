@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { openCheckpoint } from "../checkpoints/index.js";
 import { backends, createBackend } from "../kernels/index.js";
-import { interleavedRows } from "./decoder.js";
+import { interleavedRows } from "./decoder-weights.js";
 import { argmax, loadDecoder } from "./index.js";
 import { inverse } from "./weights.js";
 

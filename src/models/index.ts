@@ -35,19 +35,17 @@ export {
   type LayerWeights,
   type LoadedLayer,
 } from "./layer-runner.js";
+export { applyLinear, applyLinears, type Linear } from "./linear.js";
 export {
-  applyLinear,
-  applyLinears,
   besideSpecs,
   besideWeight,
   essentialRole,
   LINEARS_KEY,
-  type Linear,
   type LinearRecord,
   type LinearRecords,
   linearsMetadata,
   readLinears,
-} from "./linear.js";
+} from "./linear-records.js";
 export {
   type Decoder,
   loadDecoder,

@@ -7,7 +7,8 @@ import type { MomentSums } from "../kernels/moments.js";
 import { type Products, productsOn } from "../kernels/products.js";
 import type { PackedTensor } from "../tensor/index.js";
 import type { Architecture, LayerState, ModelConfig, Observer, Weights } from "./architecture.js";
-import { basisInput, type LinearRecords, makeLinears } from "./linear.js";
+import { basisInput, makeLinears } from "./linear.js";
+import type { LinearRecords } from "./linear-records.js";
 
 /** A weight by role: a matrix, or the numbers of a norm or bias. */
 export type LayerWeights = ReadonlyMap<string, PackedTensor | Float32Array>;

@@ -5,17 +5,8 @@ import { schemes } from "../formats/index.js";
 import type { Backend } from "../kernels/backend.js";
 import { backends, createBackend } from "../kernels/index.js";
 import { dequantize, quantize } from "../tensor/index.js";
-import {
-  applyLinear,
-  applyLinears,
-  basisInput,
-  essentialRole,
-  LINEARS_KEY,
-  type LinearRecord,
-  type LinearRecords,
-  makeLinears,
-  readLinears,
-} from "./linear.js";
+import { applyLinear, applyLinears, basisInput, makeLinears } from "./linear.js";
+import { essentialRole, LINEARS_KEY, type LinearRecord, type LinearRecords, readLinears } from "./linear-records.js";
 import { stepKinds } from "./steps/index.js";
 import type { StepRecord } from "./steps/step.js";
 

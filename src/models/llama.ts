@@ -1,6 +1,7 @@
 import type { DecoderArchitecture } from "./architecture.js";
 import { ggufDecoderKeys, huggingFaceDecoder, parseGguf, parseHuggingFace } from "./config.js";
-import { decoder, decoderWeights } from "./decoder.js";
+import { decoder } from "./decoder.js";
+import { decoderWeights } from "./decoder-weights.js";
 
 /** Llama 1 to 3.x, Mistral, SmolLM and everything else that transformers loads as LlamaForCausalLM. */
 export const llama: DecoderArchitecture = {

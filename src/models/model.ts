@@ -6,7 +6,7 @@ import type { DecoderArchitecture, DecoderConfig, WeightSpec, Weights } from "./
 import { decoderOf, describeModel } from "./architectures.js";
 import { type Batch, type BatchOptions, createBatch } from "./batch.js";
 import { type CacheScheme, readCacheScheme } from "./cache-scheme.js";
-import { besideWeight, readLinears, withSteps } from "./linear.js";
+import { besideWeight, readLinears, withSteps } from "./linear-records.js";
 import { createSession, type Session, type SessionOptions } from "./session.js";
 import type { StepRecord } from "./steps/step.js";
 import { type LoadedWeights, loadWeights } from "./weights.js";

@@ -1,6 +1,7 @@
 import type { DecoderArchitecture } from "./architecture.js";
 import { ggufDecoderKeys, huggingFaceDecoder, parseGguf, parseHuggingFace } from "./config.js";
-import { decoder, decoderWeights } from "./decoder.js";
+import { decoder } from "./decoder.js";
+import { decoderWeights } from "./decoder-weights.js";
 
 /** Qwen2 and Qwen2.5: Llama with biases on query, key and value; its GGUF files keep the rotary order of Hugging Face. */
 export const qwen2: DecoderArchitecture = {

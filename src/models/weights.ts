@@ -4,7 +4,8 @@ import { FileError, UnsupportedError } from "../errors.js";
 import type { Activations, Backend, Buffer, Matrix } from "../kernels/backend.js";
 import { dequantize, gatherRows, type PackedTensor } from "../tensor/index.js";
 import type { WeightSpec, Weights } from "./architecture.js";
-import { type LinearRecords, makeLinears, withBeside } from "./linear.js";
+import { makeLinears } from "./linear.js";
+import { type LinearRecords, withBeside } from "./linear-records.js";
 
 /** The tensor of the file that holds `spec`; undefined if it is optional and absent. */
 export function findWeight(checkpoint: Checkpoint, spec: WeightSpec): TensorEntry | undefined {
