@@ -35,7 +35,7 @@ import { floatBits } from "./kernel.js";
 import { roundUp } from "./layout.js";
 import { Matmul } from "./matmul.js";
 import { loadMatrix, type WasmMatrix } from "./matrix.js";
-import { openMoments } from "./moments.js";
+import { openMoments } from "./moment-sums.js";
 import { type OwnPast, PackedAttention } from "./past.js";
 import type { Recording } from "./recording.js";
 import { rope, ropeAndStore } from "./rope.js";

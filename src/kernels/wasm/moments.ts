@@ -4,28 +4,26 @@
  * few of them. The products of two panels make a tile of 16 x 16 sums; only tiles on and below the diagonal are made, and threads
  * share them out, so that no sum depends on how many threads there are.
  */
-import { MOMENT_ROWS, type MomentSums, type Moments } from "../moments.js";
-import { check } from "../shapes.js";
+import { MOMENT_ROWS } from "../moments.js";
 import { createModule, type FunctionBuilder, type Local, type MemoryLimits } from "./emitter.js";
-import type { CompiledModule, Engine } from "./engine.js";
 import { f32x4, f64x2, i8x16, i32, i32x4, i32x4Const, select, v128 } from "./instructions.js";
 import { defineKernel, type Fields, type KernelSignature, type Range } from "./kernel.js";
 import { zeroVector } from "./lanes.js";
 
 /** Columns of a panel, and the bytes of one of its rows. */
-const PANEL = 16;
+export const PANEL = 16;
 const LINE = 4 * PANEL;
-const QUADS = PANEL / 4;
+export const QUADS = PANEL / 4;
 /** Bytes of a panel, and of a tile of products in binary64. */
-const PANEL_BYTES = MOMENT_ROWS * LINE;
-const TILE_BYTES = 8 * PANEL * PANEL;
+export const PANEL_BYTES = MOMENT_ROWS * LINE;
+export const TILE_BYTES = 8 * PANEL * PANEL;
 
 /** What is held for four columns: three sums in binary64, the smallest and the largest in f32. */
-const STATE_BYTES = 128;
-const STATE = { sum: 0, absolute: 32, square: 64, smallest: 96, largest: 112 } as const;
+export const STATE_BYTES = 128;
+export const STATE = { sum: 0, absolute: 32, square: 64, smallest: 96, largest: 112 } as const;
 
 /** Rows into panels; items are panels. */
-const pack: KernelSignature<"panels" | "x" | "rows" | "columns"> = {
+export const pack: KernelSignature<"panels" | "x" | "rows" | "columns"> = {
   name: "pack",
   fields: ["panels", "x", "rows", "columns"],
   reads: ["x"],
@@ -33,7 +31,7 @@ const pack: KernelSignature<"panels" | "x" | "rows" | "columns"> = {
 };
 
 /** Sums over the columns; items are fours of columns. */
-const columnSums: KernelSignature<"panels" | "rows" | "state"> = {
+export const columnSums: KernelSignature<"panels" | "rows" | "state"> = {
   name: "columnSums",
   fields: ["panels", "rows", "state"],
   reads: ["panels"],
@@ -41,7 +39,7 @@ const columnSums: KernelSignature<"panels" | "rows" | "state"> = {
 };
 
 /** Sums of products of columns; items are tiles, (0, 0), (1, 0), (1, 1), (2, 0) and so on. */
-const products: KernelSignature<"panels" | "rows" | "tiles"> = {
+export const products: KernelSignature<"panels" | "rows" | "tiles"> = {
   name: "products",
   fields: ["panels", "rows", "tiles"],
   reads: ["panels"],
@@ -193,95 +191,4 @@ function emitTwoRows(
       }
     }
   }
-}
-
-/** Moments whose sums lie in the engine's memory. `addressOf`: of a buffer that holds so many numbers. */
-export function openMoments(
-  engine: Engine,
-  columns: number,
-  withProducts: boolean,
-  addressOf: (x: Parameters<MomentSums["add"]>[0]) => number,
-): MomentSums {
-  const count = Math.ceil(columns / PANEL);
-  const tileCount = withProducts ? (count * (count + 1)) / 2 : 0;
-  const module: CompiledModule = engine.module("moments", momentsModule);
-  const state = engine.heap.allocate(count * QUADS * STATE_BYTES, "moments");
-  const tiles = engine.heap.allocate(tileCount * TILE_BYTES, "products of columns");
-  const numbers = <T>(
-    Kind: new (memory: ArrayBufferLike, at: number, length: number) => T,
-    at: number,
-    length: number,
-  ) => new Kind(engine.memory.buffer, at, length);
-  numbers(Float64Array, tiles, (tileCount * TILE_BYTES) / 8).fill(0);
-  clearState(numbers(Float64Array, state, (count * QUADS * STATE_BYTES) / 8));
-  return {
-    columns,
-    add(x, rows) {
-      check.addMoments(x, rows, columns);
-      const from = addressOf(x);
-      const panels = engine.scratch("panels of columns", count * PANEL_BYTES);
-      for (let row = 0; row < rows; row += MOMENT_ROWS) {
-        const some = { panels, rows: Math.min(MOMENT_ROWS, rows - row) };
-        const work = some.rows * columns;
-        engine.run(module, pack, { ...some, x: from + 4 * row * columns, columns }, count, work);
-        engine.run(module, columnSums, { ...some, state }, count * QUADS, 3 * work);
-        if (withProducts) engine.run(module, products, { ...some, tiles }, tileCount, (work * columns) / 2);
-      }
-    },
-    read() {
-      engine.finish();
-      const held = numbers(Float64Array, state, (count * QUADS * STATE_BYTES) / 8);
-      const sums = readState(held, columns);
-      if (!withProducts) return sums;
-      return { ...sums, products: fromTiles(numbers(Float64Array, tiles, (tileCount * TILE_BYTES) / 8), columns) };
-    },
-    dispose() {
-      engine.finish();
-      engine.heap.free(tiles);
-      engine.heap.free(state);
-    },
-  };
-}
-
-function clearState(state: Float64Array): void {
-  state.fill(0);
-  const singles = new Float32Array(state.buffer, state.byteOffset, 2 * state.length);
-  for (let at = 0; at < singles.length; at += STATE_BYTES / 4) {
-    singles.fill(Number.POSITIVE_INFINITY, at + STATE.smallest / 4, at + STATE.largest / 4);
-    singles.fill(Number.NEGATIVE_INFINITY, at + STATE.largest / 4, at + STATE_BYTES / 4);
-  }
-}
-
-function readState(state: Float64Array, columns: number): Moments {
-  const singles = new Float32Array(state.buffer, state.byteOffset, 2 * state.length);
-  const reading = (numbers: Float64Array | Float32Array, bytes: number, offset: number) =>
-    Float64Array.from({ length: columns }, (_, j) => {
-      return numbers[(Math.floor(j / 4) * STATE_BYTES + offset) / bytes + (j % 4)];
-    });
-  return {
-    sum: reading(state, 8, STATE.sum),
-    absolute: reading(state, 8, STATE.absolute),
-    square: reading(state, 8, STATE.square),
-    smallest: reading(singles, 4, STATE.smallest),
-    largest: reading(singles, 4, STATE.largest),
-  };
-}
-
-/** The whole symmetric matrix of tiles on and below its diagonal. */
-function fromTiles(tiles: Float64Array, columns: number): Float64Array {
-  const all = new Float64Array(columns * columns);
-  let tile = 0;
-  for (let top = 0; top < columns; top += PANEL) {
-    for (let left = 0; left <= top; left += PANEL, tile += PANEL * PANEL) {
-      for (let i = top; i < Math.min(columns, top + PANEL); i++) {
-        const from = tile + (i - top) * PANEL - left;
-        for (let j = left; j < Math.min(columns, left + PANEL); j++) {
-          const value = tiles[from + j];
-          all[i * columns + j] = value;
-          all[j * columns + i] = value;
-        }
-      }
-    }
-  }
-  return all;
 }
