@@ -51,3 +51,18 @@ test("scales of at most 4 bits are held as f32 where the caches have room for th
   }
   assert.equal(planned("q8_0", "unsigned", 2 ** 20).scale?.kind, planned("q8_0", "unsigned").scale?.kind);
 });
+
+test("rows share bytes where codes of 2 or 4 bits are multiplied as they are and bytes are read as unsigned", () => {
+  for (const [name, relaxedDot, rows] of [
+    ["q4_0", "unsigned", 8],
+    ["int2-g32", "unsigned", 16],
+    ["ternary-g128", "unsigned", 16],
+    ["q4_0", "none", 4],
+    ["mxfp4", "unsigned", 4],
+    ["q8_0", "unsigned", 4],
+  ] as const) {
+    const layout = planned(name, relaxedDot);
+    assert.equal(4 * layout.beside, rows, `${name}, ${relaxedDot}`);
+    assert.equal(/rows share bytes/.test(layout.why), rows > 4, layout.why);
+  }
+});

@@ -10,12 +10,11 @@ import type { Range } from "./kernel.js";
 import type { Layout } from "./layout.js";
 
 /** Quads computed at once: more hide latencies, fewer leave registers for decoding. */
-export function streamsOf({ decode, dot, offset, fused, paddedBlock }: Layout): number {
+export function streamsOf({ decode, dot, offset, fused }: Layout): number {
   // Groups of four quads: two keep all sums in registers, but beyond the caches four are a quarter faster for one bit.
   if (dot && byLookup(dot)) return dot.bits === 1 ? 4 : 2;
-  // Groups of quads that share bytes: five of two are faster where blocks are long, and their ends seldom.
-  if (dot?.together === 2) return paddedBlock > 64 ? 5 : 4;
-  if (dot?.together === 4) return 2;
+  // Groups of two or four quads that share bytes: eight sums stay in registers.
+  if (dot && dot.together > 1) return dot.together === 2 ? 4 : 2;
   if (dot) return dot.arithmetic === "relaxed" ? 4 : 2;
   if (fused) return 6;
   if (decode.kind === "binary32") return 4;
