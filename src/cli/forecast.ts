@@ -71,10 +71,12 @@ function calibratedBytes({ tensors, recipe, config }: QuantizePlan): number {
   const [hessian, drift] = (["hessian", "drift"] as const).map((needs) => needsAtLeast(recipe.needs, needs));
   // The drift is a second matrix, and takes the original model's states and inputs of a layer.
   const moments = distinct.reduce((sum, n) => sum + 8 * n * n * (Number(hessian) + Number(drift)), 0);
-  const inputs = drift ? 4 * windows * window * (config.width + 2 * distinct.reduce((sum, n) => sum + n, 0)) : 0;
+  const inputs = drift ? 4 * windows * window * (config.width + distinct.reduce((sum, n) => sum + n, 0)) : 0;
+  // Windows that are halted before a group of maps wait with its input.
+  const halted = recipe.calibration.sequential === "stages" ? 4 * windows * window * Math.max(0, ...columns) : 0;
   // Factorising works on a permuted copy and its inverse.
   const factor = hessian ? 16 * Math.max(0, ...columns) ** 2 : 0;
-  return 8 * windows * window * config.width + Math.max(layer, largest) + moments + factor + inputs;
+  return 8 * windows * window * config.width + Math.max(layer, largest) + moments + factor + inputs + halted;
 }
 
 type Quantized = PlannedTensor & Required<Pick<PlannedTensor, "quantizer">>;
