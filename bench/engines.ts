@@ -52,6 +52,8 @@ interface Row {
   readonly tokensPerSecond: number;
   /** The best round's. */
   readonly best: { readonly promptTokensPerSecond: number; readonly tokensPerSecond: number };
+  /** Of Bitloom: medians of its speed over the other's in the turn after. The machine's speed changes from turn to turn. */
+  readonly ratios?: { readonly prompt: number; readonly generation: number };
 }
 
 const ids = (vocabulary: number) =>
@@ -123,6 +125,14 @@ function row(model: string, threads: number, engine: string, rounds: readonly Ro
   return { model, threads, engine, promptTokens, madeTokens, ...rates(rounds.length >> 1), best: rates(0) };
 }
 
+function ratios([own, other]: readonly (readonly Round[])[]): Row["ratios"] {
+  const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1];
+  return {
+    prompt: middle(own.map((one, turn) => other[turn].prompt / one.prompt)),
+    generation: middle(own.map((one, turn) => other[turn].made / one.made)),
+  };
+}
+
 if (!existsSync(entry)) throw new Error("llama.cpp is not installed here: npm run test:engines installs it");
 const rows: Row[] = [];
 for (const path of positionals) {
@@ -138,7 +148,8 @@ for (const path of positionals) {
       }
     }
     for (const [i, runner] of runners.entries()) {
-      const found = row(basename(path, ".gguf"), threads, runner.engine, rounds[i]);
+      const measured = row(basename(path, ".gguf"), threads, runner.engine, rounds[i]);
+      const found = i === 0 ? { ...measured, ratios: ratios(rounds) } : measured;
       rows.push(found);
       const { promptTokensPerSecond, tokensPerSecond, best } = found;
       const figures = [promptTokensPerSecond, tokensPerSecond, best.promptTokensPerSecond, best.tokensPerSecond];
@@ -146,6 +157,12 @@ for (const path of positionals) {
       console.log(
         `${found.model} ${threads} thread(s) ${found.engine.padEnd(18)} prompt ${prompt} made ${made} (best ${bestPrompt} ${bestMade})`,
       );
+      if (found.ratios) {
+        const { prompt: ofPrompt, generation } = found.ratios;
+        console.log(
+          `  times the other's speed, median of turns: prompt ${ofPrompt.toFixed(2)}, generation ${generation.toFixed(2)}`,
+        );
+      }
       await runner.dispose();
     }
   }
