@@ -9,6 +9,7 @@ import { schemes } from "../formats/index.js";
 import type { Backend } from "../kernels/index.js";
 import { type Architecture, architectureOf } from "../models/index.js";
 import {
+  calibrationOf,
   compensations,
   type EncoderQualityRow,
   methods,
@@ -63,24 +64,29 @@ export function qualityCase(scheme: string, text: string): QualityCase {
   return { scheme, method: text, how };
 }
 
-/** Measures every case. Rows are those of the kind of model that the input is. */
+/** Measures every case; what is wrong with one is found before the first. Rows are those of the kind of model that the input is. */
 export async function benchQuality(options: QualityOptions): Promise<AnyQualityRow[]> {
   const { cases, onProgress, onRow } = options;
-  const judge = await judges[await kindOf(options.input)](options);
   const scratch = await openScratch("quality");
   try {
-    const rows: AnyQualityRow[] = [];
-    for (const [index, one] of cases.entries()) {
-      onProgress?.(index, cases.length, `${one.scheme} ${one.method}`);
-      const row = await measure(options, one, judge, scratch.path);
-      rows.push(row);
-      onRow?.(row);
+    const planned: PlannedCase[] = [];
+    for (const one of cases) planned.push(await plan(options, one, scratch.path));
+    const judge = await judges[await kindOf(options.input)](options);
+    try {
+      const rows: AnyQualityRow[] = [];
+      for (const [index, one] of planned.entries()) {
+        onProgress?.(index, cases.length, `${one.scheme} ${one.method}`);
+        const row = await measure(options, one, judge);
+        rows.push(row);
+        onRow?.(row);
+      }
+      onProgress?.(cases.length, cases.length, "");
+      return rows;
+    } finally {
+      judge.dispose();
     }
-    onProgress?.(cases.length, cases.length, "");
-    return rows;
   } finally {
     scratch.remove();
-    judge.dispose();
   }
 }
 
@@ -93,12 +99,16 @@ async function kindOf(input: string): Promise<Architecture["kind"]> {
   }
 }
 
-async function measure(
-  { backend, input, name, calibrationText, windows, signal }: QualityOptions,
+interface PlannedCase extends Pick<QualityCase, "scheme" | "method"> {
+  readonly settings: QuantizeOptions;
+}
+
+/** How a case is quantized, into a GGUF file where that can hold the result, a folder otherwise. */
+async function plan(
+  { backend, input, calibrationText, windows, signal }: QualityOptions,
   { scheme, method, how }: QualityCase,
-  judge: Judge,
   folder: string,
-): Promise<AnyQualityRow> {
+): Promise<PlannedCase> {
   const settings = {
     ...how,
     input,
@@ -108,23 +118,29 @@ async function measure(
     threads: backend.info.threads,
     signal,
   };
-  const { output, bytes, bitsPerWeight, seconds } = await quantizeModel({
-    ...settings,
-    output: await outputFor(settings, folder),
-  });
-  const size = { model: name, method, scheme, bytes, bitsPerWeight };
-  return { ...size, ...(await judge.judge(output)), seconds, ...(windows !== undefined && { windows }) };
-}
-
-/** A GGUF file where that can hold the result; a folder otherwise. */
-async function outputFor(settings: Omit<QuantizeOptions, "output">, folder: string): Promise<string> {
-  const output = join(folder, "model.gguf");
+  const into = async (output: string) => {
+    const plan = await planQuantization({ ...settings, output });
+    try {
+      if (plan.calibrated) await calibrationOf(plan, { ...settings, output });
+    } finally {
+      await plan.checkpoint.close();
+    }
+    return { scheme, method, settings: { ...settings, output } };
+  };
   try {
-    const { checkpoint } = await planQuantization({ ...settings, output });
-    await checkpoint.close();
-    return output;
+    return await into(join(folder, "model.gguf"));
   } catch (error) {
     if (!(error instanceof UnsupportedError)) throw error;
-    return join(folder, "model");
+    return into(join(folder, "model"));
   }
+}
+
+async function measure(
+  { name, windows }: QualityOptions,
+  { scheme, method, settings }: PlannedCase,
+  judge: Judge,
+): Promise<AnyQualityRow> {
+  const { output, bytes, bitsPerWeight, seconds } = await quantizeModel(settings);
+  const size = { model: name, method, scheme, bytes, bitsPerWeight };
+  return { ...size, ...(await judge.judge(output)), seconds, ...(windows !== undefined && { windows }) };
 }

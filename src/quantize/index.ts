@@ -1,5 +1,7 @@
 /** Moving trained weights into low-precision schemes. */
+
 export { activationMethods } from "./activations/index.js";
+export { calibrationOf } from "./calibrated-run.js";
 export { compensations } from "./compensations.js";
 export { methodsPage, type QualityRow } from "./document.js";
 export { type EncoderQualityRow, encodersSection } from "./encoder-document.js";

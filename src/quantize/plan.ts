@@ -44,7 +44,7 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
   const names = new Set(specs.map((spec) => nameIn(checkpoint.container, spec)));
   const others = checkpoint.tensors.filter(({ name }) => !names.has(name) && !architecture.isSuperfluous(name, config));
   const planned = [...known, ...others.map((tensor) => copied(options, tensor))];
-  checkPatterns(options.recipe, known);
+  checkPatterns(options, known);
   const misfits = planned.flatMap((tensor) => {
     const fits = container.canHold(tensor.scheme, tensor.shape);
     return fits === true ? [] : [{ tensor, why: fits }];
@@ -63,10 +63,8 @@ export function planTensors(options: PlanOptions): readonly PlannedTensor[] {
 }
 
 /** An InputError for a step that is meant for some tensors and takes none. */
-function checkPatterns(
-  { quantizers, transforms, activations, compensations, json }: ReadRecipe,
-  all: readonly PlannedTensor[],
-) {
+function checkPatterns({ recipe, architecture, config }: PlanOptions, all: readonly PlannedTensor[]) {
+  const { quantizers, transforms, activations, compensations, json } = recipe;
   const matrices = all.filter(({ spec, shape }) => spec && shape.length === 2 && !spec.table);
   const wrong = (step: RecipeStep, why: string, advice: string) =>
     new InputError(`step ${json.steps.indexOf(step) + 1} of the recipe takes no tensor`, {
@@ -75,14 +73,22 @@ function checkPatterns(
       why,
       try: advice,
     });
+  const roles = new Set(all.map(({ spec }) => spec?.role));
+  const untied = "tied" in config && config.tied ? architecture.weights({ ...config, tied: false }) : [];
+  const tied = untied.filter(({ role, shape }) => shape.length === 2 && !roles.has(role));
   for (const step of [...quantizers, ...transforms, ...activations, ...compensations]) {
-    if (matrices.some(({ name, spec }) => step.pattern.test(name) || step.pattern.test(spec?.role ?? ""))) continue;
-    const { name, spec } = matrices[matrices.length - 1];
+    const fits = (one: string | undefined) => one !== undefined && step.pattern.test(one);
+    if (matrices.some(({ name, spec }) => fits(name) || fits(spec?.role))) continue;
     const why = `no matrix of this model has a name or role that fits ${step.pattern.source}`;
+    if (tied.some(({ role, names }) => [role, ...Object.values(names)].some(fits))) {
+      throw wrong(step.json, `${why}: its head is its embedding, used a second time`, 'the pattern "embedding"');
+    }
+    const { name, spec } = matrices[matrices.length - 1];
     throw wrong(step.json, why, `bitloom inspect lists names; "${name}" has the role "${spec?.role}"`);
   }
+  const first = quantizers.find(({ pattern }) => pattern.source === EVERYTHING);
   for (const step of quantizers) {
-    if (step.pattern.source === EVERYTHING || matrices.some(({ quantizer }) => quantizer === step)) continue;
+    if (step === first || matrices.some(({ quantizer }) => quantizer === step)) continue;
     throw wrong(
       step.json,
       "steps before it take all tensors that it fits",

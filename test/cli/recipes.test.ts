@@ -38,6 +38,16 @@ for (const [what, content, message] of [
     /step 2 .*\n.*\n.*steps before it take all/,
   ],
   [
+    "a second step for everything",
+    { recipe: 1, steps: [q4, { ...q4, scheme: "q8_0" }] },
+    /step 2 .*\n.*\n.*steps before it take all/,
+  ],
+  [
+    "a pattern for a head that is the embedding",
+    { recipe: 1, steps: [{ ...q4, tensors: "lm_head" }, q4] },
+    /step 1 .*takes no tensor\n.*\n.*its head is its embedding, used a second time\n.*"embedding"/,
+  ],
+  [
     "a transform for no tensor",
     { recipe: 1, steps: [{ transform: "awq", tensors: "layers.9" }, q4] },
     /step 1 .*takes no tensor/,

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
-import { type KeptRow, keepRow } from "./kept-rows.js";
+import { FileError } from "../../errors.js";
+import { checkKept, type KeptRow, keepRow } from "./kept-rows.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bitloom-rows-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -39,4 +40,17 @@ test("a lock that nobody lets go of is named, and nothing is written", () => {
     /remove .*locked\.json\.lock|another process/,
   );
   assert.ok(!existsSync(file));
+});
+
+test("a file that holds something else, or that nobody can write, is a file error before anything is measured", () => {
+  const file = join(folder, "text.json");
+  for (const content of ["no JSON", "[]", "null", '{"rows": 1}']) {
+    writeFileSync(file, content);
+    assert.throws(() => checkKept(file), FileError, content);
+    assert.equal(readFileSync(file, "utf8"), content);
+    assert.ok(!existsSync(`${file}.lock`));
+  }
+  assert.throws(() => checkKept(join(folder, "nosuch", "rows.json")), { code: "ENOENT" });
+  checkKept(join(folder, "new.json"));
+  assert.ok(!existsSync(join(folder, "new.json")));
 });

@@ -8,13 +8,40 @@ export interface KeptRow {
   readonly method: string;
 }
 
+/** What the file holds; none if there is no such file. A FileError if it holds anything else. */
+export function keptRows(file: string): readonly KeptRow[] {
+  if (!existsSync(file)) return [];
+  const wrong = (why: string, cause?: unknown) =>
+    new FileError("the file does not hold kept rows", {
+      kind: "bad-header",
+      where: file,
+      why,
+      try: "the name of a new file",
+      cause,
+    });
+  const text = readFileSync(file, "utf8");
+  let content: { readonly rows?: unknown } | null;
+  try {
+    content = JSON.parse(text);
+  } catch (cause) {
+    throw wrong((cause as Error).message, cause);
+  }
+  if (!Array.isArray(content?.rows)) throw wrong('it has no list "rows"');
+  return content.rows as KeptRow[];
+}
+
+/** A FileError where rows could not be kept: found before the work whose result would be lost. */
+export function checkKept(file: string): void {
+  locked(file)();
+  keptRows(file);
+}
+
 /** Puts a row in the place of the one of its model, scheme and method; all others stay, also those that came meanwhile. */
 export function keepRow(file: string, row: KeptRow): void {
   const unlock = locked(file);
   try {
-    const before = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { rows: KeptRow[] }).rows : [];
     const keyOf = ({ model, scheme, method }: KeptRow) => `${model} ${scheme} ${method}`;
-    const rows = [...before.filter((one) => keyOf(one) !== keyOf(row)), row];
+    const rows = [...keptRows(file).filter((one) => keyOf(one) !== keyOf(row)), row];
     writeFileSync(`${file}.partial`, `${JSON.stringify({ rows }, null, 2)}\n`);
     renameSync(`${file}.partial`, file);
   } finally {

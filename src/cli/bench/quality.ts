@@ -9,7 +9,7 @@ import { duration, percent, signed, significant } from "../numbers.js";
 import { integer, names as namesOption, repeated, text } from "../option.js";
 import { readRecipeFile } from "../recipe-file.js";
 import { closed, count, interval, list, number, string } from "../schema.js";
-import { keepRow } from "./kept-rows.js";
+import { checkKept, keepRow } from "./kept-rows.js";
 import { type Machine, machineOf, machineSchema } from "./machine.js";
 import { oneModel, verb } from "./verb.js";
 
@@ -78,6 +78,7 @@ export const quality = verb({
     const methodNames = chosen.method.length > 0 ? chosen.method : chosen.recipe.length > 0 ? [] : methods.names;
     const cases = chosen.to.flatMap((scheme) => methodNames.map((method) => qualityCase(scheme, method)));
     for (const file of chosen.recipe) cases.push(await recipeCase(file));
+    if (chosen.keep) checkKept(chosen.keep);
     const lines: Promise<void>[] = [];
     progress.start("measuring", cases.length);
     const rows = await interruptible(async (signal) =>
