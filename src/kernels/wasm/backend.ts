@@ -16,6 +16,7 @@ import type {
   PackedAttentionShape,
   Past,
   Product,
+  Recording,
   RowStore,
   StoredHeads,
 } from "../backend.js";
@@ -37,7 +38,6 @@ import { Matmul } from "./matmul.js";
 import { loadMatrix, type WasmMatrix } from "./matrix.js";
 import { openMoments } from "./moment-sums.js";
 import { type OwnPast, PackedAttention } from "./past.js";
-import type { Recording } from "./recording.js";
 import { rope, ropeAndStore } from "./rope.js";
 import { Rounder } from "./round.js";
 import { packInMemory, unpackInMemory, type WasmRows } from "./row-store.js";

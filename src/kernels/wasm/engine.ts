@@ -1,6 +1,6 @@
 /** Memory, generated code and threads of one backend: `run` computes a kernel's items, on one thread or several. */
 import { UnsupportedError } from "../../errors.js";
-import type { OperationTime } from "../backend.js";
+import type { Recording as KeptOperations, OperationTime } from "../backend.js";
 import { Blocks } from "./blocks.js";
 import { instantiate, type KernelFunction, KernelTable } from "./code.js";
 import { type ControlExports, codeBlock, control, controlModule, listNumbers } from "./control.js";
@@ -33,6 +33,9 @@ const tapeBytes = 1 << 18;
 
 /** The main thread of a page may not sleep. */
 const maySleep = typeof document === "undefined" ? 1 : 0;
+
+/** While operations are profiled one by one. */
+const nothingKept: KeptOperations = { run: () => false, dispose() {} };
 
 export interface EngineOptions {
   readonly threads: number;
@@ -265,12 +268,16 @@ export class Engine {
   /**
    * Runs `work` and keeps its operations as a list; undefined where it cannot be run again: work outside of kernels is not in it.
    */
-  record(position: number, work: () => void): Recording | undefined {
+  record(position: number, work: () => void): KeptOperations | undefined {
+    if (this.#profile) {
+      work();
+      return nothingKept;
+    }
     this.finish();
     const team = this.#team;
     if (!team) this.#ownTape ??= new Tape(this.heap, this.#blocks, tapeBytes);
     const tape = team?.tape ?? (this.#ownTape as Tape);
-    const recorded = { tape, whole: !this.#profile && !this.#recorded };
+    const recorded = { tape, whole: !this.#recorded };
     this.#recorded = recorded;
     this.#batches++;
     try {

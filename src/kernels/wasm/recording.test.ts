@@ -69,6 +69,8 @@ test("nothing is recorded where memory is read in between, and nothing is repeat
     assert.equal(recording?.run(1), true);
     const inner = backend.record?.(0, () => assert.equal(recording?.run(1), false));
     assert.equal(backend.profile?.(() => recording?.run(1)).result, false);
+    const profiled = backend.profile?.(() => backend.record?.(0, () => step(0))).result;
+    assert.equal(profiled?.run(0), false, "what was recorded while operations are profiled does not hold");
     const spare = backend.allocate(4);
     assert.equal(recording?.run(2), true);
     backend.free(spare);
