@@ -161,6 +161,12 @@ A method is written \`transform+method+compensation/activations\`. Against the o
 (batch means). All matrices are quantized, embedding and head included (but in the rows w4a8, where both stay as in the file). Calibration: at most ${windows} windows of
 ${window} tokens, or as many windows as stand behind a method's name, ${sequential}.
 
+A p-norm below 1 is a poor guide to scales at few bits. Minimised over all scales of \`int3-g64\` (\`mse\` with that norm; demo model,
+4,096 tokens) it gives a KL of 0.326 at p = 0.7, 0.230 at 1, 0.170 at 1.5 and 0.149 at 2, where the scheme's rule gives 0.300. So
+\`hqq\` starts from scales of least squared error and leaves them alone; without offsets it is that start, where its p-norm is
+no larger than the rule's. On the same tokens the authors' own solver (3 bits, groups of 64, a zero point that is no
+integer) takes KL from 0.165 to 0.149.
+
 ${rows.length > 0 ? measured(rows.filter((row) => !aboutCache(row))) : "Nothing has been measured yet."}
 
 ## Keys and values
