@@ -1,31 +1,17 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { type Backend, createBackend } from "../../src/kernels/index.js";
 import { openModel } from "../../src/models/index.js";
 import { quantizeModel } from "../../src/quantize/index.js";
-import { type LlamaCpp, llamaCpp, missing } from "./llama-cpp.js";
+import { bothEngines } from "./both-engines.js";
+import { missing } from "./llama-cpp.js";
 
 /** Tiny random models, the same that the forward pass is checked with against transformers. */
 const golden = fileURLToPath(new URL("../../../src/models/golden/", import.meta.url));
 const VOCABULARY = 96;
-const folder = mkdtempSync(join(tmpdir(), "bitloom-engines-"));
-
-let llama: LlamaCpp;
-let backend: Backend;
-before(async () => {
-  if (missing) return;
-  llama = await llamaCpp();
-  backend = await createBackend("wasm");
-});
-after(async () => {
-  await llama?.dispose();
-  await backend?.dispose();
-  rmSync(folder, { recursive: true });
-});
+const { folder, engines } = bothEngines(missing);
 
 /** They come without a tokenizer, and GGUF wants one: one token for each of the first printable characters. */
 function withTokenizer(name: string): string {
@@ -58,9 +44,9 @@ for (const [name, what] of Object.entries(architectures)) {
     const path = join(folder, `${name}.gguf`);
     await quantizeModel({ input: withTokenizer(name), output: path, scheme: "f32" });
     const ids = Array.from({ length: 60 }, (_, i) => (i * 37 + 11) % VOCABULARY);
-    const theirs = await llama.open(path, { context: 64 });
+    const theirs = await engines.llama.open(path, { context: 64 });
     const expected = await theirs.logits(ids);
-    const ours = await openModel(path, { backend });
+    const ours = await openModel(path, { backend: engines.backend });
     const session = ours.session({ batch: ids.length });
     const got = session.forward(ids, "all");
     assert.deepEqual([expected.length, expected[0].length, got.length], [60, VOCABULARY, 60 * VOCABULARY]);

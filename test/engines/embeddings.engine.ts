@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { compareEmbeddings } from "../../src/evaluate/index.js";
-import { type Backend, createBackend } from "../../src/kernels/index.js";
 import { openEncoder } from "../../src/models/index.js";
 import { quantizeModel } from "../../src/quantize/index.js";
-import { type LlamaCpp, llamaCpp, missing } from "./llama-cpp.js";
+import { bothEngines } from "./both-engines.js";
+import { missing } from "./llama-cpp.js";
 
 const root = new URL("../../../", import.meta.url);
 const MODEL = fileURLToPath(new URL(".cache/models/all-MiniLM-L6-v2", root));
@@ -17,20 +16,7 @@ const { rows } = JSON.parse(readFileSync(new URL("test/models/golden/minilm.json
   rows: readonly { readonly text: string; readonly ids: readonly number[] }[];
 };
 const texts = rows.filter(({ ids }) => ids.length > 2 && ids.length < 100);
-const folder = mkdtempSync(join(tmpdir(), "bitloom-engines-"));
-
-let llama: LlamaCpp;
-let backend: Backend;
-before(async () => {
-  if (absent) return;
-  llama = await llamaCpp();
-  backend = await createBackend("wasm");
-});
-after(async () => {
-  await llama?.dispose();
-  await backend?.dispose();
-  rmSync(folder, { recursive: true });
-});
+const { folder, engines } = bothEngines(absent);
 
 for (const [scheme, worst] of [
   ["f32", 1e-5],
@@ -41,8 +27,8 @@ for (const [scheme, worst] of [
   }, async () => {
     const path = join(folder, `${scheme}.gguf`);
     await quantizeModel({ input: MODEL, output: path, scheme });
-    const ours = await openEncoder(path, { backend });
-    const theirs = await llama.openEncoder(path);
+    const ours = await openEncoder(path, { backend: engines.backend });
+    const theirs = await engines.llama.openEncoder(path);
     const vectors: Float32Array[] = [];
     for (const { text, ids } of texts) {
       assert.deepEqual(theirs.tokenize(text), ids.slice(1, -1), text);

@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { containers } from "../../src/checkpoints/index.js";
 import { klDivergence, logSumExp } from "../../src/evaluate/index.js";
 import { schemes } from "../../src/formats/index.js";
-import { type Backend, createBackend } from "../../src/kernels/index.js";
 import { argmax, openModel } from "../../src/models/index.js";
 import { type QuantizeOptions, quantizeModel } from "../../src/quantize/index.js";
-import { type LlamaCpp, llamaCpp, missing } from "./llama-cpp.js";
+import { bothEngines } from "./both-engines.js";
+import { missing } from "./llama-cpp.js";
 
 const TEXT =
   "Call me Ishmael. Some years ago--never mind how long precisely--having little or no money in my purse, and nothing " +
@@ -44,27 +43,14 @@ function toleranceOf(scheme: string): Tolerance {
 }
 
 const demo = fileURLToPath(new URL("../../../demo", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "bitloom-engines-"));
+const { folder, engines } = bothEngines(missing);
 const written = schemes.entries.filter((scheme) => containers.get("gguf").canHold(scheme, [256, 256]) === true);
-
-let llama: LlamaCpp;
-let backend: Backend;
-before(async () => {
-  if (missing) return;
-  llama = await llamaCpp();
-  backend = await createBackend("wasm");
-});
-after(async () => {
-  await llama?.dispose();
-  await backend?.dispose();
-  rmSync(folder, { recursive: true });
-});
 
 /** A GGUF file of the demo model in a scheme, open in both. */
 async function both(scheme: string, options: Partial<QuantizeOptions> = {}) {
   const path = join(folder, `${scheme}.gguf`);
   await quantizeModel({ input: demo, output: path, scheme, ...options });
-  return { theirs: await llama.open(path), ours: await openModel(path, { backend }) };
+  return { theirs: await engines.llama.open(path), ours: await openModel(path, { backend: engines.backend }) };
 }
 
 test("GGUF takes at least the nine types that the project promises", () => {
