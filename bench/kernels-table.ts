@@ -26,6 +26,7 @@ const goals: readonly Goal[] = [
   { op: "gemv int8", schemes: ["int4-g128"], shape: large, limit: "read", share: 85 },
   { op: "gemv int8", schemes: ["int8-row", "q8_0"], shape: wide, limit: "read", share: 80 },
   { op: "gemv f32", schemes: ["mxfp8", "mxfp8-e5m2"], shape: wide, limit: "read", share: 65 },
+  { op: "gemv int8-rounded", schemes: ["mxfp8", "mxfp8-e5m2"], shape: wide, limit: "read", share: 65 },
   { op: "gemv int8", schemes: ["mxfp4"], shape: large, limit: "read", share: 80 },
   { op: "gemv int8", schemes: ["nvfp4"], shape: large, limit: "read", share: 75 },
   { op: "gemv int8-rounded", schemes: ["nf4-g64"], shape: large, limit: "read", share: 80 },
