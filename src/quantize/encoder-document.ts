@@ -44,8 +44,8 @@ of the other sentences, by cosine. 95 % intervals over sentences. The table of w
 token types are not. Rows named w8a8 and w6a6 are the recipes in bench/recipes/: one static range for each input of the layers,
 the maximum or, in rows that end in mse, that of least squared error; 2,048 tokens of calibration; weights of the layers rounded
 to nearest, with a scale for each output; the table of words left as it is; no transform in rows with static in their name.
-In rows that end in tensor each matrix of weights has one scale too. These weights alone, with activations as they are, are
-the rows w8-tensor and w6-tensor: most of the error that is left there is theirs, and no change of activations takes it away.
+In rows that end in tensor each matrix of weights has one scale too. These weights alone, with activations as they are, make the
+errors of the rows w8-tensor and w6-tensor: that is what stands in the way of OS+ there.
 
 ${models.map((model) => section(rows.filter((row) => row.model === model))).join("\n\n")}
 `;
