@@ -1,6 +1,7 @@
 /**
  * The goals for kernels beside what files of `bitloom bench kernels --json` measured, as a table: GMAC/s of the best call and its
- * share of the limit that the goal names (of reading: of so many GB/s as reading alone reached beside it). Every file is a column. `--write` puts the table between the marks in docs/kernels.md.
+ * share of the limit that the goal names (of reading: of so many GB/s as reading alone reached beside it). Every file is a column.
+ * `--write` puts the table between the marks in docs/kernels.md.
  *
  *     node dist/bench/kernels-table.js [--write] bench/results/kernels-node24.json bench/results/kernels-node20.json...
  */

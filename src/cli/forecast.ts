@@ -48,8 +48,8 @@ export function forecast(plan: QuantizePlan, threads: number, layerSeconds?: Lay
 const layerOf = ({ spec }: PlannedTensor) => Number(/^layers\.(\d+)\./.exec(spec?.role ?? "")?.[1] ?? Number.NaN);
 
 /**
- * Each layer's inputs are seen and its outputs computed window by window; codes are chosen once. What is not in a layer counts by its weights, times the columns that each step of a method
- * with a Hessian works on.
+ * Each layer's inputs are seen and its outputs computed window by window; codes are chosen once. What is not in a layer counts by
+ * its weights, times the columns that each step of a method with a Hessian works on.
  */
 function calibratedSeconds({ tensors, recipe, config }: QuantizePlan, seconds: LayerSeconds) {
   const { windows } = recipe.calibration;

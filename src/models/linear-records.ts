@@ -1,7 +1,7 @@
 /**
- * What linear maps do besides their matrices (linear.ts), as files keep it. Steps and pairs are data. The metadata of a
- * file hold, under `bitloom.linears`, a JSON object from the role of a linear map to its `LinearRecord`; a pair's tensors stand beside the weight, `NAME.lowrank_a` and `NAME.lowrank_b`, columns kept
- * apart as `NAME.apart`.
+ * What linear maps do besides their matrices (linear.ts), as files keep it. Steps and pairs are data. The metadata of a file hold,
+ * under `bitloom.linears`, a JSON object from the role of a linear map to its `LinearRecord`; a pair's tensors stand beside the
+ * weight, `NAME.lowrank_a` and `NAME.lowrank_b`, columns kept apart as `NAME.apart`.
  */
 import type { Metadata } from "../checkpoints/checkpoint.js";
 import { FileError } from "../errors.js";

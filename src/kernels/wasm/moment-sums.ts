@@ -56,9 +56,8 @@ export function openMoments(
       return { ...sums, products: fromTiles(numbers(Float64Array, tiles, (tileCount * TILE_BYTES) / 8), columns) };
     },
     dispose() {
-      engine.finish();
-      engine.heap.free(tiles);
-      engine.heap.free(state);
+      engine.free(tiles);
+      engine.free(state);
     },
   };
 }
